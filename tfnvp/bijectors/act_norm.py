@@ -1,0 +1,108 @@
+"""A learned scale and shift for every channel, started from the data."""
+
+import keras
+import tensorflow as tf
+
+from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
+
+_EPSILON = 1e-6
+
+
+class ActNorm(Bijector):
+    """Scales and shifts every channel; the first batch sets both so that it comes out normalised.
+
+    ::
+
+        forward:  y = x * exp(log_scale) + shift      log|det J| =  n * sum log_scale
+        inverse:  x = (y - shift) * exp(-log_scale)   log|det J| = -n * sum log_scale
+
+    over the channels, which are the entries of the last axis; `n` is the number of positions in
+    the other axes of the event (1 for vectors).
+
+    The first batch that it sees, in either direction, sets `log_scale` and `shift` to give
+    outputs of mean 0 and variance 1 in every channel; a channel that is constant is only
+    shifted. Whether that has happened is a saved variable, so a restored bijector keeps its
+    weights.
+
+    Args:
+      event_shape: int or tuple, shape of one event.
+      data_init: bool; with False it starts as the identity and waits for `adapt`.
+      name: name of the bijector.
+
+    `forward` and `inverse` map `[..., *event_shape]` to the same shape; log-dets have the batch
+    shape and are in nats.
+
+    Raises:
+      ValueError: if `event_shape` is invalid.
+
+    >>> import tensorflow as tf, tfnvp
+    >>> norm = tfnvp.bijectors.ActNorm(1)
+    >>> norm.inverse(tf.constant([[1.0], [3.0]])).numpy().round(3).tolist()
+    [[-1.0], [1.0]]
+
+    Source: Kingma and Dhariwal 2018 (Glow), section 3.1.
+    """
+
+    def __init__(self, event_shape, data_init=True, name="act_norm"):
+        parameters = dict(locals())
+        self.event_shape = event_shape_tuple(event_shape)
+        channels = self.event_shape[-1:]
+        self.log_scale = keras.Variable(tf.zeros(channels), name="log_scale")
+        self.shift = keras.Variable(tf.zeros(channels), name="shift")
+        self.initialized = keras.Variable(
+            0 if data_init else 1, dtype="int32", trainable=False, name="initialized"
+        )
+        variables = (self.log_scale, self.shift, self.initialized)
+        super().__init__(len(self.event_shape), variables, parameters, name)
+
+    def adapt(self, y):
+        """Sets scale and shift so that `inverse(y)` is normalised, and marks it as done.
+
+        Args:
+          y: `[..., *event_shape]`, a sample of what the inverse will see.
+        """
+        mean, log_std = self._moments(y)
+        self.shift.assign(mean)
+        self.log_scale.assign(log_std)
+        self.initialized.assign(1)
+
+    def _adapt_forward(self, x):
+        mean, log_std = self._moments(x)
+        self.shift.assign(-mean * tf.exp(-log_std))
+        self.log_scale.assign(-log_std)
+        self.initialized.assign(1)
+
+    def _moments(self, x):
+        x = tf.cast(tf.reshape(x, (-1, self.event_shape[-1])), self.shift.dtype)
+        mean, variance = tf.nn.moments(x, axes=[0])
+        constant = variance < _EPSILON**2
+        return mean, tf.where(constant, 0.0, 0.5 * tf.math.log(tf.where(constant, 1.0, variance)))
+
+    def _initialize_once(self, x, adapt):
+        """Runs `adapt(x)` on the first batch; leaves no trace in graphs made after that."""
+        with tf.init_scope():
+            if tf.executing_eagerly() and int(self.initialized.value) == 1:
+                return
+        tf.cond(self.initialized.value > 0, lambda: None, lambda: adapt(x))
+
+    def _forward_and_log_det(self, x):
+        check_event(self, x, self.event_shape)
+        self._initialize_once(x, self._adapt_forward)
+        log_scale, shift = self._cast_weights(x.dtype)
+        return x * tf.exp(log_scale) + shift, self._log_det(x, log_scale)
+
+    def _inverse_and_log_det(self, y):
+        check_event(self, y, self.event_shape)
+        self._initialize_once(y, self.adapt)
+        log_scale, shift = self._cast_weights(y.dtype)
+        return (y - shift) * tf.exp(-log_scale), self._log_det(y, -log_scale)
+
+    def _cast_weights(self, dtype):
+        return tf.cast(self.log_scale.value, dtype), tf.cast(self.shift.value, dtype)
+
+    def _log_det(self, x, log_scale):
+        positions = 1
+        for size in self.event_shape[:-1]:
+            positions *= size
+        batch = tf.shape(x)[: x.shape.rank - len(self.event_shape)]
+        return tf.fill(batch, positions * tf.reduce_sum(log_scale))

@@ -1,0 +1,43 @@
+"""A `tfb.Chain` that hands one `condition` to every member that takes one."""
+
+from tensorflow_probability.python.bijectors.chain import _Chain
+
+from tfnvp.bijectors.log_det import condition_kwargs, takes_condition
+
+
+class Chain(_Chain):
+    """Applies bijectors one after the other, the last of the list first, as `tfb.Chain` does.
+
+    The one difference: `condition=...`, given to any method, reaches every member that takes a
+    condition, also inside nested `tfb.Chain` and `tfb.Invert`. (A `tfb.Chain` wants the arguments
+    of each member in a dictionary under the member's name.)
+
+    Args:
+      bijectors: sequence of `tfb.Bijector`s, ours or TFP's.
+      name: name of the bijector.
+
+    >>> import tensorflow as tf, tensorflow_probability as tfp, tfnvp
+    >>> chain = tfnvp.bijectors.Chain([tfp.bijectors.Exp(), tfp.bijectors.Shift(1.0)])
+    >>> chain.inverse(tf.constant([1.0])).numpy().tolist()
+    [-1.0]
+    """
+
+    def __init__(self, bijectors, name="chain"):
+        bijectors = list(bijectors)
+        parameters = {"bijectors": bijectors, "name": name}
+        super().__init__(bijectors, parameters=parameters, name=name)
+
+    @property
+    def takes_condition(self):
+        """Whether any member takes `condition=...`."""
+        return any(takes_condition(b) for b in self.bijectors)
+
+    def _walk_forward(self, step_fn, x, condition=None):
+        for bijector in reversed(self._bijectors):
+            x = step_fn(bijector, x, **condition_kwargs(bijector, condition))
+        return x
+
+    def _walk_inverse(self, step_fn, y, condition=None):
+        for bijector in self._bijectors:
+            y = step_fn(bijector, y, **condition_kwargs(bijector, condition))
+        return y

@@ -1,0 +1,141 @@
+"""What both coupling layers share: split, condition, transform the moved part, merge."""
+
+import keras
+import tensorflow as tf
+from tensorflow_probability.python.internal import prefer_static
+
+from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
+from tfnvp.partitions import Partition
+
+
+class Coupling(Bijector):
+    """Moves a part of the variables by parameters computed from the part that passes.
+
+    With `(x1, x2) = partition.split(x)` and `theta = conditioner(x1)`::
+
+        forward:  y1 = x1,  y2 = g(x2; theta)
+        inverse:  x1 = y1,  x2 = g^-1(y2; theta)
+
+    Subclasses state how many parameters each moved variable takes and what `g` is.
+    """
+
+    #: Parameters that the conditioner gives for each moved variable.
+    parameters_per_variable = 1
+
+    def __init__(
+        self, conditioner, partition, event_shape, condition_shape, parameters, name, variables=()
+    ):
+        if not isinstance(partition, Partition):
+            raise TypeError(
+                f"`partition` must be a tfnvp.partitions.Partition. Received: {partition!r}"
+            )
+        if not isinstance(conditioner, keras.layers.Layer):
+            raise TypeError(
+                f"`conditioner` must be a Keras 3 layer or model. Received: {conditioner!r}"
+            )
+        if event_shape is None and not conditioner.built:
+            raise ValueError(
+                "`conditioner` has no weights yet: build it first, or give `event_shape` so that "
+                f"it can be built here. Received: unbuilt {conditioner!r} and event_shape=None"
+            )
+        self.conditioner = conditioner
+        self.partition = partition
+        self.event_shape = None if event_shape is None else event_shape_tuple(event_shape)
+        self.condition_shape = (
+            None
+            if condition_shape is None
+            else event_shape_tuple(condition_shape, "condition_shape")
+        )
+        if self.event_shape is not None:
+            self._build_conditioner()
+        event_ndims = len(self.event_shape or ()) or partition.event_ndims
+        super().__init__(event_ndims, (conditioner, *variables), parameters=parameters, name=name)
+
+    @property
+    def takes_condition(self):
+        return self.condition_shape is not None
+
+    def _build_conditioner(self):
+        """Calls the conditioner once, so that its weights exist and its output is checked."""
+        passed_shape, moved_shape = self.partition.shapes(self.event_shape)
+        inputs = tf.zeros((1, *passed_shape), self.conditioner.compute_dtype)
+        if self.takes_condition:
+            inputs = [inputs, tf.zeros((1, *self.condition_shape), inputs.dtype)]
+        with tf.init_scope():
+            outputs = self.conditioner(inputs)
+        expected = (1, *moved_shape[:-1], moved_shape[-1] * self.parameters_per_variable)
+        if not isinstance(outputs, (list, tuple)) and tuple(outputs.shape) != expected:
+            raise ValueError(
+                f"`conditioner` must give {self.parameters_per_variable} parameter(s) for each of "
+                f"the moved variables {moved_shape}: outputs of shape {(None, *expected[1:])}. "
+                f"Received: a conditioner with outputs of shape {(None, *outputs.shape[1:])}"
+            )
+
+    def _forward_moved(self, moved, *parameters):
+        """Returns `g(moved; parameters)` and the log-det of each moved variable, or None for 0."""
+        raise NotImplementedError
+
+    def _inverse_moved(self, moved, *parameters):
+        """Returns `g^-1(moved; parameters)` and its log-det, as `_forward_moved`."""
+        raise NotImplementedError
+
+    def _forward_and_log_det(self, x, condition=None):
+        return self._transform(x, condition, self._forward_moved)
+
+    def _inverse_and_log_det(self, y, condition=None):
+        return self._transform(y, condition, self._inverse_moved)
+
+    def _transform(self, x, condition, transform_moved):
+        event_ndims = self.forward_min_event_ndims
+        event_shape = self.event_shape or tuple(x.shape[x.shape.rank - event_ndims :])
+        check_event(self, x, event_shape)
+        if condition is not None or self.takes_condition:
+            x, condition = self._broadcast(x, condition)
+        passed_shape, moved_shape = self.partition.shapes(event_shape)
+        batch = prefer_static.shape(x)[: prefer_static.rank(x) - event_ndims]
+
+        passed, moved = self.partition.split(x)
+        parameters = self._parameters_at(passed, passed_shape, moved_shape, batch, condition)
+        moved, log_det = transform_moved(moved, *parameters)
+        y = self.partition.merge(passed, moved)
+        y.set_shape(x.shape)
+        if log_det is None:
+            return y, tf.zeros(batch, x.dtype)
+        return y, tf.reduce_sum(log_det, axis=list(range(-len(moved_shape), 0)))
+
+    def _parameters_at(self, passed, passed_shape, moved_shape, batch, condition):
+        """Calls the conditioner, on one flat batch axis whatever the batch shape of `passed`."""
+        one_batch_axis = passed.shape.rank == len(passed_shape) + 1
+        inputs = passed if one_batch_axis else tf.reshape(passed, (-1, *passed_shape))
+        if condition is not None:
+            inputs = [inputs, tf.reshape(condition, (-1, *self.condition_shape))]
+        outputs = self.conditioner(inputs)
+        if not isinstance(outputs, (list, tuple)):
+            outputs = tf.split(outputs, self.parameters_per_variable, axis=-1)
+        # The likelihood keeps the precision of the data, whatever the conditioner computes in.
+        outputs = [tf.cast(output, passed.dtype) for output in outputs]
+        if one_batch_axis:
+            return outputs
+        shape = prefer_static.concat([batch, moved_shape], axis=0)
+        return [tf.reshape(output, shape) for output in outputs]
+
+    def _broadcast(self, x, condition):
+        """Gives `x` and `condition` the same batch shape."""
+        if not self.takes_condition:
+            raise ValueError(
+                f"{self.name} was made without `condition_shape` and takes no condition. "
+                f"Received: condition={condition!r}"
+            )
+        if condition is None:
+            raise ValueError(f"{self.name} needs `condition=`. Received: None")
+        condition = tf.convert_to_tensor(condition)
+        check_event(self, condition, self.condition_shape)
+        ps = prefer_static
+        x_batch = ps.shape(x)[: ps.rank(x) - self.forward_min_event_ndims]
+        condition_batch = ps.shape(condition)[: ps.rank(condition) - len(self.condition_shape)]
+        batch = ps.broadcast_shape(x_batch, condition_batch)
+        event = ps.shape(x)[ps.rank(x) - self.forward_min_event_ndims :]
+        return (
+            tf.broadcast_to(x, ps.concat([batch, event], axis=0)),
+            tf.broadcast_to(condition, ps.concat([batch, self.condition_shape], axis=0)),
+        )

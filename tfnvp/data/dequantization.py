@@ -1,0 +1,64 @@
+"""Whole grey levels to real numbers, and back."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def dequantize(pixels, levels=256, seed=None):
+    """Spreads whole grey levels uniformly over unit bins and scales them to [0, 1).
+
+    ::
+
+        x = (pixel + u) / levels,    u uniform in [0, 1)
+
+    In a `tf.data` pipeline, without a seed, every pass draws new noise. A density `p(x)` of the
+    result gives `log p(x) - D log levels` as a lower bound on the log-probability of the pixels.
+
+    Args:
+      pixels: array or tensor of whole numbers from 0 to `levels - 1`.
+      levels: int, number of grey levels.
+      seed: pair of ints for noise that repeats; default: new noise at every call.
+
+    Returns:
+      float32 tensor of the same shape.
+
+    Raises:
+      ValueError: if `levels` is below 2, or pixels known here are out of range.
+
+    >>> import numpy as np
+    >>> x = dequantize(np.array([0, 16]), levels=17)
+    >>> bool(x[0] < 1 / 17 and 16 / 17 <= x[1] < 1)
+    True
+
+    Source: Theis, van den Oord and Bethge 2016, section 3.1; NICE, section 5.1.
+    """
+    if not isinstance(levels, (int, np.integer)) or levels < 2:
+        raise ValueError(f"`levels` must be an int of 2 or more. Received: {levels!r}")
+    if isinstance(pixels, np.ndarray) and pixels.size:
+        low, high = pixels.min(), pixels.max()
+        if low < 0 or high > levels - 1:
+            raise ValueError(
+                f"`pixels` must lie between 0 and levels - 1 = {levels - 1}. "
+                f"Received: values from {low} to {high}"
+            )
+    pixels = tf.cast(pixels, tf.float32)
+    shape = tf.shape(pixels)
+    if seed is None:
+        noise = tf.random.uniform(shape)
+    else:
+        noise = tf.random.stateless_uniform(shape, seed, alg="philox")
+    # The sum can round up to the next level, which would leave [0, 1).
+    return tf.minimum((pixels + noise) / float(levels), np.nextafter(np.float32(1), np.float32(0)))
+
+
+def quantize(x, levels=256):
+    """Whole grey levels of values in [0, 1], values outside clipped: the inverse of `dequantize`.
+
+    Args:
+      x: float tensor.
+      levels: int, number of grey levels, up to 256.
+
+    Returns:
+      uint8 tensor of the same shape, from 0 to `levels - 1`.
+    """
+    return tf.cast(tf.clip_by_value(tf.floor(x * float(levels)), 0.0, levels - 1.0), tf.uint8)

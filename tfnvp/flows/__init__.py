@@ -1,0 +1,7 @@
+"""Normalizing flows as Keras models."""
+
+from tfnvp.flows.flow import Flow
+from tfnvp.flows.nice import NICE
+from tfnvp.flows.real_nvp import RealNVP
+
+__all__ = ["NICE", "Flow", "RealNVP"]

@@ -1,0 +1,79 @@
+"""What NICE and Real NVP on vectors share: the way from data to a vector, and the couplings."""
+
+import math
+
+import tensorflow_probability as tfp
+
+from tfnvp.bijectors import ActNorm, Logit
+from tfnvp.conditioners import MLP
+from tfnvp.partitions import EvenOdd, Partition
+
+tfb = tfp.bijectors
+
+
+def data_side(event_shape, logit_alpha, standardize):
+    """Returns the bijectors between data and the vector that the couplings transform."""
+    size = math.prod(event_shape)
+    bijectors = []
+    if logit_alpha is not None:
+        bijectors.append(tfb.Invert(Logit(logit_alpha)))
+    if len(event_shape) > 1:
+        bijectors.append(tfb.Reshape(event_shape_out=event_shape, event_shape_in=(size,)))
+    if standardize:
+        bijectors.append(ActNorm(size, data_init=False, name="standardize"))
+    return bijectors
+
+
+def couplings(kind, size, partitions, hidden_units, condition_shape, mlp, **kwargs):
+    """Returns one coupling of class `kind` for each partition, with an `MLP` of its own."""
+    layers = []
+    for i, (partition, units) in enumerate(zip(partitions, hidden_units, strict=True)):
+        (moved,) = partition.shapes((size,))[1]
+        conditioner = MLP(
+            moved * kind.parameters_per_variable, units, name=f"conditioner_{i}", **mlp
+        )
+        layers.append(
+            kind(
+                conditioner,
+                partition,
+                (size,),
+                condition_shape=condition_shape,
+                name=f"coupling_{i}",
+                **kwargs,
+            )
+        )
+    return layers
+
+
+def check_couplings(couplings):
+    """Raises `ValueError` unless the number of couplings is a positive int."""
+    if isinstance(couplings, bool) or not isinstance(couplings, int) or couplings < 1:
+        raise ValueError(f"`couplings` must be a positive int. Received: {couplings!r}")
+
+
+def partitions_for(partition, couplings):
+    """Returns a partition for each coupling: the given ones, or one and its swap by turns."""
+    if partition is None:
+        partition = EvenOdd()
+    if isinstance(partition, Partition):
+        return [partition if i % 2 == 0 else partition.swap() for i in range(couplings)]
+    partitions = list(partition)
+    if len(partitions) != couplings or not all(isinstance(p, Partition) for p in partitions):
+        raise ValueError(
+            "`partition` must be a tfnvp.partitions.Partition or a sequence of one for each of "
+            f"the {couplings} couplings. Received: {partition!r}"
+        )
+    return partitions
+
+
+def hidden_units_for(hidden_units, couplings):
+    """Returns the hidden widths for each coupling: the same for all, or a sequence for each."""
+    hidden_units = list(hidden_units)
+    if not any(isinstance(units, (list, tuple)) for units in hidden_units):
+        return [tuple(hidden_units)] * couplings
+    if len(hidden_units) != couplings:
+        raise ValueError(
+            "`hidden_units` must be a sequence of widths, or a sequence of such sequences, one "
+            f"for each of the {couplings} couplings. Received: {hidden_units!r}"
+        )
+    return [tuple(units) for units in hidden_units]

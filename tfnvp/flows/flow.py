@@ -1,0 +1,345 @@
+"""A normalizing flow as a Keras model: trained by `fit`, sampled, inverted, saved."""
+
+import math
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfnvp.bijectors.bijector import event_shape_tuple
+from tfnvp.bijectors.log_det import forward_and_log_det, inverse_and_log_det, takes_condition
+from tfnvp.flows import inputs, tracking
+from tfnvp.flows.adaptation import Adaptation
+from tfnvp.flows.base import make_base, sample_base
+from tfnvp.flows.bits_per_dim import BitsPerDim, bits_per_dim
+from tfnvp.flows.interpolation import four_corner_latents
+from tfnvp.flows.stop_on_non_finite import StopOnNonFinite
+from tfnvp.serialization import deserialize, serialize
+
+# Rows are evaluated in pieces of at most this many numbers, so that memory stays bounded.
+_CHUNK_ELEMENTS = 2**20
+
+
+@keras.saving.register_keras_serializable("tfnvp")
+class Flow(keras.Model):
+    """The distribution of `x = bijector.forward(z)` with `z` from a simple base, as a Keras model.
+
+    ::
+
+        log p(x) = log p_base(z) + log|det dz/dx|,    z = bijector.inverse(x)
+
+    `fit(x)` needs no targets: the loss is the mean of `-log p(x)` in nats. Everything of a Keras
+    model works: callbacks, validation, sample weights, saving. A conditional flow learns
+    `p(x | condition)` from `fit(x, condition)`, from data sets of pairs `(x, condition)`, or from
+    dictionaries `{"x": ..., "condition": ...}`.
+
+    Args:
+      bijector: any `tfb.Bijector` from latents `z` to data `x`, ours, TFP's or a chain of both.
+      event_shape: int or tuple, shape of one data point.
+      base: "normal", "logistic", or a `tfd.Distribution` over the latents.
+      condition_shape: int or tuple, shape of the condition, where the bijector takes one.
+      levels: int, for quantized data such as pixels: the number of grey levels. Data is then
+        `(pixel + u) / levels` with `u` uniform in [0, 1), see `tfnvp.data.dequantize`, and the
+        metric `bits_per_dim = (-log p(x) + D log levels) / (D log 2)` is reported.
+      name: name of the model.
+
+    Raises:
+      TypeError: if `bijector` is no bijector or `base` neither name nor distribution.
+      ValueError: if shapes do not fit together; from calls, if data has the wrong shape, holds
+        integers, or is not finite.
+
+    >>> import numpy as np, tensorflow_probability as tfp, tfnvp
+    >>> flow = tfnvp.Flow(tfp.bijectors.Exp(), event_shape=2)
+    >>> flow.log_prob(np.ones([3, 2], "float32")).numpy().round(3).tolist()
+    [-1.838, -1.838, -1.838]
+
+    Source: Dinh, Krueger and Bengio 2014 (NICE), equation 2.
+    """
+
+    def __init__(
+        self, bijector, event_shape, base="normal", condition_shape=None, levels=None, name=None
+    ):
+        # Likelihoods are float32 whatever the global policy; conditioners have their own.
+        super().__init__(name=name, dtype="float32")
+        if not isinstance(bijector, tfp.bijectors.Bijector):
+            raise TypeError(f"`bijector` must be a tfb.Bijector. Received: {bijector!r}")
+        if levels is not None and (not isinstance(levels, int) or levels < 2):
+            raise ValueError(f"`levels` must be an int of 2 or more, or None. Received: {levels!r}")
+        if takes_condition(bijector) != (condition_shape is not None):
+            raise ValueError(
+                "`condition_shape` must be given exactly where the bijector takes a condition. "
+                f"Received: condition_shape={condition_shape!r}, bijector {bijector}"
+            )
+        self.event_shape = event_shape_tuple(event_shape)
+        self.condition_shape = (
+            None
+            if condition_shape is None
+            else event_shape_tuple(condition_shape, "condition_shape")
+        )
+        self.base = base
+        self.levels = levels
+        self.bijector = bijector
+        self.latent_shape = self._latent_shape()
+        self.distribution = tfp.distributions.TransformedDistribution(
+            make_base(base, self.latent_shape),
+            bijector,
+            kwargs_split_fn=lambda kwargs: ({}, kwargs),
+            name="flow",
+        )
+        # Keras trains and saves what it finds in attributes, and looks into no `tf.Module`.
+        self.keras_layers, self.keras_variables = tracking.find(self.distribution)
+        self.adaptation = Adaptation(bijector)
+        if levels is not None:
+            self.bits_per_dim_metric = BitsPerDim(levels, self.event_size)
+        self._compiled = {}
+        self.built = True
+
+    def _latent_shape(self):
+        shape = self.bijector.inverse_event_shape(self.event_shape)
+        forward_again = self.bijector.forward_event_shape(shape)
+        if not shape.is_fully_defined() or tuple(forward_again) != self.event_shape:
+            raise ValueError(
+                f"`event_shape` does not fit the bijector. Received: event_shape="
+                f"{self.event_shape}, which goes to {shape} and comes back as {forward_again}"
+            )
+        return tuple(shape)
+
+    @property
+    def event_size(self):
+        """The number of variables of one data point."""
+        return math.prod(self.event_shape)
+
+    # --- What the model computes, as graph code -----------------------------------------------
+
+    def call(self, x, condition=None, training=None):
+        """Returns `log p(x)`, or `log p(x | condition)`, in nats: `[batch]`.
+
+        Called with `training=True` (as `fit` does), dropout and normalisations train.
+        """
+        del training  # Layers inside the bijector inherit it from this call's context.
+        x, condition = inputs.unpack(self, x, condition)
+        return self._log_prob(x, condition)
+
+    def _log_prob(self, x, condition):
+        z, log_det = inverse_and_log_det(self.bijector, x, len(self.event_shape), condition)
+        return self.distribution.distribution.log_prob(z) + log_det
+
+    def _encode(self, x, condition):
+        return inverse_and_log_det(self.bijector, x, len(self.event_shape), condition)[0]
+
+    def _decode(self, z, condition):
+        return forward_and_log_det(self.bijector, z, len(self.latent_shape), condition)[0]
+
+    def _sample_base(self, n, seed, temperature):
+        base = self.distribution.distribution
+        return sample_base(self.base, base, n, seed, temperature)
+
+    # --- What users call ----------------------------------------------------------------------
+
+    def log_prob(self, x, condition=None):
+        """Log-density of data points, in nats in data space.
+
+        Args:
+          x: `[batch, *event_shape]`, floating point.
+          condition: `[batch, *condition_shape]` or `[*condition_shape]`, for conditional flows.
+
+        Returns:
+          `[batch]`.
+        """
+        x, condition = inputs.prepare(self, x, condition, self.event_shape, "x")
+        return self._run("log_prob", x, condition)
+
+    def encode(self, x, condition=None):
+        """Latents of data points, by exact inversion: `[batch, *latent_shape]`."""
+        x, condition = inputs.prepare(self, x, condition, self.event_shape, "x")
+        return self._run("encode", x, condition)
+
+    def decode(self, z, condition=None):
+        """Data points of latents, the inverse of `encode`: `[batch, *event_shape]`."""
+        z, condition = inputs.prepare(self, z, condition, self.latent_shape, "z")
+        return self._run("decode", z, condition)
+
+    def sample(self, n, seed=None, temperature=1.0, condition=None):
+        """Draws data points.
+
+        Args:
+          n: int, how many.
+          seed: int or pair of ints; the same seed gives the same samples. Default: a seed from
+            TensorFlow's global generator, so `keras.utils.set_random_seed` reproduces.
+          temperature: float; the base's standard deviation is multiplied by it. Below 1, samples
+            are more typical and less varied. Only for the bases "normal" and "logistic".
+          condition: `[*condition_shape]`, or `[n, *condition_shape]` for one of each.
+
+        Returns:
+          `[n, *event_shape]`.
+
+        Raises:
+          ValueError: if `n` or `temperature` is negative, or a custom base has a temperature.
+        """
+        seed = inputs.check_sampling(self, n, seed, temperature)
+        # The noise is drawn outside of what is compiled: XLA makes it slowly on CPUs.
+        z = self._sample_base(n, seed, temperature)
+        return self.decode(z, condition)
+
+    def interpolate(self, corners, rows=8, columns=8, condition=None):
+        """Decodes a grid of latents spanned by four data points.
+
+        ::
+
+            z = cos(a) (cos(b) z1 + sin(b) z2) + sin(a) (cos(b) z3 + sin(b) z4)
+
+        with `a` from 0 to pi/2 down the rows and `b` from 0 to pi/2 along the columns, so that
+        the corners of the grid are the data points themselves.
+
+        Args:
+          corners: `[4, *event_shape]`: top left, top right, bottom left, bottom right.
+          rows: int, 2 or more.
+          columns: int, 2 or more.
+          condition: one condition for all, where the flow takes one.
+
+        Returns:
+          `[rows, columns, *event_shape]`.
+
+        Raises:
+          ValueError: if there are not four corners, or fewer than two rows or columns.
+
+        Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), equation 19.
+        """
+        if len(corners) != 4 or rows < 2 or columns < 2:
+            raise ValueError(
+                "`corners` must be 4 data points, `rows` and `columns` 2 or more. "
+                f"Received: {len(corners)} corners, rows={rows}, columns={columns}"
+            )
+        z = four_corner_latents(self.encode(corners, condition), rows, columns)
+        images = self.decode(tf.reshape(z, (-1, *self.latent_shape)), condition)
+        return tf.reshape(images, (rows, columns, *self.event_shape))
+
+    def adapt(self, x, condition=None):
+        """Starts normalisations and scalings from data; `fit` does it before its first epoch.
+
+        Args:
+          x: `[batch, *event_shape]`, a sample of the training data.
+          condition: as for `log_prob`.
+        """
+        x, condition = inputs.prepare(self, x, condition, self.event_shape, "x")
+        self.adaptation.run(x, condition)
+
+    def bits_per_dim(self, log_prob):
+        """Converts log-densities of this flow, in nats, to bits per dimension.
+
+        Raises:
+          ValueError: if the flow was made without `levels`.
+        """
+        if self.levels is None:
+            raise ValueError("bits per dimension need a flow made with `levels`. Received: None")
+        return bits_per_dim(log_prob, self.levels, self.event_size)
+
+    def _run(self, name, x, condition):
+        """Evaluates a compiled function, large inputs in pieces."""
+        if not tf.executing_eagerly():
+            return getattr(self, f"_{name}")(x, condition)
+        if name not in self._compiled:
+            self._compiled[name] = tf.function(getattr(self, f"_{name}"), reduce_retracing=True)
+        function = self._compiled[name]
+        rows = max(1, _CHUNK_ELEMENTS // self.event_size)
+        if len(x) <= rows:
+            return function(x, condition)
+        pieces = [
+            function(x[i : i + rows], None if condition is None else condition[i : i + rows])
+            for i in range(0, len(x), rows)
+        ]
+        return tf.concat(pieces, axis=0)
+
+    # --- Training -----------------------------------------------------------------------------
+
+    def compile(self, optimizer="adam", **kwargs):
+        """Configures training as `keras.Model.compile`; the loss is the flow's own.
+
+        Raises:
+          ValueError: if a `loss` is given.
+        """
+        if kwargs.get("loss") is not None:
+            raise ValueError(
+                "a flow is trained on its own loss, the mean of -log p(x). "
+                f"Received: loss={kwargs['loss']!r}"
+            )
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """Trains by maximum likelihood, with the arguments of `keras.Model.fit`.
+
+        Args:
+          x: array `[batch, *event_shape]`, or a `tf.data.Dataset` or other Keras input of such
+            batches, alone or paired with conditions.
+          y: conditions `[batch, *condition_shape]` for a conditional flow, otherwise None.
+          *args: further arguments of `keras.Model.fit`.
+          **kwargs: further arguments of `keras.Model.fit`.
+
+        Raises:
+          ValueError: for data of the wrong shape or type, or that is not finite; and when the
+            loss stops being finite, before any callback can save the broken weights.
+        """
+        inputs.check_training_data(self, x, y)
+        validation = kwargs.get("validation_data")
+        if validation is not None:
+            inputs.check_training_data(self, *inputs.as_pair(validation), name="validation_data")
+        self.adaptation.run_once(x, y)
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # The data set has its own order.
+        callbacks = kwargs.pop("callbacks", None)
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [StopOnNonFinite(), *(keras.tree.flatten(callbacks) if callbacks else [])]
+        return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
+
+    def train_step(self, data):
+        return super().train_step(inputs.condition_from_targets(self, data))
+
+    def test_step(self, data):
+        return super().test_step(inputs.condition_from_targets(self, data))
+
+    def predict_step(self, data):
+        return super().predict_step(inputs.condition_from_targets(self, data))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Mean of `-log p(x)` over the batch, in nats, plus the losses of regularizers."""
+        del x, y, training
+        nll = -y_pred
+        if sample_weight is not None:
+            nll *= tf.cast(sample_weight, nll.dtype)
+        # Replicas' gradients are summed, so each must hold its share of the mean.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        return (tf.reduce_mean(nll) + sum(self.losses)) / replicas
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        if self.levels is not None:
+            self.bits_per_dim_metric.update_state(y_pred, sample_weight)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    # --- Saving -------------------------------------------------------------------------------
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "bijector": serialize(self.bijector),
+            "event_shape": list(self.event_shape),
+            "base": serialize(self.base),
+            "condition_shape": serialize(self.condition_shape),
+            "levels": self.levels,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        del custom_objects
+        return cls(**{key: deserialize(value) for key, value in config.items()})
+
+    def compile_from_config(self, config):
+        """Compiles as before saving, so that training goes on with the optimizer's state."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+    def export(self, path, **kwargs):
+        """Writes a SavedModel for TensorFlow Serving to `path/VERSION`; see `tfnvp.export`."""
+        from tfnvp.export import export
+
+        return export(self, path, **kwargs)

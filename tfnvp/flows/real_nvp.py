@@ -1,0 +1,92 @@
+"""Real NVP on vectors: affine couplings."""
+
+import math
+
+import keras
+
+from tfnvp.bijectors import AffineCoupling, Chain
+from tfnvp.bijectors.bijector import event_shape_tuple
+from tfnvp.flows import assembly
+from tfnvp.flows.flow import Flow
+from tfnvp.serialization import serialize
+
+
+@keras.saving.register_keras_serializable("tfnvp")
+class RealNVP(Flow):
+    """A stack of affine couplings over the base, for vectors (flattened where they are not).
+
+    Generating, with couplings `f_1 ... f_n` and latents `z`::
+
+        x = f_1(f_2(... f_n(z)))      log p(x) = log p_base(z) - sum of the couplings' log-scales
+
+    For images with the paper's convolutions and multi-scale structure see `tfnvp.ImageRealNVP`.
+
+    Args:
+      event_shape: int or tuple, shape of one data point; couplings act on it flattened.
+      couplings: int, how many.
+      hidden_units: widths of the hidden layers of each coupling's `MLP`; or one such sequence for
+        each coupling.
+      scale: how raw outputs become log-scales: "tanh" (bounded by a learned factor), "sigmoid",
+        "softclamp" or "exp"; see `tfnvp.bijectors.AffineCoupling`.
+      condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
+      base: "normal", "logistic", or a `tfd.Distribution` over vectors of the event's size.
+      partition: a partition, which alternates with its swap, or a sequence with one for each
+        coupling. Default: `EvenOdd()`.
+      activation: Keras activation of the hidden layers.
+      dropout: float, dropout of the hidden layers.
+      residual: bool, residual connections between hidden layers of equal width.
+      logit_alpha: float or None; with a number, data in [0, 1] goes through
+        `tfnvp.bijectors.Logit(alpha)` first (log-dets included in the likelihood).
+      standardize: bool, start with a learned shift and scale of every variable (`ActNorm`), set
+        from the data by `fit` or `adapt`.
+      levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
+      name: name of the model.
+
+    Raises:
+      TypeError, ValueError: for arguments that do not fit, and see `tfnvp.Flow`.
+
+    >>> import tfnvp
+    >>> flow = tfnvp.RealNVP(2, couplings=4, hidden_units=(8, 8))
+    >>> flow.log_prob([[0.0, 0.0]]).numpy().round(3).tolist()
+    [-1.838]
+
+    Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        couplings=8,
+        hidden_units=(128, 128),
+        scale="tanh",
+        condition_shape=None,
+        base="normal",
+        partition=None,
+        activation="relu",
+        dropout=0.0,
+        residual=False,
+        logit_alpha=None,
+        standardize=True,
+        levels=None,
+        name=None,
+    ):
+        config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
+        event_shape = event_shape_tuple(event_shape)
+        assembly.check_couplings(couplings)
+        before = assembly.data_side(event_shape, logit_alpha, standardize)
+        size = math.prod(event_shape)
+        layers = assembly.couplings(
+            AffineCoupling,
+            size,
+            assembly.partitions_for(partition, couplings),
+            assembly.hidden_units_for(hidden_units, couplings),
+            condition_shape,
+            {"activation": activation, "dropout": dropout, "residual": residual},
+            scale=scale,
+        )
+        chain = Chain([*before, *layers], name="real_nvp")
+        super().__init__(chain, event_shape, base, condition_shape, levels, name)
+        self._config = config
+
+    def get_config(self):
+        return {**self._config, "name": self.name}

@@ -1,0 +1,72 @@
+"""Pictures: grids of images, drawn by Pillow without a display."""
+
+import math
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+
+def image_grid(images, columns=None, scale=None, gap=1):
+    """Puts images side by side into one.
+
+    Args:
+      images: array `[n, H, W]`, `[n, H, W, 1]` or `[n, H, W, 3]`, or with two leading axes
+        `[rows, columns, ...]`; values in [0, 1], others are clipped.
+      columns: int, images in a row; default: about a square, or the second leading axis.
+      scale: int, how many times to enlarge each pixel; default: to images of about 64 pixels.
+      gap: int, pixels of white between images, before enlarging.
+
+    Returns:
+      `PIL.Image.Image`.
+
+    Raises:
+      ValueError: if the images have another shape.
+    """
+    images = np.asarray(images, "float32")
+    grid_given = images.ndim == 5 or (images.ndim == 4 and images.shape[-1] not in (1, 3))
+    if grid_given:
+        columns = images.shape[1]
+        images = images.reshape((-1, *images.shape[2:]))
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0:
+        raise ValueError(
+            "`images` must be [n, H, W], [n, H, W, 1 or 3] or a grid of such. "
+            f"Received shape: {images.shape}"
+        )
+    count, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    canvas = np.ones((rows * (height + gap) + gap, columns * (width + gap) + gap, channels))
+    for i, image in enumerate(np.clip(images, 0.0, 1.0)):
+        top, left = (i // columns) * (height + gap) + gap, (i % columns) * (width + gap) + gap
+        canvas[top : top + height, left : left + width] = image
+    picture = Image.fromarray(
+        np.uint8(np.round(255 * canvas)).squeeze(-1)
+        if channels == 1
+        else np.uint8(np.round(255 * canvas))
+    )
+    scale = scale or max(1, round(64 / height))
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def save_grid(path, images, **kwargs):
+    """Writes `image_grid(images, **kwargs)` as a PNG file and returns its path."""
+    path = pathlib.Path(path)
+    image_grid(images, **kwargs).save(path)
+    return path
+
+
+def save_scatter(path, points, title="samples"):
+    """Writes a scatter plot of points `[n, 2]` as a PNG file and returns its path."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.scatter(*np.asarray(points).T, s=2, alpha=0.5, linewidths=0)
+    axes.set(title=title, xlabel="x₁", ylabel="x₂", aspect="equal")
+    figure.savefig(path, dpi=120)
+    return pathlib.Path(path)

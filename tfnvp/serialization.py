@@ -1,0 +1,96 @@
+"""Bijectors, distributions and their arguments as plain data, and back; no code is ever loaded.
+
+A TFP object is described by its class and the arguments it was made with, its `parameters`. Only
+public classes of `tfnvp.bijectors`, `tfp.bijectors` and `tfp.distributions` are ever made from a
+description, whatever a file says. Values of variables are not part of it: Keras saves them.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfnvp import bijectors, partitions
+
+_NAMESPACES = {
+    "tfnvp.bijectors": (bijectors, tfp.bijectors.Bijector),
+    "tfnvp.partitions": (partitions, partitions.Partition),
+    "tfp.bijectors": (tfp.bijectors, tfp.bijectors.Bijector),
+    "tfp.distributions": (tfp.distributions, tfp.distributions.Distribution),
+}
+_KEY = "tfnvp_type"
+
+
+def serialize(value):
+    """Returns a description of a value by JSON types.
+
+    Raises:
+      TypeError: for what has none, such as a function or an instance of a class that is neither
+        ours, TFP's nor Keras'.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [serialize(v) for v in value]
+    if isinstance(value, dict):
+        return {_KEY: "dict", "items": {str(k): serialize(v) for k, v in value.items()}}
+    if isinstance(value, tf.DType):
+        return {_KEY: "dtype", "name": value.name}
+    if isinstance(value, (np.ndarray, np.generic, tf.Tensor, tf.Variable)):
+        return _serialize_array(value)
+    if isinstance(value, keras.layers.Layer):
+        return {_KEY: "keras", "object": keras.saving.serialize_keras_object(value)}
+    if isinstance(value, partitions.Partition):
+        return _describe("tfnvp.partitions", type(value).__name__, value.get_config())
+    ours = type(value).__module__.startswith("tfnvp.")
+    # TFP hands out private variants, such as `_Chain`, of some public classes.
+    name = type(value).__name__.lstrip("_")
+    for namespace in ["tfnvp.bijectors"] if ours else ["tfp.bijectors", "tfp.distributions"]:
+        module, kind = _NAMESPACES[namespace]
+        if isinstance(value, kind) and hasattr(module, name):
+            return _describe(namespace, name, value.parameters)
+    raise TypeError(f"cannot be saved as part of a flow: {value!r} of type {type(value).__name__}")
+
+
+def _describe(namespace, name, arguments):
+    # Arguments left at None are the defaults, and some (as `parameters`) are no arguments at all.
+    arguments = {k: serialize(v) for k, v in arguments.items() if v is not None}
+    return {_KEY: namespace, "name": name, "arguments": arguments}
+
+
+def _serialize_array(value):
+    array = np.asarray(value)
+    return {
+        _KEY: "array",
+        "dtype": array.dtype.name,
+        "value": array.tolist(),
+        "variable": isinstance(value, tf.Variable),
+        "trainable": bool(getattr(value, "trainable", False)),
+    }
+
+
+def deserialize(value):
+    """Makes a value from its description; the inverse of `serialize`.
+
+    Raises:
+      ValueError: for a description of something that is not a public class of the namespaces.
+    """
+    if isinstance(value, (list, tuple)):
+        return [deserialize(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    kind = value.get(_KEY)
+    if kind == "dict":
+        return {k: deserialize(v) for k, v in value["items"].items()}
+    if kind == "dtype":
+        return tf.as_dtype(value["name"])
+    if kind == "array":
+        array = np.asarray(value["value"], dtype=value["dtype"])
+        return tf.Variable(array, trainable=value["trainable"]) if value["variable"] else array
+    if kind == "keras":
+        return keras.saving.deserialize_keras_object(value["object"], safe_mode=True)
+    module, base = _NAMESPACES.get(kind, (None, None))
+    cls = getattr(module, str(value.get("name")), None)
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise ValueError(f"not a description of a bijector, distribution or partition: {value}")
+    return cls(**{k: deserialize(v) for k, v in value["arguments"].items()})

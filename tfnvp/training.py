@@ -1,0 +1,110 @@
+"""A training run from a recipe: data in, run folder and SavedModel out."""
+
+import dataclasses
+import math
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from tfnvp import plotting, run_folder
+from tfnvp._version import __version__
+from tfnvp.data import dequantize, training_dataset
+from tfnvp.data.splits import load_splits
+from tfnvp.evaluation import evaluate
+from tfnvp.flows import NICE, RealNVP
+
+MODELS = {"nice": NICE, "real_nvp": RealNVP}
+
+# Draws of dequantization noise for each validation image: fixed, and enough to choose weights by.
+_VALIDATION_DRAWS = 5
+
+
+def train(recipe, output=None, saved_models="saved_models", seed=0, verbose="auto"):
+    """Trains a flow by a recipe and writes everything it leaves behind.
+
+    The run folder gets `config.json`, `history.csv`, `model.keras` (the weights that did best on
+    the validation split), `metrics.json` and `samples.png`; the SavedModel goes to
+    `SAVED_MODELS/DATASET-MODEL/VERSION`.
+
+    Args:
+      recipe: `tfnvp.recipes.Recipe`.
+      output: run folder; default: the next free `runs/DATASET-MODEL-N`.
+      saved_models: folder of SavedModels.
+      seed: int; on CPU the same seed gives the same weights.
+      verbose: as in `keras.Model.fit`.
+
+    Returns:
+      `(flow, metrics, folder, exported)`: the trained flow, the contents of `metrics.json`, and
+      the paths of run folder and SavedModel.
+    """
+    keras.utils.set_random_seed(seed)
+    splits = load_splits(recipe.dataset)
+    stem = f"{recipe.dataset}-{recipe.model}"
+    folder = run_folder.create(output, stem)
+    flow = MODELS[recipe.model](splits.event_shape, levels=splits.levels, **recipe.options)
+    config = {**dataclasses.asdict(recipe), "seed": seed, "tfnvp": __version__}
+    run_folder.write_json(folder / "config.json", config)
+
+    steps = math.ceil(len(splits.train) / recipe.batch_size)
+    flow.compile(_optimizer(recipe, steps), jit_compile=True)
+    history = flow.fit(
+        training_dataset(splits.train, splits.levels, recipe.batch_size, seed),
+        epochs=recipe.epochs,
+        validation_data=_validation_dataset(splits),
+        callbacks=_callbacks(recipe, folder),
+        verbose=verbose,
+    ).history
+
+    run_folder.save_model(flow, folder)
+    test = evaluate(flow, splits.test)
+    metrics = {
+        "test": test._asdict(),
+        "validation_loss": min(history["val_loss"]),
+        "epochs": len(history["val_loss"]),
+        "parameters": flow.count_params(),
+    }
+    run_folder.write_json(folder / "metrics.json", metrics)
+    plotting.save_grid(folder / "samples.png", flow.sample(100, seed=seed))
+    return flow, metrics, folder, flow.export(pathlib.Path(saved_models) / stem)
+
+
+def _optimizer(recipe, steps):
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=max(1, recipe.warmup_epochs * steps),
+        decay_steps=recipe.epochs * steps,
+    )
+    return keras.optimizers.AdamW(
+        schedule,
+        weight_decay=recipe.weight_decay or 0.0,
+        # Loose: it only catches explosions. The loss is in nats, so gradients are large.
+        global_clipnorm=100.0,
+        use_ema=recipe.ema_momentum is not None,
+        ema_momentum=recipe.ema_momentum or 0.99,
+    )
+
+
+def _validation_dataset(splits):
+    draws = [
+        dequantize(splits.validation, splits.levels, seed=(1, i)) for i in range(_VALIDATION_DRAWS)
+    ]
+    return (
+        tf.data.Dataset.from_tensor_slices(tf.concat(draws, axis=0))
+        .batch(len(splits.validation))
+        .cache()
+    )
+
+
+def _callbacks(recipe, folder):
+    callbacks = []
+    if recipe.ema_momentum is not None:
+        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    return [
+        *callbacks,
+        keras.callbacks.EarlyStopping(
+            monitor="val_loss", patience=recipe.patience, restore_best_weights=True
+        ),
+        keras.callbacks.CSVLogger(folder / "history.csv"),
+    ]
