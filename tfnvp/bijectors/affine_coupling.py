@@ -6,6 +6,7 @@ import tensorflow as tf
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.bijectors.log_scale import LOG_SCALES
+from tfnvp.partitions import Partition
 
 
 class AffineCoupling(Coupling):
@@ -76,7 +77,7 @@ class AffineCoupling(Coupling):
         if scale == "tanh":
             # One factor for all variables where the event's size is not known.
             size = 1
-            if event_shape is not None:
+            if event_shape is not None and isinstance(partition, Partition):
                 size = partition.shapes(event_shape_tuple(event_shape))[1][-1]
             dtype = getattr(conditioner, "variable_dtype", None)
             self._factor = keras.Variable(

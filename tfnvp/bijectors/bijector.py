@@ -31,6 +31,9 @@ class Bijector(tfb.Bijector):
     #: Whether the bijector's methods need `condition=...`.
     takes_condition = False
 
+    #: Shape of the events, where the bijector is made for one.
+    event_shape = None
+
     def __init__(self, event_ndims, keras_objects=(), parameters=None, name=None, **kwargs):
         """Registers the variables of Keras layers and variables with `tf.Module`.
 
@@ -96,6 +99,20 @@ class Bijector(tfb.Bijector):
         x, log_det = self._inverse_and_log_det(y, **kwargs)
         return x, {"ildj": log_det}
 
+    def _forward_event_shape(self, input_shape):
+        self._check_event_shape(input_shape)
+        return input_shape
+
+    def _inverse_event_shape(self, output_shape):
+        self._check_event_shape(output_shape)
+        return output_shape
+
+    def _check_event_shape(self, shape):
+        if self.event_shape is not None and not _ends_in(shape, self.event_shape):
+            raise ValueError(
+                f"{self.name} is made for events of shape {self.event_shape}. Received: {shape}"
+            )
+
     def _forward(self, x, **kwargs):
         return self._forward_and_log_det(x, **kwargs)[0]
 
@@ -146,12 +163,17 @@ def event_shape_tuple(event_shape, name="event_shape"):
     return shape
 
 
+def _ends_in(shape, event_shape):
+    """Tells whether a shape ends in `event_shape`, as far as it is known."""
+    rank = len(event_shape)
+    return shape.rank is None or (
+        shape.rank >= rank and shape[shape.rank - rank :].is_compatible_with(event_shape)
+    )
+
+
 def check_event(bijector, x, event_shape):
     """Raises `ValueError` unless `x` ends in `event_shape`, as far as its shape is known."""
-    rank = len(event_shape)
-    if x.shape.rank is not None and (
-        x.shape.rank < rank or not x.shape[x.shape.rank - rank :].is_compatible_with(event_shape)
-    ):
+    if not _ends_in(x.shape, event_shape):
         raise ValueError(
             f"{bijector.name}: expected a tensor of shape [..., "
             f"{', '.join(map(str, event_shape))}]. Received shape: {x.shape}"

@@ -31,7 +31,7 @@ def load_digits():
 
     >>> digits = load_digits()
     >>> len(digits.train), len(digits.validation), len(digits.test)
-    (1294, 143, 360)
+    (1293, 144, 360)
     """
     images, labels = sklearn.datasets.load_digits(return_X_y=True)
     order = np.random.RandomState(0).permutation(len(images))

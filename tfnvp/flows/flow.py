@@ -50,7 +50,7 @@ class Flow(keras.Model):
 
     >>> import numpy as np, tensorflow_probability as tfp, tfnvp
     >>> flow = tfnvp.Flow(tfp.bijectors.Exp(), event_shape=2)
-    >>> flow.log_prob(np.ones([3, 2], "float32")).numpy().round(3).tolist()
+    >>> [round(float(nats), 3) for nats in flow.log_prob(np.ones([3, 2], "float32"))]
     [-1.838, -1.838, -1.838]
 
     Source: Dinh, Krueger and Bengio 2014 (NICE), equation 2.
@@ -283,13 +283,23 @@ class Flow(keras.Model):
         validation = kwargs.get("validation_data")
         if validation is not None:
             inputs.check_training_data(self, *inputs.as_pair(validation), name="validation_data")
+            if isinstance(validation, tuple) and len(validation) == 3:
+                x_val, y_val, weights = validation
+                y_val = inputs.targets_beside_weights(y_val, weights)
+                kwargs["validation_data"] = (x_val, y_val, weights)
         self.adaptation.run_once(x, y)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # The data set has its own order.
         callbacks = kwargs.pop("callbacks", None)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = [StopOnNonFinite(), *(keras.tree.flatten(callbacks) if callbacks else [])]
+        y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """Returns the loss, and metrics, with the arguments of `keras.Model.evaluate`."""
+        y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
+        return super().evaluate(x, y, *args, **kwargs)
 
     def train_step(self, data):
         return super().train_step(inputs.condition_from_targets(self, data))

@@ -78,12 +78,22 @@ def as_pair(data):
     return data, None
 
 
+def targets_beside_weights(y, sample_weight):
+    """Returns `y`, or empty targets where there are only weights.
+
+    Keras drops sample weights, silently, from data without targets.
+    """
+    if y is None and sample_weight is not None:
+        return np.zeros((len(sample_weight), 0), "float32")
+    return y
+
+
 def condition_from_targets(flow, data):
     """Moves Keras' "targets" to where a conditional flow expects its condition."""
     if not isinstance(data, tuple):
         return (data,)
     x, y, sample_weight = (*data, None, None)[:3]
-    if y is None:
+    if y is None or y.shape[-1] == 0:
         return x, None, sample_weight
     if flow.condition_shape is None:
         raise ValueError(

@@ -47,8 +47,8 @@ class RealNVP(Flow):
 
     >>> import tfnvp
     >>> flow = tfnvp.RealNVP(2, couplings=4, hidden_units=(8, 8))
-    >>> flow.log_prob([[0.0, 0.0]]).numpy().round(3).tolist()
-    [-1.838]
+    >>> round(float(flow.log_prob([[0.0, 0.0]])[0]), 3)
+    -1.838
 
     Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.
     """

@@ -1,0 +1,47 @@
+"""Fixtures and data that several test modules share."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfnvp
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    keras.utils.set_random_seed(0)
+
+
+def perturb(module, deviation=0.3, seed=0):
+    """Moves every trainable variable of a bijector, flow or layer away from its start."""
+    generator = np.random.default_rng(seed)
+    for variable in module.trainable_variables:
+        noise = generator.normal(0.0, deviation, variable.shape)
+        variable.assign(variable + tf.cast(noise, variable.dtype))
+    return module
+
+
+class CountingMLP(tfnvp.conditioners.MLP):
+    """An MLP that counts its calls."""
+
+    calls = 0
+
+    def call(self, inputs):
+        type(self).calls += 1
+        return super().call(inputs)
+
+
+@pytest.fixture
+def counting_mlp():
+    """A conditioner class whose `calls` are counted from zero."""
+    CountingMLP.calls = 0
+    return CountingMLP
+
+
+@pytest.fixture(scope="session")
+def moons():
+    """Two moons, 1000 points."""
+    from sklearn.datasets import make_moons
+
+    return make_moons(1000, noise=0.05, random_state=0)[0].astype("float32")

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfnvp import plotting
+
+
+def test_grid_places_every_image():
+    images = np.stack([np.full((2, 3), value) for value in (0.0, 0.2, 0.4, 0.6, 2.0)])
+    picture = np.asarray(plotting.image_grid(images, columns=3, scale=1))
+    assert picture.shape == (7, 13)
+    for i, grey in enumerate((0, 51, 102, 153, 255)):
+        top, left = 1 + (i // 3) * 3, 1 + (i % 3) * 4
+        np.testing.assert_array_equal(picture[top : top + 2, left : left + 3], grey)
+    np.testing.assert_array_equal(picture[0], 255)
+
+
+def test_grids_of_colour_and_enlarged():
+    images = np.zeros((2, 3, 4, 4, 3))
+    images[1, 2] = [1.0, 0.0, 0.5]
+    picture = np.asarray(plotting.image_grid(images, scale=2))
+    assert picture.shape == (22, 32, 3)
+    np.testing.assert_array_equal(picture[-3, -3], [255, 0, 128])
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4), (0, 8, 8), (2, 8, 8, 5, 2)])
+def test_what_is_no_image_is_refused(shape):
+    with pytest.raises(ValueError, match="`images` must be"):
+        plotting.image_grid(np.zeros(shape))
+
+
+def test_files_are_written(tmp_path):
+    assert plotting.save_grid(tmp_path / "grid.png", np.zeros((4, 8, 8))).is_file()
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    assert Image.open(plotting.save_scatter(tmp_path / "points.png", points)).size[0] > 300
