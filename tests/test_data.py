@@ -4,7 +4,6 @@ import sklearn.datasets
 import tensorflow as tf
 
 from tfnvp import data
-from tfnvp.data.splits import load_splits
 
 
 def test_digits_are_split_as_documented():
@@ -61,7 +60,7 @@ def test_pipeline_draws_new_noise_and_order_every_epoch():
         (lambda: data.dequantize(np.array([17]), levels=17), "from 17 to 17"),
         (lambda: data.dequantize(np.array([-1])), "from -1 to -1"),
         (lambda: data.dequantize(np.array([1]), levels=1), "`levels` must be"),
-        (lambda: load_splits("nothing"), "unknown data set 'nothing'"),
+        (lambda: data.load_named("nothing"), "unknown data set 'nothing'"),
     ],
 )
 def test_bad_arguments_are_named(call, message):

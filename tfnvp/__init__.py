@@ -10,7 +10,7 @@ import sys
 
 from tfnvp._version import __version__
 
-_FLOWS = ("Flow", "NICE", "RealNVP")
+_FLOWS = ("Flow", "ImageRealNVP", "NICE", "RealNVP")
 _MODULES = (
     "bijectors",
     "conditioners",
@@ -18,9 +18,10 @@ _MODULES = (
     "partitions",
     "plotting",
     "recipes",
+    "testing",
 )
 
-__all__ = [*_FLOWS, *_MODULES, "__version__"]
+__all__ = [*_FLOWS, *_MODULES, "__version__", "load_pretrained"]
 
 
 def __getattr__(name):
@@ -28,6 +29,8 @@ def __getattr__(name):
         return getattr(importlib.import_module("tfnvp.flows"), name)
     if name in _MODULES:
         return importlib.import_module(f"tfnvp.{name}")
+    if name == "load_pretrained":
+        return importlib.import_module("tfnvp.pretrained").load_pretrained
     raise AttributeError(f"module 'tfnvp' has no attribute {name!r}")
 
 

@@ -9,8 +9,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tfnvp import recipes
+from tfnvp import cli_pictures, recipes
 from tfnvp._version import __version__
+from tfnvp.cli_options import (
+    DataDir,
+    Dataset,
+    Images,
+    ImageSize,
+    Json,
+    Model,
+    SavedModels,
+    TableFile,
+    console,
+    import_tensorflow,
+    load_data,
+)
 
 app = typer.Typer(
     name="tfnvp",
@@ -19,17 +32,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-console = Console(highlight=False)
 
 _MODEL_RECIPES = {"real_nvp": "realnvp-digits", "nice": "nice-digits"}
-
-Model = Annotated[
-    pathlib.Path, typer.Argument(help="A .keras file, or the run folder that holds model.keras.")
-]
-SavedModels = Annotated[
-    pathlib.Path, typer.Option("--saved-models", help="Folder of SavedModels.", metavar="DIR")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
 
 def _version(value):
@@ -55,6 +59,17 @@ def train(
     recipe: Annotated[
         str | None, typer.Option(help="A recipe by name; see `tfnvp recipes`.", metavar="NAME")
     ] = None,
+    dataset: Dataset = None,
+    images: Images = None,
+    table: TableFile = None,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Override a field or model option of the recipe.", metavar="NAME=VALUE"
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows of a batch.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
@@ -77,14 +92,17 @@ def train(
         raise ValueError("give --model or --recipe, not both")
     if model is not None and model not in _MODEL_RECIPES:
         raise ValueError(f"unknown model {model!r}: choose one of {', '.join(_MODEL_RECIPES)}")
-    chosen = recipes.get(recipe or _MODEL_RECIPES[model or "real_nvp"]).replace(
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate
-    )
-    _import_tensorflow()
+    default = "realnvp-table" if table else _MODEL_RECIPES[model or "real_nvp"]
+    chosen = recipes.get(recipe or default).override(options or [])
+    chosen = chosen.replace(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    import_tensorflow()
     from tfnvp import training
 
+    splits = load_data(None, dataset, images, table, data_dir, image_size, chosen.dataset)
     verbose = 0 if json_output else "auto"
-    _, metrics, folder, exported = training.train(chosen, output, saved_models, seed, verbose)
+    _, metrics, folder, exported = training.train(
+        chosen, splits, output, saved_models, seed, verbose
+    )
     if json_output:
         _print_json({**metrics, "folder": str(folder), "saved_model": str(exported)})
         return
@@ -96,9 +114,11 @@ def train(
 @app.command()
 def evaluate(
     model: Model,
-    dataset: Annotated[
-        str | None, typer.Option(help="Data set. Default: the one trained on.", metavar="NAME")
-    ] = None,
+    dataset: Dataset = None,
+    images: Images = None,
+    table: TableFile = None,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     draws: Annotated[int, typer.Option(help="Draws of dequantization noise.", min=1)] = 10,
     json_output: Json = False,
@@ -109,12 +129,12 @@ def evaluate(
     """
     if split not in ("train", "validation", "test"):
         raise ValueError(f"unknown split {split!r}: choose one of train, validation, test")
-    _import_tensorflow()
+    import_tensorflow()
     from tfnvp import evaluation, run_folder
-    from tfnvp.data.splits import load_splits
 
     flow = run_folder.load_model(model)
-    splits = load_splits(dataset or run_folder.read_config(model).get("dataset", "digits"))
+    trained_on = run_folder.read_config(model).get("dataset", "digits")
+    splits = load_data(flow, dataset, images, table, data_dir, image_size, trained_on)
     result = evaluation.evaluate(flow, getattr(splits, split), draws)._asdict()
     if json_output:
         _print_json(result)
@@ -136,7 +156,7 @@ def sample(
 
     Example: tfnvp sample runs/digits-real_nvp-1 -n 64 --temperature 0.8 --seed 1
     """
-    _import_tensorflow()
+    import_tensorflow()
     import numpy as np
 
     from tfnvp import plotting, run_folder
@@ -145,11 +165,7 @@ def sample(
     samples = flow.sample(n, seed=seed, temperature=temperature)
     if output.suffix == ".npy":
         np.save(output, samples)
-    elif len(flow.event_shape) > 1:
-        plotting.save_grid(output, samples)
-    elif flow.event_shape == (2,):
-        plotting.save_scatter(output, samples)
-    else:
+    elif plotting.save_samples(output, samples) is None:
         raise ValueError(
             f"no picture of samples of shape {flow.event_shape}: give an --output that ends in .npy"
         )
@@ -166,7 +182,7 @@ def export(
 
     Example: tfnvp export runs/digits-real_nvp-1 --name digits
     """
-    _import_tensorflow()
+    import_tensorflow()
     from tfnvp import run_folder
 
     flow = run_folder.load_model(model)
@@ -184,9 +200,9 @@ def list_recipes(json_output: Json = False):
     if json_output:
         _print_json({name: vars(recipe) for name, recipe in recipes.RECIPES.items()})
         return
-    table = Table("recipe", "data", "what it is", "source", box=None)
+    table = Table("recipe", "data", "what it is", "published", box=None)
     for recipe in recipes.RECIPES.values():
-        table.add_row(recipe.name, recipe.dataset, recipe.description, recipe.source)
+        table.add_row(recipe.name, recipe.dataset, recipe.description, recipe.published)
     console.print(table)
 
 
@@ -195,17 +211,22 @@ def _print_json(content):
 
 
 def _print_likelihood(result, split):
-    console.print(
-        f"{split} likelihood   {result['nats']:.2f} ± {result['nats_standard_error']:.2f} nats   "
-        f"{result['bits_per_dim']:.4f} ± {result['bits_per_dim_standard_error']:.4f} bits/dim   "
-        f"({result['rows']} rows, {result['draws']} draws)"
-    )
+    bits = ""
+    if result["bits_per_dim"] is not None:
+        error = result["bits_per_dim_standard_error"]
+        bits = f"   {result['bits_per_dim']:.4f} ± {error:.4f} bits/dim"
+    nats = f"{result['nats']:.2f} ± {result['nats_standard_error']:.2f} nats"
+    console.print(f"{split} likelihood   {nats}{bits}")
+    console.print(f"                  {result['rows']} rows, {result['draws']} draws of noise each")
 
 
-def _import_tensorflow():
-    from tfnvp.quiet import import_tensorflow
-
-    import_tensorflow()
+for command in (
+    cli_pictures.interpolate,
+    cli_pictures.inpaint,
+    cli_pictures.reconstruct,
+    cli_pictures.nearest,
+):
+    app.command()(command)
 
 
 def main(arguments=None):

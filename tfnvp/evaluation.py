@@ -1,4 +1,4 @@
-"""The likelihood of quantized data under a flow, with its standard error."""
+"""The likelihood of data under a flow, with its standard error."""
 
 import math
 from typing import NamedTuple
@@ -7,42 +7,57 @@ import numpy as np
 
 from tfnvp.data import dequantize
 
+# Rows that are dequantized and evaluated at a time.
+_ROWS = 1000
+
 
 class Likelihood(NamedTuple):
-    """Mean log-likelihood of data in [0, 1], in nats and bits per dimension, with errors."""
+    """Mean log-likelihood in nats, for quantized data also in bits per dimension.
+
+    The nats are those of a density on [0, 1] for quantized data; standard errors are those of
+    the mean over data points.
+    """
 
     nats: float
     nats_standard_error: float
-    bits_per_dim: float
-    bits_per_dim_standard_error: float
+    bits_per_dim: float | None
+    bits_per_dim_standard_error: float | None
     rows: int
     draws: int
 
 
-def evaluate(flow, pixels, draws=10, seed=2):
+def evaluate(flow, rows, draws=10, seed=2):
     """Averages log-likelihoods over data points and draws of dequantization noise.
 
     Args:
-      flow: a `tfnvp.Flow` made with `levels`.
-      pixels: `[n, *event_shape]`, whole grey levels.
-      draws: int, draws of the noise for each data point.
+      flow: a `tfnvp.Flow`.
+      rows: `[n, *event_shape]`: whole grey levels for a flow with `levels`, else real numbers.
+      draws: int, draws of the noise for each data point; real numbers need only one evaluation.
       seed: int, of the noise; the same seed gives the same result.
 
     Returns:
-      `Likelihood`; the standard error is that of the mean over data points.
+      `Likelihood`.
     """
-    log_probs = np.mean(
-        [flow.log_prob(dequantize(pixels, flow.levels, seed=(seed, i))) for i in range(draws)],
-        axis=0,
+    if flow.levels is None:
+        draws = 1
+    log_probs = np.concatenate(
+        [
+            _mean_over_draws(flow, rows[i : i + _ROWS], draws, seed + i)
+            for i in range(0, len(rows), _ROWS)
+        ]
     )
-    error = float(np.std(log_probs, ddof=1) / math.sqrt(len(log_probs)))
-    nats = float(np.mean(log_probs))
-    bits_of_a_nat = 1 / (flow.event_size * math.log(2.0))
-    return Likelihood(
-        nats,
-        error,
-        float(flow.bits_per_dim(nats)),
-        error * bits_of_a_nat,
-        len(log_probs),
-        draws,
+    nats = float(np.mean(log_probs, dtype="float64"))
+    error = float(np.std(log_probs, ddof=1, dtype="float64") / math.sqrt(len(log_probs)))
+    bits = bits_error = None
+    if flow.levels is not None:
+        bits = float(flow.bits_per_dim(nats))
+        bits_error = error / (flow.event_size * math.log(2.0))
+    return Likelihood(nats, error, bits, bits_error, len(log_probs), draws)
+
+
+def _mean_over_draws(flow, rows, draws, seed):
+    if flow.levels is None:
+        return flow.log_prob(rows).numpy()
+    return np.mean(
+        [flow.log_prob(dequantize(rows, flow.levels, seed=(seed, i))) for i in range(draws)], axis=0
     )

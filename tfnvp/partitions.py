@@ -2,62 +2,18 @@
 
 A partition cuts an event ``x`` in two: the *passed* part conditions the coupling,
 the *moved* part is transformed by it. ``split`` and ``merge`` are exact inverses of
-one another and select by index, so a conditioner never sees padded zeros.
+one another and select by index, so a conditioner never sees padded zeros (save for
+``Checkerboard``, whose passed part stays an image).
 """
-
-import abc
 
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.image_partitions import Channels, Checkerboard
+from tfnvp.partition import Partition
+from tfnvp.rearranging import permute, reshape_event
 
-class Partition(abc.ABC):
-    """A division of an event's variables into those that pass and those that move.
-
-    Subclasses implement `shapes`, `split` and `merge`. Partitions compare by value, so
-    two equal ones are interchangeable, and `get_config` rebuilds an equal one.
-    """
-
-    #: Rank of the events that the partition divides, at the least.
-    event_ndims = 1
-
-    def __init__(self, swapped=False):
-        if not isinstance(swapped, bool):
-            raise TypeError(f"`swapped` must be a bool. Received: {swapped!r}")
-        self.swapped = swapped
-
-    @abc.abstractmethod
-    def shapes(self, event_shape):
-        """Returns the shapes `(passed, moved)`; raises `ValueError` where none exist."""
-
-    @abc.abstractmethod
-    def split(self, x):
-        """Cuts `[..., *event_shape]` into `(passed, moved)`."""
-
-    @abc.abstractmethod
-    def merge(self, passed, moved):
-        """Puts `(passed, moved)` together again: the inverse of `split`."""
-
-    def swap(self):
-        """Returns the partition with the roles of the two parts exchanged."""
-        return type(self)(**{**self.get_config(), "swapped": not self.swapped})
-
-    def get_config(self):
-        """Returns the constructor's arguments."""
-        return {"swapped": self.swapped}
-
-    def _order(self, first, second):
-        return (second, first) if self.swapped else (first, second)
-
-    def __eq__(self, other):
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    def __hash__(self):
-        return hash((type(self), repr(self)))
-
-    def __repr__(self):
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+__all__ = ["Channels", "Checkerboard", "EvenOdd", "Mask", "Partition", "Split"]
 
 
 def _last_axis_size(partition, x):
@@ -228,33 +184,13 @@ class Mask(Partition):
         rank = self.mask.ndim
         if not x.shape[-rank:].is_compatible_with(self.mask.shape):
             raise ValueError(f"`x` must end in {self.mask.shape}. Received shape: {x.shape}")
-        flat = _reshape_event(x, rank, [self.mask.size])
+        flat = reshape_event(x, rank, [self.mask.size])
         sizes = [self._passed_size, self.mask.size - self._passed_size]
-        return tuple(tf.split(_permute(flat, self._order_of_parts), sizes, axis=-1))
+        return tuple(tf.split(permute(flat, self._order_of_parts), sizes, axis=-1))
 
     def merge(self, passed, moved):
         parts = tf.concat([passed, moved], axis=-1)
-        return _reshape_event(_permute(parts, np.argsort(self._order_of_parts)), 1, self.mask.shape)
+        return reshape_event(permute(parts, np.argsort(self._order_of_parts)), 1, self.mask.shape)
 
     def get_config(self):
         return {"mask": self.mask.tolist(), **super().get_config()}
-
-
-def _reshape_event(x, event_rank, event_shape):
-    """Gives the last `event_rank` axes of `x` the shape `event_shape`."""
-    batch = x.shape[: x.shape.rank - event_rank]
-    reshaped = tf.reshape(
-        x, tf.concat([tf.shape(x)[: x.shape.rank - event_rank], list(event_shape)], axis=0)
-    )
-    reshaped.set_shape(batch + list(event_shape))
-    return reshaped
-
-
-def _permute(x, order):
-    """Gathers the last axis by a permutation; its gradient gathers too, instead of scattering."""
-
-    @tf.custom_gradient
-    def gather(x):
-        return tf.gather(x, order, axis=-1), lambda dy: _permute(dy, np.argsort(order))
-
-    return gather(x)

@@ -58,6 +58,20 @@ def save_grid(path, images, **kwargs):
     return path
 
 
+def save_samples(path, samples):
+    """Writes samples as the picture that suits them, if any: a grid of images, or points.
+
+    Returns:
+      The path, or None for samples of another kind.
+    """
+    samples = np.asarray(samples)
+    if samples.ndim == 2 and samples.shape[1] == 2:
+        return save_scatter(path, samples)
+    if samples.ndim == 3 or (samples.ndim == 4 and samples.shape[-1] in (1, 3)):
+        return save_grid(path, samples)
+    return None
+
+
 def save_scatter(path, points, title="samples"):
     """Writes a scatter plot of points `[n, 2]` as a PNG file and returns its path."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

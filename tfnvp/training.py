@@ -10,25 +10,34 @@ import tensorflow as tf
 from tfnvp import plotting, run_folder
 from tfnvp._version import __version__
 from tfnvp.data import dequantize, training_dataset
-from tfnvp.data.splits import load_splits
 from tfnvp.evaluation import evaluate
-from tfnvp.flows import NICE, RealNVP
+from tfnvp.flows import NICE, ImageRealNVP, RealNVP
 
-MODELS = {"nice": NICE, "real_nvp": RealNVP}
+MODELS = {"nice": NICE, "real_nvp": RealNVP, "image_real_nvp": ImageRealNVP}
 
-# Draws of dequantization noise for each validation image: fixed, and enough to choose weights by.
+# Numbers in the validation set above which one draw of dequantization noise says enough.
+_MANY = 2**20
 _VALIDATION_DRAWS = 5
 
 
-def train(recipe, output=None, saved_models="saved_models", seed=0, verbose="auto"):
+def make_flow(recipe, splits):
+    """Returns the recipe's flow for the data's shape and levels, untrained."""
+    options = dict(recipe.options)
+    if splits.levels is not None:
+        options["levels"] = splits.levels
+    return MODELS[recipe.model](splits.event_shape, **options)
+
+
+def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verbose="auto"):
     """Trains a flow by a recipe and writes everything it leaves behind.
 
     The run folder gets `config.json`, `history.csv`, `model.keras` (the weights that did best on
-    the validation split), `metrics.json` and `samples.png`; the SavedModel goes to
-    `SAVED_MODELS/DATASET-MODEL/VERSION`.
+    the validation split), `metrics.json` and, of images and points, `samples.png`; the SavedModel
+    goes to `SAVED_MODELS/DATASET-MODEL/VERSION`.
 
     Args:
       recipe: `tfnvp.recipes.Recipe`.
+      splits: `tfnvp.data.Splits`.
       output: run folder; default: the next free `runs/DATASET-MODEL-N`.
       saved_models: folder of SavedModels.
       seed: int; on CPU the same seed gives the same weights.
@@ -39,17 +48,16 @@ def train(recipe, output=None, saved_models="saved_models", seed=0, verbose="aut
       the paths of run folder and SavedModel.
     """
     keras.utils.set_random_seed(seed)
-    splits = load_splits(recipe.dataset)
-    stem = f"{recipe.dataset}-{recipe.model}"
+    flow = make_flow(recipe, splits)
+    stem = f"{splits.name}-{recipe.model}"
     folder = run_folder.create(output, stem)
-    flow = MODELS[recipe.model](splits.event_shape, levels=splits.levels, **recipe.options)
-    config = {**dataclasses.asdict(recipe), "seed": seed, "tfnvp": __version__}
-    run_folder.write_json(folder / "config.json", config)
+    config = {**dataclasses.asdict(recipe), "dataset": splits.name, "seed": seed}
+    run_folder.write_json(folder / "config.json", {**config, "tfnvp": __version__})
 
     steps = math.ceil(len(splits.train) / recipe.batch_size)
     flow.compile(_optimizer(recipe, steps), jit_compile=True)
     history = flow.fit(
-        training_dataset(splits.train, splits.levels, recipe.batch_size, seed),
+        training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip),
         epochs=recipe.epochs,
         validation_data=_validation_dataset(splits),
         callbacks=_callbacks(recipe, folder),
@@ -57,15 +65,14 @@ def train(recipe, output=None, saved_models="saved_models", seed=0, verbose="aut
     ).history
 
     run_folder.save_model(flow, folder)
-    test = evaluate(flow, splits.test)
     metrics = {
-        "test": test._asdict(),
+        "test": evaluate(flow, splits.test)._asdict(),
         "validation_loss": min(history["val_loss"]),
         "epochs": len(history["val_loss"]),
         "parameters": flow.count_params(),
     }
     run_folder.write_json(folder / "metrics.json", metrics)
-    plotting.save_grid(folder / "samples.png", flow.sample(100, seed=seed))
+    plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
     return flow, metrics, folder, flow.export(pathlib.Path(saved_models) / stem)
 
 
@@ -74,10 +81,12 @@ def _optimizer(recipe, steps):
         initial_learning_rate=0.0,
         warmup_target=recipe.learning_rate,
         warmup_steps=max(1, recipe.warmup_epochs * steps),
-        decay_steps=recipe.epochs * steps,
+        decay_steps=max(1, (recipe.epochs - recipe.warmup_epochs) * steps),
     )
     return keras.optimizers.AdamW(
         schedule,
+        beta_2=recipe.beta_2,
+        epsilon=recipe.epsilon,
         weight_decay=recipe.weight_decay or 0.0,
         # Loose: it only catches explosions. The loss is in nats, so gradients are large.
         global_clipnorm=100.0,
@@ -87,14 +96,16 @@ def _optimizer(recipe, steps):
 
 
 def _validation_dataset(splits):
-    draws = [
-        dequantize(splits.validation, splits.levels, seed=(1, i)) for i in range(_VALIDATION_DRAWS)
-    ]
-    return (
-        tf.data.Dataset.from_tensor_slices(tf.concat(draws, axis=0))
-        .batch(len(splits.validation))
-        .cache()
-    )
+    """The validation split in batches, quantized data with noise that is always the same."""
+    rows = splits.validation
+    if splits.levels is not None:
+        draws = _VALIDATION_DRAWS if rows.size < _MANY else 1
+        rows = tf.concat(
+            [dequantize(rows, splits.levels, seed=(1, i)) for i in range(draws)], axis=0
+        )
+    # Batches of one size, so that evaluation is compiled once.
+    batch = min(len(splits.validation), 1000)
+    return tf.data.Dataset.from_tensor_slices(rows).batch(batch).cache()
 
 
 def _callbacks(recipe, folder):

@@ -3,17 +3,25 @@
 from tfnvp.bijectors.act_norm import ActNorm
 from tfnvp.bijectors.additive_coupling import AdditiveCoupling
 from tfnvp.bijectors.affine_coupling import AffineCoupling
+from tfnvp.bijectors.batch_normalization import BatchNormalization
 from tfnvp.bijectors.bijector import Bijector
 from tfnvp.bijectors.chain import Chain
 from tfnvp.bijectors.diagonal_scaling import DiagonalScaling
 from tfnvp.bijectors.logit import Logit
+from tfnvp.bijectors.multi_scale import MultiScale
+from tfnvp.bijectors.squeeze import Squeeze
+from tfnvp.bijectors.whitening import Whitening
 
 __all__ = [
     "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",
+    "BatchNormalization",
     "Bijector",
     "Chain",
     "DiagonalScaling",
     "Logit",
+    "MultiScale",
+    "Squeeze",
+    "Whitening",
 ]

@@ -57,17 +57,18 @@ class Coupling(Bijector):
 
     def _build_conditioner(self):
         """Calls the conditioner once, so that its weights exist and its output is checked."""
-        passed_shape, moved_shape = self.partition.shapes(self.event_shape)
+        passed_shape = self.partition.shapes(self.event_shape)[0]
+        shape = self.partition.parameters_shape(self.event_shape)
         inputs = tf.zeros((1, *passed_shape), self.conditioner.compute_dtype)
         if self.takes_condition:
             inputs = [inputs, tf.zeros((1, *self.condition_shape), inputs.dtype)]
         with tf.init_scope():
             outputs = self.conditioner(inputs)
-        expected = (1, *moved_shape[:-1], moved_shape[-1] * self.parameters_per_variable)
+        expected = (1, *shape[:-1], shape[-1] * self.parameters_per_variable)
         if not isinstance(outputs, (list, tuple)) and tuple(outputs.shape) != expected:
             raise ValueError(
                 f"`conditioner` must give {self.parameters_per_variable} parameter(s) for each of "
-                f"the moved variables {moved_shape}: outputs of shape {(None, *expected[1:])}. "
+                f"the moved variables {shape}: outputs of shape {(None, *expected[1:])}. "
                 f"Received: a conditioner with outputs of shape {(None, *outputs.shape[1:])}"
             )
 
@@ -95,7 +96,9 @@ class Coupling(Bijector):
         batch = prefer_static.shape(x)[: prefer_static.rank(x) - event_ndims]
 
         passed, moved = self.partition.split(x)
-        parameters = self._parameters_at(passed, passed_shape, moved_shape, batch, condition)
+        parameters_shape = self.partition.parameters_shape(event_shape)
+        parameters = self._parameters_at(passed, passed_shape, parameters_shape, batch, condition)
+        parameters = [self.partition.select_moved(p) for p in parameters]
         moved, log_det = transform_moved(moved, *parameters)
         y = self.partition.merge(passed, moved)
         y.set_shape(x.shape)
@@ -103,7 +106,7 @@ class Coupling(Bijector):
             return y, tf.zeros(batch, x.dtype)
         return y, tf.reduce_sum(log_det, axis=list(range(-len(moved_shape), 0)))
 
-    def _parameters_at(self, passed, passed_shape, moved_shape, batch, condition):
+    def _parameters_at(self, passed, passed_shape, parameters_shape, batch, condition):
         """Calls the conditioner, on one flat batch axis whatever the batch shape of `passed`."""
         one_batch_axis = passed.shape.rank == len(passed_shape) + 1
         inputs = passed if one_batch_axis else tf.reshape(passed, (-1, *passed_shape))
@@ -116,7 +119,7 @@ class Coupling(Bijector):
         outputs = [tf.cast(output, passed.dtype) for output in outputs]
         if one_batch_axis:
             return outputs
-        shape = prefer_static.concat([batch, moved_shape], axis=0)
+        shape = prefer_static.concat([batch, parameters_shape], axis=0)
         return [tf.reshape(output, shape) for output in outputs]
 
     def _broadcast(self, x, condition):

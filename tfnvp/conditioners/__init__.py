@@ -1,5 +1,6 @@
 """Networks, as Keras layers, from the variables that pass a coupling to its parameters."""
 
 from tfnvp.conditioners.mlp import MLP
+from tfnvp.conditioners.residual_cnn import ResidualCNN
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "ResidualCNN"]

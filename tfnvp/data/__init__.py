@@ -2,6 +2,18 @@
 
 from tfnvp.data.dequantization import dequantize, quantize
 from tfnvp.data.digits import load_digits
+from tfnvp.data.files import load_images, load_table
+from tfnvp.data.named import load_named
 from tfnvp.data.pipeline import training_dataset
+from tfnvp.data.splits import Splits
 
-__all__ = ["dequantize", "load_digits", "quantize", "training_dataset"]
+__all__ = [
+    "Splits",
+    "dequantize",
+    "load_digits",
+    "load_images",
+    "load_named",
+    "load_table",
+    "quantize",
+    "training_dataset",
+]

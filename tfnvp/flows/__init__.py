@@ -1,7 +1,8 @@
 """Normalizing flows as Keras models."""
 
 from tfnvp.flows.flow import Flow
+from tfnvp.flows.image_real_nvp import ImageRealNVP
 from tfnvp.flows.nice import NICE
 from tfnvp.flows.real_nvp import RealNVP
 
-__all__ = ["NICE", "Flow", "RealNVP"]
+__all__ = ["NICE", "Flow", "ImageRealNVP", "RealNVP"]

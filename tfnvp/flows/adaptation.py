@@ -1,63 +1,51 @@
 """Starts the data-dependent parts of a flow from data."""
 
-import itertools
-
 import keras
 import tensorflow as tf
 
-from tfnvp.bijectors.log_det import condition_kwargs
+from tfnvp.bijectors.adapt import adapt, adapts
 from tfnvp.flows.inputs import batches
-
-# Enough rows for a mean and a deviation; more would only cost time.
-_ROWS = 4096
 
 
 class Adaptation(keras.layers.Layer):
     """Walks data through a bijector, letting every member with `adapt` start from what it sees.
 
     A layer, so that "done" is a weight: a restored flow is not started again.
+
+    Args:
+      bijector: the bijector of the flow.
+      rows: int, how many data points `run_once` uses.
     """
 
-    def __init__(self, bijector):
+    def __init__(self, bijector, rows):
         super().__init__(name="adaptation", dtype="float32")
         self._bijector = bijector
-        self._members = [b for b in _members(bijector) if hasattr(b, "adapt")]
+        self._rows = rows
         self.done = None
-        if self._members:
+        if adapts(bijector):
             self.done = self.add_weight(
                 shape=(), dtype="int32", initializer="zeros", trainable=False, name="done"
             )
         self.built = True
 
-    def run_once(self, x, y):
+    def run_once(self, flow, x, y):
         """Adapts to the beginning of training data, unless it has been done."""
         if self.done is None or int(self.done.value):
             return
         pieces, count = [], 0
-        for piece, condition in batches(x, y):
+        for piece, condition in batches(flow, x, y):
             pieces.append((piece, condition))
             count += len(piece)
-            if count >= _ROWS:
+            if count >= self._rows:
                 break
         x = tf.concat([piece for piece, _ in pieces], axis=0)
         condition = None
         if pieces[0][1] is not None:
             condition = tf.concat([c for _, c in pieces], axis=0)
-        self.run(x[:_ROWS], None if condition is None else condition[:_ROWS])
+        self.run(x[: self._rows], None if condition is None else condition[: self._rows])
 
     def run(self, x, condition):
         """Adapts to data points `x`, from the data side of the bijector to the latents."""
-        for member in _members(self._bijector):
-            if member in self._members:
-                member.adapt(x)
-            x = member.inverse(x, **condition_kwargs(member, condition))
+        adapt(self._bijector, x, condition)
         if self.done is not None:
             self.done.assign(1)
-
-
-def _members(bijector):
-    """The members of a chain in the order in which its inverse applies them."""
-    nested = getattr(bijector, "bijectors", None)
-    if nested is None:
-        return [bijector]
-    return list(itertools.chain.from_iterable(_members(b) for b in nested))

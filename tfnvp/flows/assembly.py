@@ -2,16 +2,17 @@
 
 import math
 
+import numpy as np
 import tensorflow_probability as tfp
 
-from tfnvp.bijectors import ActNorm, Logit
+from tfnvp.bijectors import ActNorm, Logit, Whitening
 from tfnvp.conditioners import MLP
-from tfnvp.partitions import EvenOdd, Partition
+from tfnvp.partitions import EvenOdd, Mask, Partition
 
 tfb = tfp.bijectors
 
 
-def data_side(event_shape, logit_alpha, standardize):
+def data_side(event_shape, logit_alpha, standardize, whiten=False):
     """Returns the bijectors between data and the vector that the couplings transform."""
     size = math.prod(event_shape)
     bijectors = []
@@ -19,6 +20,8 @@ def data_side(event_shape, logit_alpha, standardize):
         bijectors.append(tfb.Invert(Logit(logit_alpha)))
     if len(event_shape) > 1:
         bijectors.append(tfb.Reshape(event_shape_out=event_shape, event_shape_in=(size,)))
+    if whiten:
+        bijectors.append(Whitening(size))
     if standardize:
         bijectors.append(ActNorm(size, data_init=False, name="standardize"))
     return bijectors
@@ -51,10 +54,12 @@ def check_couplings(couplings):
         raise ValueError(f"`couplings` must be a positive int. Received: {couplings!r}")
 
 
-def partitions_for(partition, couplings):
+def partitions_for(partition, couplings, size):
     """Returns a partition for each coupling: the given ones, or one and its swap by turns."""
     if partition is None:
         partition = EvenOdd()
+    if isinstance(partition, str):
+        return _random_partitions(partition, couplings, size)
     if isinstance(partition, Partition):
         return [partition if i % 2 == 0 else partition.swap() for i in range(couplings)]
     partitions = list(partition)
@@ -64,6 +69,21 @@ def partitions_for(partition, couplings):
             f"the {couplings} couplings. Received: {partition!r}"
         )
     return partitions
+
+
+def _random_partitions(partition, couplings, size):
+    """Random halves, each followed by its swap; always the same for the same numbers."""
+    if partition != "random":
+        raise ValueError(
+            '`partition` must be "random", a tfnvp.partitions.Partition or a sequence of them. '
+            f"Received: {partition!r}"
+        )
+    generator = np.random.RandomState(0)
+    masks = [
+        Mask(np.argsort(generator.uniform(size=size)) < (size + 1) // 2)
+        for _ in range(0, couplings, 2)
+    ]
+    return [mask for half in masks for mask in (half, half.swap())][:couplings]
 
 
 def hidden_units_for(hidden_units, couplings):

@@ -12,6 +12,7 @@ from tfnvp.flows import inputs, tracking
 from tfnvp.flows.adaptation import Adaptation
 from tfnvp.flows.base import make_base, sample_base
 from tfnvp.flows.bits_per_dim import BitsPerDim, bits_per_dim
+from tfnvp.flows.diagnostics import diagnose
 from tfnvp.flows.interpolation import four_corner_latents
 from tfnvp.flows.stop_on_non_finite import StopOnNonFinite
 from tfnvp.serialization import deserialize, serialize
@@ -56,6 +57,12 @@ class Flow(keras.Model):
     Source: Dinh, Krueger and Bengio 2014 (NICE), equation 2.
     """
 
+    #: Whether whole grey levels are taken as data, and dequantized with fresh noise in every call.
+    accepts_integers = False
+
+    #: How many data points `fit` uses to start normalisations, scalings and whitenings.
+    adaptation_rows = 2**14
+
     def __init__(
         self, bijector, event_shape, base="normal", condition_shape=None, levels=None, name=None
     ):
@@ -88,7 +95,7 @@ class Flow(keras.Model):
         )
         # Keras trains and saves what it finds in attributes, and looks into no `tf.Module`.
         self.keras_layers, self.keras_variables = tracking.find(self.distribution)
-        self.adaptation = Adaptation(bijector)
+        self.adaptation = Adaptation(bijector, self.adaptation_rows)
         if levels is not None:
             self.bits_per_dim_metric = BitsPerDim(levels, self.event_size)
         self._compiled = {}
@@ -224,6 +231,18 @@ class Flow(keras.Model):
         x, condition = inputs.prepare(self, x, condition, self.event_shape, "x")
         self.adaptation.run(x, condition)
 
+    def check(self, x, condition=None):
+        """Measures round-trip error, latents against the base, log-dets; see `flows.diagnostics`.
+
+        Args:
+          x: `[batch, *event_shape]`, two points or more.
+          condition: as for `log_prob`.
+
+        Returns:
+          `tfnvp.flows.diagnostics.Diagnostics`.
+        """
+        return diagnose(self, x, condition)
+
     def bits_per_dim(self, log_prob):
         """Converts log-densities of this flow, in nats, to bits per dimension.
 
@@ -287,7 +306,11 @@ class Flow(keras.Model):
                 x_val, y_val, weights = validation
                 y_val = inputs.targets_beside_weights(y_val, weights)
                 kwargs["validation_data"] = (x_val, y_val, weights)
-        self.adaptation.run_once(x, y)
+        self.adaptation.run_once(self, x, y)
+        if self.optimizer is not None and not self.optimizer.built:
+            # Variables made while a step is traced would have it traced a second time.
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # The data set has its own order.
         callbacks = kwargs.pop("callbacks", None)

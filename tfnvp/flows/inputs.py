@@ -4,12 +4,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.data.dequantization import dequantize
+
 _MAX_SEED = 2**31 - 1
 
 
 def prepare(flow, x, condition, event_shape, name):
     """Returns `(x, condition)` as float32 tensors `[batch, ...]`; raises on any other shape."""
-    x = _as_floats(x, name)
+    x = as_data(flow, x, name)
     _check_shape(x.shape, event_shape, name)
     if (condition is None) != (flow.condition_shape is None):
         raise ValueError(
@@ -25,6 +27,15 @@ def prepare(flow, x, condition, event_shape, name):
         )
     _check_shape(condition.shape, flow.condition_shape, "condition")
     return x, condition
+
+
+def as_data(flow, x, name="x"):
+    """Returns data as floats, whole grey levels dequantized where the flow takes them."""
+    if not flow.accepts_integers or name == "z":
+        return _as_floats(x, name)
+    x = x if tf.is_tensor(x) else np.asarray(x)
+    is_integer = tf.as_dtype(x.dtype).is_integer
+    return dequantize(x, flow.levels) if is_integer else _as_floats(x, name)
 
 
 def _as_floats(x, name, integers=False):
@@ -109,7 +120,7 @@ def check_training_data(flow, x, y, name="x"):
         first = as_pair(x.element_spec)[0]
         first = first.get("x") if isinstance(first, dict) else first
         if isinstance(first, tf.TensorSpec):
-            _check_dtype(first.dtype, name)
+            _check_dtype(first.dtype, name, flow.accepts_integers)
             _check_shape(first.shape, flow.event_shape, name)
         return
     if isinstance(x, dict):
@@ -117,7 +128,7 @@ def check_training_data(flow, x, y, name="x"):
     if not isinstance(x, (np.ndarray, tf.Tensor, list)):
         return
     x = np.asarray(x)
-    _check_dtype(x.dtype, name)
+    _check_dtype(x.dtype, name, flow.accepts_integers)
     _check_shape(x.shape, flow.event_shape, name)
     if len(x) == 0:
         raise ValueError(f"`{name}` must not be empty. Received shape: {x.shape}")
@@ -132,18 +143,21 @@ def check_training_data(flow, x, y, name="x"):
         )
 
 
-def batches(x, y):
+def batches(flow, x, y):
     """Iterates over training data of any Keras kind as pairs `(x, condition or None)`."""
     if isinstance(x, (np.ndarray, tf.Tensor, list)):
-        yield tf.cast(x, tf.float32), None if y is None else tf.cast(y, tf.float32)
+        rows = flow.adaptation_rows
+        for i in range(0, len(x), rows):
+            condition = None if y is None else tf.cast(y[i : i + rows], tf.float32)
+            yield as_data(flow, x[i : i + rows]), condition
     elif isinstance(x, dict):
-        yield from batches(x["x"], x.get("condition"))
+        yield from batches(flow, x["x"], x.get("condition"))
     elif isinstance(x, keras.utils.PyDataset):
         for i in range(len(x)):
-            yield from batches(*as_pair(x[i]))
+            yield from batches(flow, *as_pair(x[i]))
     elif isinstance(x, tf.data.Dataset):
         for batch in x:
-            yield from batches(*as_pair(batch))
+            yield from batches(flow, *as_pair(batch))
     else:
         raise ValueError(
             "a generator cannot be read twice, and the flow starts from data: call "

@@ -26,8 +26,8 @@ class NICE(Flow):
         each coupling.
       base: "normal", "logistic" (the paper's choice for MNIST), or a `tfd.Distribution` over
         vectors of the event's size.
-      partition: a partition, which alternates with its swap, or a sequence with one for each
-        coupling. Default: `EvenOdd()`.
+      partition: a partition, which alternates with its swap; a sequence with one for each
+        coupling; or "random", for random halves that are always the same. Default: `EvenOdd()`.
       activation: Keras activation of the hidden layers.
       dropout: float, dropout of the hidden layers.
       residual: bool, residual connections between hidden layers of equal width.
@@ -35,6 +35,8 @@ class NICE(Flow):
         `tfnvp.bijectors.Logit(alpha)` first (log-dets included in the likelihood).
       standardize: bool, start with a learned shift and scale of every variable (`ActNorm`), set
         from the data by `fit` or `adapt`. The rescaling `s` starts from the data's spread anyway.
+      whiten: bool, start with `tfnvp.bijectors.Whitening`, fitted to the data by `fit` or `adapt`;
+        its log-det counts.
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
       levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
       name: name of the model.
@@ -62,6 +64,7 @@ class NICE(Flow):
         residual=False,
         logit_alpha=None,
         standardize=False,
+        whiten=False,
         condition_shape=None,
         levels=None,
         name=None,
@@ -69,12 +72,12 @@ class NICE(Flow):
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
         event_shape = event_shape_tuple(event_shape)
         assembly.check_couplings(couplings)
-        before = assembly.data_side(event_shape, logit_alpha, standardize)
+        before = assembly.data_side(event_shape, logit_alpha, standardize, whiten)
         size = math.prod(event_shape)
         layers = assembly.couplings(
             AdditiveCoupling,
             size,
-            assembly.partitions_for(partition, couplings),
+            assembly.partitions_for(partition, couplings, size),
             assembly.hidden_units_for(hidden_units, couplings),
             condition_shape,
             {"activation": activation, "dropout": dropout, "residual": residual},

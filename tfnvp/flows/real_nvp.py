@@ -30,8 +30,8 @@ class RealNVP(Flow):
         "softclamp" or "exp"; see `tfnvp.bijectors.AffineCoupling`.
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
       base: "normal", "logistic", or a `tfd.Distribution` over vectors of the event's size.
-      partition: a partition, which alternates with its swap, or a sequence with one for each
-        coupling. Default: `EvenOdd()`.
+      partition: a partition, which alternates with its swap; a sequence with one for each
+        coupling; or "random", for random halves that are always the same. Default: `EvenOdd()`.
       activation: Keras activation of the hidden layers.
       dropout: float, dropout of the hidden layers.
       residual: bool, residual connections between hidden layers of equal width.
@@ -78,7 +78,7 @@ class RealNVP(Flow):
         layers = assembly.couplings(
             AffineCoupling,
             size,
-            assembly.partitions_for(partition, couplings),
+            assembly.partitions_for(partition, couplings, size),
             assembly.hidden_units_for(hidden_units, couplings),
             condition_shape,
             {"activation": activation, "dropout": dropout, "residual": residual},

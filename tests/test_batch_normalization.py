@@ -1,0 +1,181 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability.python.math.gradient import batch_jacobian
+
+import tfnvp
+from tests.conftest import perturb
+from tfnvp.bijectors import AffineCoupling, BatchNormalization, Chain
+from tfnvp.conditioners import ResidualCNN
+from tfnvp.partitions import Checkerboard
+from tfnvp.running_statistics import RunningStatistics
+
+
+def with_statistics(event_shape, seed=0, **kwargs):
+    """A normalization that has seen data."""
+    b = BatchNormalization(event_shape, **kwargs)
+    generator = np.random.default_rng(seed)
+    b.statistics.mean.assign(generator.normal(size=event_shape[-1]))
+    b.statistics.variance.assign(generator.uniform(0.3, 3.0, size=event_shape[-1]))
+    return b
+
+
+@pytest.mark.parametrize("event_shape", [(3,), (2, 3, 2)])
+def test_evaluation_uses_stored_statistics(event_shape):
+    b = with_statistics(event_shape, epsilon=0.01)
+    y = np.random.default_rng(1).normal(2.0, 3.0, size=(4, *event_shape))
+    mean, variance = b.statistics.mean.numpy(), b.statistics.variance.numpy()
+    np.testing.assert_allclose(b.inverse(y), (y - mean) / np.sqrt(variance + 0.01), rtol=1e-6)
+    x = b.inverse(y)
+    np.testing.assert_allclose(b.forward(tf.identity(x)), y, rtol=1e-9)
+    np.testing.assert_array_equal(b.statistics.mean, mean)
+
+    size = np.prod(event_shape)
+    jacobian = batch_jacobian(lambda y: b.inverse(tf.identity(y)), tf.constant(y))
+    expected = np.linalg.slogdet(np.reshape(jacobian, (4, size, size)))[1]
+    assert (np.abs(expected) > 0.1).all()
+    np.testing.assert_allclose(b.inverse_log_det_jacobian(tf.constant(y)), expected, rtol=1e-6)
+    np.testing.assert_allclose(b.forward_log_det_jacobian(tf.identity(x)), -expected, rtol=1e-6)
+
+
+def test_training_moves_the_statistics_and_uses_the_new_ones():
+    flow = tfnvp.Flow(BatchNormalization(2, momentum=0.75), 2)
+    statistics = flow.bijector.statistics
+    generator = np.random.default_rng(0)
+    mean, variance = np.zeros(2), np.ones(2)
+    for n in range(1, 7):
+        x = generator.normal(3.0, 2.0, size=(10, 2)).astype("float32")
+        rate = max(0.25, 1 / n)
+        mean += rate * (x.mean(axis=0) - mean)
+        variance += rate * (x.var(axis=0) - variance)
+        log_prob = flow(x, training=True)
+        np.testing.assert_allclose(statistics.mean, mean, rtol=1e-5)
+        np.testing.assert_allclose(statistics.variance, variance, rtol=1e-5)
+        normal = tfp.distributions.Normal(mean, np.sqrt(variance + 1e-4))
+        np.testing.assert_allclose(log_prob, normal.log_prob(x).numpy().sum(-1), rtol=1e-4)
+        # An evaluation right after a step uses the numbers of the step.
+        np.testing.assert_allclose(flow.log_prob(x), log_prob, rtol=1e-5)
+    assert int(statistics.batches) == 6
+    flow(x)
+    assert int(statistics.batches) == 6
+
+
+def test_gradients_go_through_the_part_of_the_batch():
+    b = with_statistics((2,), momentum=0.75)
+    b.statistics.batches.assign(100)
+    flow = tfnvp.Flow(b, 2)
+    x = tf.constant(np.random.default_rng(0).normal(size=(5, 2)), tf.float32)
+    old_mean, old_variance = (
+        tf.constant(v.numpy()) for v in (b.statistics.mean, b.statistics.variance)
+    )
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        found = tf.reduce_sum(flow(x, training=True))
+        batch_mean, batch_variance = tf.nn.moments(x, axes=[0])
+        mean = 0.75 * old_mean + 0.25 * batch_mean
+        variance = 0.75 * old_variance + 0.25 * batch_variance
+        normal = tfp.distributions.Normal(mean, tf.sqrt(variance + 1e-4))
+        expected = tf.reduce_sum(normal.log_prob(x))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(tape.gradient(found, x), tape.gradient(expected, x), rtol=1e-4)
+
+
+def test_generation_never_uses_the_batch():
+    class Decoder(keras.layers.Layer):
+        def call(self, z, training=False):
+            return b.forward(z)
+
+    b = with_statistics((2,))
+    z = tf.constant([[0.0, 0.0], [5.0, 5.0]])
+    expected = b.forward(z)
+    np.testing.assert_array_equal(Decoder()(tf.identity(z), training=True), expected)
+    assert int(b.statistics.batches) == 0
+
+
+def test_adapt_takes_the_statistics_of_a_sample():
+    b = BatchNormalization((2, 2, 3), momentum=0.9)
+    x = np.random.default_rng(0).normal(5.0, 3.0, size=(50, 2, 2, 3)).astype("float32")
+    b.adapt(x)
+    z = b.inverse(x).numpy()
+    np.testing.assert_allclose(z.mean(axis=(0, 1, 2)), np.zeros(3), atol=1e-5)
+    np.testing.assert_allclose(z.std(axis=(0, 1, 2)), np.ones(3), rtol=1e-4)
+    # The next batch then counts as one of many.
+    assert int(b.statistics.batches) == 10
+
+
+def test_a_change_of_statistics_is_seen():
+    b = with_statistics((2,))
+    y = tf.constant([[1.0, 2.0]])
+    before, log_det = b.inverse(y), b.inverse_log_det_jacobian(y)
+    b.adapt(tf.constant([[0.0, 0.0], [9.0, 9.0]]))
+    assert not np.allclose(b.inverse(y), before)
+    assert not np.allclose(b.inverse_log_det_jacobian(y), log_det)
+
+
+def normalized_flow():
+    """Couplings with normalizations between them and inside of their networks."""
+    shape, members = (2, 2, 1), []
+    for i in range(4):
+        partition = Checkerboard(i % 2 == 1)
+        network = ResidualCNN(2, filters=4, blocks=1, parity=partition.parity)
+        members += [AffineCoupling(network, partition, shape), BatchNormalization(shape)]
+    return tfnvp.Flow(Chain(members), shape)
+
+
+def test_training_and_evaluation_agree():
+    # Skewed, correlated data in small batches: with the statistics of each batch in training and
+    # running ones in evaluation, the two differ by several nats here.
+    generator = np.random.default_rng(0)
+    x = generator.gamma(1.0, size=(320, 2, 2, 1)).cumsum(axis=1).astype("float32")
+    flow = normalized_flow()
+    flow.compile(keras.optimizers.Adam(1e-2))
+    flow.fit(x[:256], epochs=12, batch_size=8, verbose=0)
+    history = flow.fit(x[:256], epochs=1, batch_size=8, verbose=0)
+    train = history.history["loss"][0]
+    assert flow.evaluate(x[:256], verbose=0) == pytest.approx(train, abs=0.25)
+    assert flow.evaluate(x[256:], verbose=0) == pytest.approx(train, abs=0.8)
+    assert train < -np.mean(tfp.distributions.Normal(x.mean(), x.std()).log_prob(x)) * 4
+    assert np.isfinite(flow.sample(100, seed=0)).all()
+
+
+def test_statistics_are_saved(tmp_path):
+    flow = perturb(tfnvp.Flow(with_statistics((2,), momentum=0.5), 2))
+    x = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
+    flow(x, training=True)
+    flow.save(tmp_path / "flow.keras")
+    restored = keras.saving.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(restored.log_prob(x), flow.log_prob(x))
+    assert restored.bijector.statistics.momentum == 0.5
+    assert int(restored.bijector.statistics.batches) == 1
+
+
+def test_statistics_are_float32_inside_of_a_bfloat16_network():
+    network = ResidualCNN(2, filters=3, blocks=1, parity=1, dtype="mixed_bfloat16")
+    outputs = network(tf.random.normal((4, 4, 4, 1)), training=True)
+    assert outputs.dtype == tf.bfloat16
+    statistics = network.first_norms[0].statistics
+    assert statistics.mean.dtype == "float32"
+    # Not rounded to eight bits on the way.
+    values = np.concatenate([statistics.mean, statistics.variance])
+    assert (tf.cast(values, tf.bfloat16).numpy().astype("float32") != values).any()
+
+
+def test_replicas_share_their_statistics():
+    if len(tf.config.list_logical_devices("CPU")) < 2:
+        pytest.skip("needs two devices")
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        statistics = RunningStatistics(1)
+    x = strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant([[float(context.replica_id_in_sync_group)]])
+    )
+    strategy.run(lambda x: statistics(x, training=True), args=(x,))
+    np.testing.assert_allclose(statistics.mean, [0.5])
+
+
+@pytest.mark.parametrize("arguments", [{"momentum": 1.0}, {"momentum": -0.1}, {"epsilon": 0.0}])
+def test_arguments_out_of_range_are_refused(arguments):
+    with pytest.raises(ValueError, match=rf"{next(iter(arguments))}.*Received"):
+        BatchNormalization(2, **arguments)

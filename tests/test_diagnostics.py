@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import tfnvp
+from tests.bijector_builders import perturbed, points
+from tfnvp.bijectors import Chain, Logit
+
+tfb, tfd = tfp.bijectors, tfp.distributions
+
+
+def test_check_of_data_from_the_flow_itself():
+    flow = tfnvp.RealNVP(3, couplings=4, hidden_units=(8,), base="logistic")
+    perturbed(flow.bijector)
+    report = flow.check(flow.sample(4000, seed=1))
+    assert 0 < report.round_trip_mean <= report.round_trip_max < 1e-4
+    assert report.latent_mean_deviation < 0.15
+    assert report.latent_covariance_deviation < 0.35  # Of variances pi^2 / 3.
+    assert report.non_finite == 0.0
+    assert set(report.largest_log_det) == {"standardize", *(f"coupling_{i}" for i in range(4))}
+
+
+def test_check_measures_deviations_and_log_dets():
+    flow = tfnvp.Flow(Chain([tfb.Shift(0.5), tfb.Scale(2.0)]), event_shape=2)
+    x = np.float32([[0.0, 1.0], [4.0, 5.0], [2.0, 9.0]])
+    report = flow.check(x)
+    z = (x - 0.5) / 2
+    np.testing.assert_allclose(report.latent_mean_deviation, z.mean(0).max(), rtol=1e-5)
+    deviation = np.abs(np.cov(z, rowvar=False) - np.eye(2)).max()
+    np.testing.assert_allclose(report.latent_covariance_deviation, deviation, rtol=1e-5)
+    np.testing.assert_allclose(report.largest_log_det["scale"], 2 * np.log(2), rtol=1e-5)
+    assert report.largest_log_det["shift"] == 0.0
+
+
+def test_check_tells_the_share_of_non_finite_values():
+    flow = tfnvp.Flow(tfb.Invert(Logit(0.0)), event_shape=1)
+    report = flow.check([[0.5], [0.25], [0.75], [0.0]])
+    # One latent and one log-det of 3 numbers for each of 4 points.
+    np.testing.assert_allclose(report.non_finite, 2 / 12)
+    assert np.isfinite(report.round_trip_max)
+    assert np.isnan(flow.check([[0.0], [1.0]]).round_trip_max)
+
+
+def test_check_with_condition_and_custom_base():
+    base = tfd.MultivariateNormalTriL(loc=[1.0, 2.0], scale_tril=[[2.0, 0.0], [1.0, 1.0]])
+    flow = tfnvp.RealNVP(2, 2, hidden_units=(8,), base=base, condition_shape=1)
+    x = base.sample(4000, seed=(1, 2))
+    report = flow.check(x, [0.5])
+    assert report.latent_mean_deviation < 0.2
+    assert report.latent_covariance_deviation < 0.5
+
+
+def test_check_needs_two_points():
+    flow = tfnvp.Flow(tfb.Exp(), event_shape=2)
+    with pytest.raises(ValueError, match="at least two points"):
+        flow.check(tf.exp(points(1, 2)))

@@ -1,0 +1,85 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from tfnvp import data
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+
+
+def write(path, rows):
+    if path.suffix == ".npy":
+        np.save(path, rows)
+    elif path.suffix == ".npz":
+        np.savez(path, rows=rows)
+    else:
+        table = pa.table({f"c{i}": column for i, column in enumerate(rows.T)})
+        writer = pyarrow.csv.write_csv if path.suffix == ".csv" else pyarrow.parquet.write_table
+        writer(table, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".parquet"])
+def test_tables_of_every_kind_hold_the_same_rows(tmp_path, rows, suffix):
+    splits = data.load_table(write(tmp_path / f"table{suffix}", rows))
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (16, 2, 2)
+    together = np.concatenate([splits.train, splits.validation, splits.test])
+    order = np.lexsort(together.T)
+    np.testing.assert_allclose(together[order], rows[np.lexsort(rows.T)], rtol=1e-6)
+    assert splits.levels is None
+    assert splits.event_shape == (3,)
+
+
+def test_broken_tables_are_refused(tmp_path, rows):
+    with pytest.raises(ValueError, match="no table at"):
+        data.load_table(tmp_path / "nothing.csv")
+    rows[4, 1] = np.nan
+    with pytest.raises(ValueError, match="row 5, column 'c1'"):
+        data.load_table(write(tmp_path / "hole.parquet", rows))
+    (tmp_path / "words.csv").write_text("a,b\n1,x\n2,y\n")
+    with pytest.raises(ValueError, match="column 'b' holds no numbers"):
+        data.load_table(tmp_path / "words.csv")
+    (tmp_path / "table.txt").write_text("1 2")
+    with pytest.raises(ValueError, match="must be .csv"):
+        data.load_table(tmp_path / "table.txt")
+    (tmp_path / "broken.parquet").write_text("nothing")
+    with pytest.raises(ValueError, match="cannot be read"):
+        data.load_table(tmp_path / "broken.parquet")
+    with pytest.raises(ValueError, match="rows of two or more numbers"):
+        data.load_table(write(tmp_path / "flat.npy", rows[:, 0]))
+
+
+def test_image_folders_are_read_cropped_and_split(tmp_path):
+    generator = np.random.default_rng(0)
+    (tmp_path / "deeper").mkdir()
+    for i in range(12):
+        pixels = generator.integers(0, 256, (6, 8, 3)).astype("uint8")
+        Image.fromarray(pixels).save(tmp_path / ("deeper" if i % 2 else "") / f"{i}.png")
+    assert data.load_images(tmp_path).event_shape == (6, 8, 3)
+    splits = data.load_images(tmp_path, size=4)
+    assert splits.event_shape == (4, 4, 3)
+    assert splits.train.dtype == np.uint8
+    assert splits.levels == 256
+    assert len(splits.train) + len(splits.validation) + len(splits.test) == 12
+
+    Image.fromarray(pixels[:4]).save(tmp_path / "other.png")
+    with pytest.raises(ValueError, match="differ in size"):
+        data.load_images(tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
+    with pytest.raises(ValueError, match="broken.png is not a readable image"):
+        data.load_images(tmp_path, size=4)
+
+
+def test_grey_folders_have_one_channel(tmp_path):
+    for i in range(10):
+        Image.fromarray(np.full((4, 4), i, "uint8")).save(tmp_path / f"{i}.png")
+    splits = data.load_images(tmp_path)
+    assert splits.event_shape == (4, 4, 1)
+    with pytest.raises(ValueError, match="no images in"):
+        data.load_images(tmp_path / "nothing")

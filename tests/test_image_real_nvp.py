@@ -1,0 +1,302 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tensorflow_probability.python.math.gradient import batch_jacobian
+
+import tfnvp
+from tests.conftest import perturb
+from tfnvp.bijectors import AffineCoupling, Logit, MultiScale, Squeeze
+from tfnvp.bijectors.log_det import forward_and_log_det, inverse_and_log_det
+from tfnvp.conditioners import ResidualCNN
+from tfnvp.partitions import Channels, Checkerboard
+from tfnvp.running_statistics import RunningStatistics
+
+tfd = tfp.distributions
+SMALL = {"base_filters": 2, "residual_blocks": 1}
+
+
+def images(n, shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, size=(n, *shape)).astype("uint8")
+
+
+def floats(n, shape, seed=0):
+    return ((images(n, shape, seed) + 0.5) / 256).astype("float32")
+
+
+def set_statistics(flow, seed=0):
+    """Gives every normalization, also those inside of networks, statistics of its own."""
+    generator = np.random.default_rng(seed)
+    layers = [sub for layer in flow.keras_layers for sub in layer._flatten_layers()]
+    found = [layer for layer in layers if isinstance(layer, RunningStatistics)]
+    for layer in found:
+        layer.mean.assign(generator.normal(0.0, 0.3, layer.channels))
+        layer.variance.assign(generator.uniform(0.5, 2.0, layer.channels))
+    return len(found)
+
+
+@pytest.fixture
+def float64():
+    policy, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.mark.parametrize(
+    ("shape", "scales", "blocks", "normalization"),
+    [
+        ((4, 4, 3), 2, 1, "batch_norm"),
+        ((4, 4, 3), 2, 0, "act_norm"),
+        ((8, 8, 1), 3, 0, "batch_norm"),
+        ((3, 5, 2), 1, 1, None),
+    ],
+)
+def test_log_det_and_inverse_are_exact(shape, scales, blocks, normalization, float64):
+    flow = tfnvp.ImageRealNVP(shape, scales, 2, blocks, normalization=normalization)
+    perturb(flow, deviation=0.15)
+    assert set_statistics(flow) > 0
+    if normalization == "act_norm":
+        flow.adapt(floats(8, shape))
+        perturb(flow, deviation=0.05)
+    x = tf.constant(np.random.default_rng(1).uniform(0.01, 0.99, size=(1, *shape)))
+    z, log_det = inverse_and_log_det(flow.bijector, x, 3)
+    assert z.dtype == tf.float64
+    size = np.prod(shape)
+    jacobian = batch_jacobian(lambda x: inverse_and_log_det(flow.bijector, x, 3)[0], x)
+    expected = np.linalg.slogdet(np.reshape(jacobian, (1, size, size)))[1]
+    np.testing.assert_allclose(log_det, expected, rtol=1e-6)
+    again, log_det = forward_and_log_det(flow.bijector, z, 3)
+    np.testing.assert_allclose(again, x, atol=1e-8)
+    np.testing.assert_allclose(log_det, -expected, rtol=1e-6)
+
+
+def test_composition_is_that_of_the_paper():
+    flow = tfnvp.ImageRealNVP((8, 8, 3), scales=3, normalization=None, **SMALL)
+    even, odd = Checkerboard(True), Checkerboard()
+    first, second = Channels(), Channels(True)
+
+    def at_scale(members):
+        couplings = [m for m in members if isinstance(m, AffineCoupling)]
+        return [(m.partition, m.event_shape, m.conditioner.filters) for m in couplings]
+
+    logit, *members = flow.bijector.bijectors
+    assert isinstance(logit.bijector, Logit)
+    shape, squeezed = (8, 8, 3), (4, 4, 12)
+    assert at_scale(members) == [
+        *((p, shape, 2) for p in (even, odd, even)),
+        *((p, squeezed, 4) for p in (first, second, first)),
+    ]
+    assert isinstance(members[3].bijector, Squeeze)
+    assert members[3].bijector.order == members[7].order == "channel_major"
+    assert isinstance(members[8], MultiScale)
+
+    members = members[8].inner.bijectors
+    shape, squeezed = (4, 4, 6), (2, 2, 24)
+    assert at_scale(members) == [
+        *((p, shape, 4) for p in (even, odd, even)),
+        *((p, squeezed, 8) for p in (first, second, first)),
+    ]
+    members = members[-1].inner.bijectors
+    assert at_scale(members) == [(p, (2, 2, 12), 8) for p in (even, odd, even, odd)]
+    assert len(members) == 4
+
+
+def test_latents_leave_in_checkerboards():
+    flow = tfnvp.ImageRealNVP((8, 8, 1), scales=3, **SMALL)
+    # Each 4 x 4 block: of the pixels that the first scale keeps, the second one keeps half.
+    block = [[2, 0, 1, 0], [0, 2, 0, 1], [1, 0, 2, 0], [0, 1, 0, 2]]
+    scales = flow.latent_scales()
+    np.testing.assert_array_equal(scales[:, :, 0], np.tile(block, (2, 2)))
+    # The coarser scales do not touch what has left.
+    x = floats(2, (8, 8, 1))
+    before = flow.encode(x).numpy()
+    perturb(flow.bijector.bijectors[-1])
+    after = flow.encode(x).numpy()
+    np.testing.assert_array_equal(after[:, scales == 0], before[:, scales == 0])
+    assert (after[:, scales > 0] != before[:, scales > 0]).any(axis=0).all()
+
+
+def test_bits_per_dim_of_a_known_density():
+    shape = (2, 2, 1)
+    uniform = tfd.Independent(tfd.Uniform(tf.zeros(shape), 0.5 * tf.ones(shape)), 3)
+    flow = tfnvp.ImageRealNVP(
+        shape, scales=1, alpha=None, normalization=None, base=uniform, **SMALL
+    )
+    # Couplings start as the identity. Half of the grey levels, equally often: 7 bits each.
+    dark = images(5, shape) // 2
+    np.testing.assert_allclose(flow.bits_per_dim(flow.log_prob(dark)), np.full(5, 7.0), rtol=1e-6)
+    flow.compile()
+    assert flow.evaluate(dark, verbose=0, return_dict=True)["bits_per_dim"] == pytest.approx(7.0)
+
+
+def test_the_logit_counts():
+    flow = tfnvp.ImageRealNVP((2, 2, 1), scales=1, normalization=None, alpha=0.1, **SMALL)
+    x = floats(3, (2, 2, 1)).astype("float64")
+    p = 0.1 + 0.8 * x
+    z = np.log(p) - np.log(1 - p)
+    log_p = -0.5 * z**2 - 0.5 * np.log(2 * np.pi) + np.log(0.8) - np.log(p) - np.log(1 - p)
+    np.testing.assert_allclose(flow.log_prob(x), log_p.sum(axis=(1, 2, 3)), rtol=1e-5)
+
+
+def test_whole_grey_levels_are_dequantized_afresh():
+    flow = tfnvp.ImageRealNVP((2, 2, 1), scales=1, **SMALL)
+    x = images(3, (2, 2, 1))
+    first, second = flow.log_prob(x), flow.log_prob(x)
+    assert (first.numpy() != second.numpy()).all()
+    z = flow.encode(x)
+    np.testing.assert_array_equal(tfnvp.data.quantize(flow.decode(z)), x)
+    np.testing.assert_allclose(flow.log_prob(x.tolist()), first, atol=0.5)
+    with pytest.raises(ValueError, match="between 0 and"):
+        flow.log_prob(x.astype("int32") + 200)
+    sharp = tfnvp.ImageRealNVP((2, 2, 1), scales=1, levels=None, **SMALL)
+    with pytest.raises(ValueError, match="integers"):
+        sharp.log_prob(x)
+    with pytest.raises(ValueError, match="integers"):
+        sharp.compile() or sharp.fit(x)
+    with pytest.raises(ValueError, match="levels"):
+        sharp.sample_images(1)
+
+
+class CountingCNN(ResidualCNN):
+    calls = 0
+
+    def call(self, inputs):
+        type(self).calls += 1
+        return super().call(inputs)
+
+
+def test_each_network_is_called_once(monkeypatch):
+    monkeypatch.setattr("tfnvp.flows.image_real_nvp.ResidualCNN", CountingCNN)
+    flow = tfnvp.ImageRealNVP((4, 4, 1), scales=2, normalization=None, **SMALL)
+    x = tf.constant(floats(2, (4, 4, 1)))
+    CountingCNN.calls = 0
+    flow.distribution.log_prob(x)
+    assert CountingCNN.calls == 10
+    flow.log_prob(x)
+    assert CountingCNN.calls == 20
+    flow.sample(2)
+    assert CountingCNN.calls == 30
+
+
+def test_training_changes_every_weight_and_is_saved(tmp_path):
+    flow = tfnvp.ImageRealNVP((4, 4, 2), scales=2, condition_shape=3, **SMALL)
+    x, c = images(8, (4, 4, 2)), np.eye(3, dtype="float32")[np.arange(8) % 3]
+    before = [v.numpy() for v in flow.trainable_variables]
+    flow.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
+    flow.fit(x, c, epochs=2, batch_size=8, verbose=0)
+    unchanged = [
+        v.path
+        for v, old in zip(flow.trainable_variables, before, strict=True)
+        if (v.numpy() == old).all()
+    ]
+    assert unchanged == []
+
+    pixels = floats(4, (4, 4, 2))
+    log_prob = flow.log_prob(pixels, c[:4]).numpy()
+    assert np.isfinite(log_prob).all()
+    assert (log_prob != flow.log_prob(pixels, c[1:5]).numpy()).all()
+    sample = flow.sample_images(3, seed=0, condition=c[0]).numpy()
+    assert sample.dtype == np.uint8
+    assert sample.shape == (3, 4, 4, 2)
+    z = flow.encode(pixels, c[:4])
+    np.testing.assert_allclose(flow.decode(z, c[:4]), pixels, atol=1e-5)
+
+    flow.save(tmp_path / "flow.keras")
+    restored = keras.saving.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(restored.log_prob(pixels, c[:4]), log_prob)
+    assert restored.get_config() == flow.get_config()
+
+
+def test_it_learns_from_data_sets_of_integers():
+    flow = tfnvp.ImageRealNVP((2, 2, 1), 1, 2, 0, normalization="act_norm")
+    x = 100 + images(64, (2, 2, 1)) // 8
+    flow.compile(keras.optimizers.Adam(1e-2))
+    data = tf.data.Dataset.from_tensor_slices(x).batch(16)
+    flow.fit(data, epochs=4, validation_data=x, verbose=0)
+    # The grey levels are 32 of 256.
+    assert 4.8 < flow.evaluate(data, verbose=0, return_dict=True)["bits_per_dim"] < 5.8
+    assert np.isfinite(flow.sample(50, seed=0)).all()
+    assert int(flow.adaptation.done) == 1
+
+
+def test_networks_without_normalization():
+    network = ResidualCNN(3, filters=2, blocks=2, batch_norm=False, zero_init=False)
+    x = tf.random.normal((2, 3, 5, 1))
+    assert network(x).shape == (2, 3, 5, 3)
+    assert not np.allclose(network(x), 0.0)
+    assert len(network.non_trainable_variables) == 0
+    copied = ResidualCNN.from_config(network.get_config())
+    copied.build(x.shape)
+    copied.set_weights(network.get_weights())
+    np.testing.assert_array_equal(copied(x), network(x))
+
+
+def test_filters_have_norm_one_or_a_learned_one():
+    network = ResidualCNN(3, filters=2, blocks=0, zero_init=False)
+    x = tf.random.normal((2, 3, 5, 1))
+    before = network(x)
+    network.stem.direction.assign(7.0 * network.stem.direction)
+    network.projection.direction.assign(0.1 * network.projection.direction)
+    np.testing.assert_allclose(network(x), before, rtol=1e-4, atol=1e-5)
+    network.projection.magnitude.assign(2.0 * network.projection.magnitude)
+    np.testing.assert_allclose(network(x), 2.0 * before, rtol=1e-4, atol=1e-5)
+
+
+def test_the_checkerboard_is_a_channel():
+    inputs = []
+    network = ResidualCNN(1, filters=2, blocks=0, parity=1, batch_norm=False)
+    network(tf.zeros((1, 2, 3, 1)))
+    network.stem.call = lambda x: inputs.append(x) or tf.zeros((1, 2, 3, 2))
+    network(tf.constant([[[0.0, 1.0, 0.0], [-2.0, 0.0, 3.0]]])[..., None])
+    positive, negative, pattern = np.moveaxis(inputs[0].numpy()[0], -1, 0)
+    np.testing.assert_array_equal(positive, [[0, 2, 0], [0, 0, 6]])
+    np.testing.assert_array_equal(negative, [[0, 0, 0], [4, 0, 0]])
+    np.testing.assert_array_equal(pattern, [[0, 1, 0], [1, 0, 1]])
+
+
+def weights_of_a_network(inputs, outputs, filters, blocks):
+    """Trainable weights of the paper's network, counted by hand."""
+    input_norm, norm = inputs[0], filters
+    stem = 9 * inputs[1] * filters + filters
+    block = norm + 9 * filters**2 + norm + 9 * filters**2 + 2 * filters
+    skips = (blocks + 1) * (filters**2 + 2 * filters)
+    return input_norm + stem + blocks * block + skips + norm + filters * outputs + 2 * outputs
+
+
+def test_the_number_of_weights_is_that_of_the_paper():
+    c, f, blocks = 3, 4, 2
+    flow = tfnvp.ImageRealNVP((4, 4, c), scales=2, base_filters=f, residual_blocks=blocks)
+    checkerboard = weights_of_a_network((c, 2 * c + 1), 2 * c, f, blocks) + c
+    channels = weights_of_a_network((2 * c, 4 * c), 4 * c, 2 * f, blocks) + 2 * c
+    last = weights_of_a_network((2 * c, 4 * c + 1), 4 * c, 2 * f, blocks) + 2 * c
+    found = sum(int(np.prod(v.shape)) for v in flow.trainable_variables)
+    assert found == 3 * checkerboard + 3 * channels + 4 * last
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image_shape": (4, 4)}, "image_shape"),
+        ({"image_shape": (6, 4, 1), "scales": 3}, r"divide by .* = 4.*\(6, 4, 1\)"),
+        ({"scales": 0}, "scales"),
+        ({"image_shape": (2, 2, 1), "scales": 2, "normalization": "layer"}, "normalization"),
+        ({"image_shape": (1, 1, 1), "scales": 1}, "two pixels"),
+        ({"residual_blocks": -1}, "blocks"),
+        ({"base_filters": 0}, "filters"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tfnvp.ImageRealNVP(**{"image_shape": (4, 4, 1), **SMALL, **arguments})
+
+
+@pytest.mark.parametrize("arguments", [{"parity": 2}, {"filters": 0}, {"output_channels": 1.5}])
+def test_networks_check_their_arguments(arguments):
+    with pytest.raises(ValueError, match="Received"):
+        ResidualCNN(**{"output_channels": 1, **arguments})
+    with pytest.raises(ValueError, match="images"):
+        ResidualCNN(1, filters=2)(tf.zeros((2, 3)))

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+import tensorflow_probability as tfp
+
+import tfnvp
+from tfnvp.flows.inpainting import MASKS, hidden_mask, inpaint
+
+
+@pytest.mark.parametrize("kind", MASKS)
+def test_masks_hide_what_they_say(kind):
+    hidden = hidden_mask(kind, (8, 8, 3))
+    assert hidden.shape == (8, 8, 3)
+    assert (hidden == hidden[..., :1]).all()
+    grey = hidden_mask(kind, (8, 8))
+    np.testing.assert_array_equal(grey, hidden[..., 0])
+    expected = {"center": 0.25, "random": 0.75}.get(kind, 0.5)
+    np.testing.assert_allclose(grey.mean(), expected, atol=0.15 if kind == "random" else 0)
+    where = {"top": grey[0], "bottom": grey[-1], "left": grey[:, 0], "right": grey[:, -1]}
+    assert where.get(kind, np.array(True)).all()
+
+
+def test_hidden_pixels_climb_to_the_mode_and_the_others_stay():
+    # Independent logistic pixels around 0.25: the mode is known.
+    bijector = tfp.bijectors.Chain([tfp.bijectors.Shift(0.25), tfp.bijectors.Scale(0.05)])
+    flow = tfnvp.Flow(bijector, (4, 4), base="normal")
+    images = np.full((3, 4, 4), 0.8, "float32")
+    hidden = hidden_mask("left", (4, 4))
+    filled = inpaint(flow, images, hidden, steps=3000, step_size=1e-4)
+    np.testing.assert_array_equal(filled.numpy()[:, ~hidden], images[:, ~hidden])
+    np.testing.assert_allclose(filled.numpy()[:, hidden], 0.25, atol=0.02)
+    np.testing.assert_array_equal(filled, inpaint(flow, images, hidden, steps=3000, step_size=1e-4))
+
+
+def test_bad_arguments_are_named():
+    flow = tfnvp.Flow(tfp.bijectors.Identity(), (4, 4))
+    with pytest.raises(ValueError, match="`mask` must be one of"):
+        hidden_mask("inside", (4, 4))
+    with pytest.raises(ValueError, match="needs images"):
+        hidden_mask("top", (16,))
+    with pytest.raises(ValueError, match="`hidden` must have the shape"):
+        inpaint(flow, np.zeros((2, 4, 4)), np.zeros((3, 3), bool))

@@ -1,0 +1,87 @@
+"""Real NVP's batch normalization between couplings."""
+
+import math
+
+import tensorflow as tf
+
+from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
+from tfnvp.running_statistics import RunningStatistics
+
+
+class BatchNormalization(Bijector):
+    """Normalises every channel by its mean and variance over recent batches.
+
+    ::
+
+        forward:  y = x * sqrt(variance + epsilon) + mean      log|det J| =  n/2 * sum log(v + e)
+        inverse:  x = (y - mean) / sqrt(variance + epsilon)    log|det J| = -n/2 * sum log(v + e)
+
+    over the channels, which are the entries of the last axis; `n` is the number of positions in
+    the other axes of the event (1 for vectors).
+
+    In training, which is inside a Keras model called with `training=True` as `fit` does, `inverse`
+    moves the stored statistics towards those of its batch, `1 - momentum` of the way, and uses
+    the result, with gradients through the batch's part. Everywhere else, and in `forward`
+    always, the stored statistics are used. Training and evaluation therefore agree: with the
+    statistics of the batch alone in training, evaluations are known to explode.
+
+    `adapt` sets the statistics to those of a sample, for example of the whole training set.
+
+    Args:
+      event_shape: int or tuple, shape of one event.
+      momentum: float in [0, 1), share of the stored statistics that a batch leaves.
+      epsilon: float above 0, added to the variance.
+      name: name of the bijector.
+
+    `forward` and `inverse` map `[..., *event_shape]` to the same shape; log-dets have the batch
+    shape and are in nats.
+
+    Raises:
+      ValueError: if `event_shape`, `momentum` or `epsilon` is invalid.
+
+    >>> import tensorflow as tf, tfnvp
+    >>> norm = tfnvp.bijectors.BatchNormalization(1)
+    >>> norm.adapt(tf.constant([[1.0], [3.0]]))
+    >>> norm.inverse(tf.constant([[1.0], [3.0]])).numpy().round(3).tolist()
+    [[-1.0], [1.0]]
+
+    Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.7 and appendix E. The whole
+    output of a coupling is normalised, as in the paper. The authors' released code normalises
+    the moved variables alone, counts masked zeros in their statistics, and by default uses those
+    of the batch in training.
+    """
+
+    def __init__(self, event_shape, momentum=0.9, epsilon=1e-4, name="batch_normalization"):
+        parameters = dict(locals())
+        if not epsilon > 0:
+            raise ValueError(f"`epsilon` must be a number above 0. Received: {epsilon!r}")
+        self.event_shape = event_shape_tuple(event_shape)
+        self.epsilon = float(epsilon)
+        self.statistics = RunningStatistics(self.event_shape[-1], momentum, name="statistics")
+        super().__init__(len(self.event_shape), (self.statistics,), parameters, name)
+
+    def adapt(self, y):
+        """Sets the statistics to those of a sample of what the inverse will see.
+
+        Args:
+          y: `[..., *event_shape]`.
+        """
+        self.statistics.adapt(y)
+
+    def _forward_and_log_det(self, x):
+        check_event(self, x, self.event_shape)
+        # What is generated has no statistics of its own: those of the data are undone.
+        mean, variance = self.statistics(x, training=False)
+        variance += self.epsilon
+        return x * tf.sqrt(variance) + mean, self._log_det(x, variance)
+
+    def _inverse_and_log_det(self, y):
+        check_event(self, y, self.event_shape)
+        mean, variance = self.statistics(y)
+        variance += self.epsilon
+        return (y - mean) * tf.math.rsqrt(variance), -self._log_det(y, variance)
+
+    def _log_det(self, x, variance):
+        batch = tf.shape(x)[: x.shape.rank - len(self.event_shape)]
+        positions = math.prod(self.event_shape[:-1])
+        return tf.fill(batch, 0.5 * positions * tf.reduce_sum(tf.math.log(variance)))

@@ -1,0 +1,103 @@
+"""Half of an image's variables leave, the others go on at half the resolution."""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfnvp.bijectors.adapt import adapt, adapts
+from tfnvp.bijectors.bijector import Bijector
+from tfnvp.bijectors.log_det import (
+    forward_and_log_det,
+    inverse_and_log_det,
+    takes_condition,
+)
+from tfnvp.bijectors.squeeze import Squeeze
+from tfnvp.bijectors.weights_version import WeightsVersion
+
+
+class MultiScale(Bijector):
+    """Applies a bijector to half of the variables of an image; the other half stay as they are.
+
+    With `(h1, h2)` the halves of the channels of the squeezed image::
+
+        forward:  y = unsqueeze(inner(h1), h2)          log|det J| = that of inner
+        inverse:  x = unsqueeze(inner^-1(h1), h2)       log|det J| = that of inner^-1
+
+    The squeeze is `Squeeze(order="ordered")`: the kept half `h1` are the pixels whose row and
+    column add up to an even number, an image `[height / 2, width / 2, 2 * channels]`. Read from
+    the data to the latents, `h2` has been factored out and is final, while `inner` is all that
+    follows. Its own last member may be a `MultiScale`, and so on: one for every scale but the
+    last. Latents keep the shape of the image, and each its place in it.
+
+    Args:
+      inner: `tfb.Bijector` from images `[height / 2, width / 2, 2 * channels]` to the same shape.
+      name: name of the bijector.
+
+    `forward` and `inverse` map `[..., height, width, channels]` to the same shape; log-dets have
+    the batch shape and are in nats. A `condition=` is handed to `inner` where it takes one.
+
+    Raises:
+      TypeError: if `inner` is no bijector.
+      ValueError: from calls, if height or width is odd.
+
+    >>> import tensorflow as tf, tensorflow_probability as tfp, tfnvp
+    >>> scale = tfnvp.bijectors.MultiScale(tfp.bijectors.Scale(10.0))
+    >>> scale.forward(tf.ones([1, 2, 2, 1]))[0, :, :, 0].numpy().tolist()
+    [[10.0, 1.0], [1.0, 10.0]]
+
+    Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.6, equations 13 to 16.
+    """
+
+    def __init__(self, inner, name="multi_scale"):
+        parameters = dict(locals())
+        if not isinstance(inner, tfp.bijectors.Bijector):
+            raise TypeError(f"`inner` must be a tfb.Bijector. Received: {inner!r}")
+        self.inner = inner
+        self._squeeze = Squeeze(order="ordered")
+        super().__init__(3, parameters=parameters, name=name)
+        self._weights = tuple(inner.variables)
+        self._weights_version = WeightsVersion(self._weights)
+
+    @property
+    def takes_condition(self):
+        return takes_condition(self.inner)
+
+    @property
+    def adapts(self):
+        """Whether `inner` has members that start from data."""
+        return adapts(self.inner)
+
+    def adapt(self, y, condition=None):
+        """Adapts the members of `inner` to their share of a sample of what the inverse will see.
+
+        Args:
+          y: `[batch, height, width, channels]`.
+          condition: `[batch, ...]`, where `inner` takes one.
+        """
+        kept, _ = self._halves(y)
+        adapt(self.inner, kept, condition)
+
+    def _forward_and_log_det(self, x, condition=None):
+        return self._transform(x, condition, forward_and_log_det)
+
+    def _inverse_and_log_det(self, y, condition=None):
+        return self._transform(y, condition, inverse_and_log_det)
+
+    def _transform(self, x, condition, inner_and_log_det):
+        if condition is not None and not self.takes_condition:
+            raise ValueError(f"{self.name} takes no condition. Received: condition={condition!r}")
+        kept, factored_out = self._halves(x)
+        kept, log_det = inner_and_log_det(self.inner, kept, 3, condition)
+        image = self._squeeze.inverse(tf.concat([kept, factored_out], axis=-1))
+        # Members such as shifts give one log-det for all.
+        return image, tf.broadcast_to(log_det, tf.shape(x)[: x.shape.rank - 3])
+
+    def _halves(self, x):
+        return tf.split(self._squeeze.forward(x), 2, axis=-1)
+
+    def _forward_event_shape(self, input_shape):
+        self._squeeze.forward_event_shape(input_shape)
+        return input_shape
+
+    def _inverse_event_shape(self, output_shape):
+        self._squeeze.forward_event_shape(output_shape)
+        return output_shape

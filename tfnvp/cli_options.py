@@ -1,0 +1,60 @@
+"""What the commands share: options, the console, and loading by them."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console(highlight=False)
+
+Model = Annotated[
+    pathlib.Path, typer.Argument(help="A .keras file, or the run folder that holds model.keras.")
+]
+SavedModels = Annotated[
+    pathlib.Path, typer.Option("--saved-models", help="Folder of SavedModels.", metavar="DIR")
+]
+Dataset = Annotated[
+    str | None, typer.Option(help="Data set by name. Default: the recipe's.", metavar="NAME")
+]
+Images = Annotated[
+    pathlib.Path | None, typer.Option(help="A folder of images instead.", metavar="DIR")
+]
+TableFile = Annotated[
+    pathlib.Path | None,
+    typer.Option("--table", help="A table instead: .csv, .parquet, .npy, .npz.", metavar="FILE"),
+]
+DataDir = Annotated[
+    pathlib.Path | None, typer.Option(help="Folder of prepared TFDS data sets.", metavar="DIR")
+]
+ImageSize = Annotated[
+    int | None, typer.Option(help="Crop and resize images of a folder to this size.", min=2)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
+
+
+def import_tensorflow():
+    """Imports TensorFlow quietly, at the beginning of a command's work."""
+    from tfnvp.quiet import import_tensorflow
+
+    import_tensorflow()
+
+
+def load_data(flow, dataset, images, table, data_dir, image_size, default):
+    """Loads the data that the options name, and checks that it is of the flow's shape, if any."""
+    from tfnvp import data
+
+    if sum(option is not None for option in (dataset, images, table)) > 1:
+        raise ValueError("give one of --dataset, --images and --table")
+    if images is not None:
+        splits = data.load_images(images, image_size)
+    elif table is not None:
+        splits = data.load_table(table)
+    else:
+        splits = data.load_named(dataset or default, data_dir)
+    if flow is not None and splits.event_shape != flow.event_shape:
+        raise ValueError(
+            f"the model is for data of shape {flow.event_shape}; {splits.name} has "
+            f"{splits.event_shape}"
+        )
+    return splits

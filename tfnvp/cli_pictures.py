@@ -1,0 +1,170 @@
+"""The commands that draw: interpolation, inpainting, reconstruction, nearest training images."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+from tfnvp.cli_options import (
+    DataDir,
+    Dataset,
+    Images,
+    ImageSize,
+    Model,
+    console,
+    import_tensorflow,
+    load_data,
+)
+
+Output = Annotated[pathlib.Path | None, typer.Option(help="PNG file to write.", metavar="FILE")]
+Seed = Annotated[int, typer.Option(help="Seed of noise and of the choice of images.")]
+
+
+def interpolate(
+    model: Model,
+    corners: Annotated[
+        str | None, typer.Option(help="Four rows of the test split: 0,1,2,3. Default: by seed.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=2)] = 8,
+    columns: Annotated[int, typer.Option(min=2)] = 8,
+    seed: Seed = 0,
+    output: Output = None,
+    dataset: Dataset = None,
+    images: Images = None,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+):
+    """Draw the manifold that four test images span in latent space, themselves in the corners.
+
+    Example: tfnvp interpolate runs/digits-real_nvp-1 --corners 3,14,15,92
+    """
+    flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
+    chosen = _rows(splits.test, 4, seed) if corners is None else _numbers(corners, splits.test)
+    grid = flow.interpolate(_dequantized(flow, chosen, seed), rows, columns)
+    _save(grid, output or pathlib.Path("interpolation.png"))
+
+
+def inpaint(
+    model: Model,
+    mask: Annotated[
+        str, typer.Option(help="Hidden: top, bottom, left, right, even, center, random.")
+    ] = "top",
+    n: Annotated[int, typer.Option("--number", "-n", help="How many images.", min=1)] = 10,
+    steps: Annotated[int, typer.Option(help="Steps of gradient ascent.", min=1)] = 2000,
+    step_size: Annotated[
+        float, typer.Option(help="Size of the steps; the paper's is 0.01.")
+    ] = 0.01,
+    seed: Seed = 0,
+    output: Output = None,
+    dataset: Dataset = None,
+    images: Images = None,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+):
+    """Fill in the hidden part of test images. Rows: the image, what is seen, the result.
+
+    Example: tfnvp inpaint runs/digits-real_nvp-1 --mask bottom --steps 5000
+    """
+    flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
+    import numpy as np
+
+    from tfnvp.flows.inpainting import hidden_mask, inpaint
+
+    hidden = hidden_mask(mask, flow.event_shape, seed)
+    whole = _dequantized(flow, _rows(splits.test, n, seed), seed)
+    filled = inpaint(flow, whole, hidden, steps, step_size, seed)
+    seen = np.where(hidden, 0.5, whole)
+    _save(np.stack([whole, seen, filled]), output or pathlib.Path("inpainting.png"))
+
+
+def reconstruct(
+    model: Model,
+    n: Annotated[int, typer.Option("--number", "-n", help="How many images.", min=1)] = 10,
+    seed: Seed = 0,
+    output: Output = None,
+    dataset: Dataset = None,
+    images: Images = None,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+):
+    """Encode and decode test images, and print the largest error of the round trip.
+
+    Example: tfnvp reconstruct runs/digits-real_nvp-1
+    """
+    flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
+    import numpy as np
+
+    whole = _dequantized(flow, _rows(splits.test, n, seed), seed).numpy()
+    again = flow.decode(flow.encode(whole)).numpy()
+    _save(np.stack([whole, again]), output or pathlib.Path("reconstruction.png"))
+    console.print(f"largest error {np.abs(again - whole).max():.1e}")
+
+
+def nearest(
+    model: Model,
+    n: Annotated[int, typer.Option("--number", "-n", help="How many samples.", min=1)] = 10,
+    neighbours: Annotated[int, typer.Option(help="Training images beside each.", min=1)] = 5,
+    seed: Seed = 0,
+    output: Output = None,
+    dataset: Dataset = None,
+    images: Images = None,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+):
+    """Draw samples, each beside the training images nearest to it: has the flow memorised?
+
+    Example: tfnvp nearest runs/digits-real_nvp-1
+    """
+    flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
+    import numpy as np
+    from sklearn.neighbors import NearestNeighbors
+
+    samples = np.clip(flow.sample(n, seed=seed), 0.0, 1.0)
+    train = (splits.train + 0.5) / flow.levels
+    search = NearestNeighbors(n_neighbors=neighbours).fit(train.reshape(len(train), -1))
+    indices = search.kneighbors(samples.reshape(n, -1), return_distance=False)
+    _save(
+        np.concatenate([samples[:, None], train[indices]], axis=1),
+        output or pathlib.Path("nearest.png"),
+    )
+
+
+def _flow_and_data(model, dataset, images, data_dir, image_size):
+    import_tensorflow()
+    from tfnvp import run_folder
+
+    flow = run_folder.load_model(model)
+    if flow.levels is None or len(flow.event_shape) < 2:
+        raise ValueError(f"{model} is no flow of images")
+    trained_on = run_folder.read_config(model).get("dataset", "digits")
+    return flow, load_data(flow, dataset, images, None, data_dir, image_size, trained_on)
+
+
+def _rows(rows, n, seed):
+    import numpy as np
+
+    return rows[np.random.RandomState(seed).permutation(len(rows))[:n]]
+
+
+def _numbers(text, rows):
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4 or not all(0 <= number < len(rows) for number in numbers):
+        raise ValueError(
+            f"`--corners` must be four numbers from 0 to {len(rows) - 1}. Received: {text!r}"
+        )
+    return rows[numbers]
+
+
+def _dequantized(flow, rows, seed):
+    from tfnvp.data import dequantize
+
+    return dequantize(rows, flow.levels, seed=(3, seed))
+
+
+def _save(images, path):
+    from tfnvp import plotting
+
+    console.print(f"picture in {plotting.save_grid(path, images)}")

@@ -1,0 +1,196 @@
+"""Real NVP's convolutional conditioner."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from tfnvp.conditioners.weight_normalized_convolution import WeightNormalizedConvolution
+from tfnvp.running_statistics import RunningStatistics
+
+# The released code starts a learned norm of 3 x 3 filters at sqrt(9 / 6), of 1 x 1 at sqrt(1 / 6).
+_MAGNITUDES = {size: math.sqrt(size * size / 6) for size in (1, 3)}
+
+
+@keras.saving.register_keras_serializable("tfnvp")
+class ResidualCNN(keras.layers.Layer):
+    """Residual convolutional network from passed variables (and a condition) to parameters.
+
+    ::
+
+        h_0 = conv3(relu([n, -n]))                          n = norm(inputs), see below
+        h_i = h_{i-1} + conv3(relu(norm(conv3(relu(norm(h_{i-1}))))))
+        outputs = conv1(relu(norm(sum_i conv1_i(h_i))))
+
+    with weight-normalised convolutions, and `norm` a batch normalization with a learned offset
+    whose statistics are those of `tfnvp.running_statistics.RunningStatistics`: the same in
+    training and afterwards. For a checkerboard, where half of the inputs are zeros, `n` is
+    doubled, and the pattern joins it as one more channel. A condition joins it as channels that
+    are the same at every pixel.
+
+    The last layer starts at zero, so that a coupling starts as the identity.
+
+    Args:
+      output_channels: int, parameters at each pixel. An additive coupling wants the channels that
+        move, an affine one twice as many.
+      filters: int, width of the network.
+      blocks: int, number of residual blocks.
+      parity: for a checkerboard, the `parity` of the partition: 0 or 1, what row and column of a
+        passed pixel add up to, modulo 2. None for other partitions.
+      batch_norm: bool.
+      zero_init: bool, start the last layer at zero.
+      **kwargs: arguments of `keras.layers.Layer`, such as `dtype="mixed_bfloat16"`.
+
+    Inputs: an image `[batch, height, width, channels]`, or the list of it and a condition
+    `[batch, ...]`; outputs `[batch, height, width, output_channels]`. Any height and width.
+
+    Raises:
+      ValueError: if a size or `parity` is out of range; if the input is no image.
+
+    >>> import tensorflow as tf, tfnvp
+    >>> network = tfnvp.conditioners.ResidualCNN(2, filters=4, blocks=1)
+    >>> network(tf.ones([5, 3, 3, 1])).shape.as_list()
+    [5, 3, 3, 2]
+
+    Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.7 and the authors' released
+    code, where the last layer starts at random and the scale of a checkerboard's coupling at
+    zero.
+    """
+
+    def __init__(
+        self,
+        output_channels,
+        filters=64,
+        blocks=8,
+        parity=None,
+        batch_norm=True,
+        zero_init=True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        sizes = {"output_channels": output_channels, "filters": filters, "blocks": blocks}
+        for name, size in sizes.items():
+            if isinstance(size, bool) or not isinstance(size, int) or size < (name != "blocks"):
+                raise ValueError(f"`{name}` must be an int in range. Received: {size!r}")
+        if parity not in (None, 0, 1):
+            raise ValueError(f"`parity` must be 0, 1 or None. Received: {parity!r}")
+        self.output_channels = output_channels
+        self.filters = filters
+        self.blocks = blocks
+        self.parity = parity
+        self.batch_norm = bool(batch_norm)
+        self.zero_init = bool(zero_init)
+
+        dtype = {"dtype": self.dtype_policy}
+        conv = WeightNormalizedConvolution
+        # An offset before a normalization would do nothing.
+        inner = {"use_bias": not self.batch_norm, **dtype}
+        self.stem = conv(filters, 3, **dtype, name="stem")
+        self.first = [conv(filters, 3, **inner, name=f"first_{i}") for i in range(blocks)]
+        self.second = [
+            conv(filters, 3, magnitude=_MAGNITUDES[3], **dtype, name=f"second_{i}")
+            for i in range(blocks)
+        ]
+        self.skips = [
+            conv(filters, 1, magnitude=_MAGNITUDES[1], **dtype, name=f"skip_{i}")
+            for i in range(blocks + 1)
+        ]
+        magnitude = 0.0 if zero_init else _MAGNITUDES[1]
+        self.projection = conv(output_channels, 1, magnitude=magnitude, **dtype, name="projection")
+
+        def norms(name, count=1):
+            return [_Normalization(**dtype, name=f"{name}_{i}") for i in range(count * batch_norm)]
+
+        self.input_norm, self.output_norm = norms("input_norm"), norms("output_norm")
+        self.first_norms, self.second_norms = (
+            norms("first_norm", blocks),
+            norms("second_norm", blocks),
+        )
+
+    def build(self, input_shape):
+        shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
+        if len(shapes[0]) != 4:
+            raise ValueError(
+                "a ResidualCNN wants images [batch, height, width, channels]. "
+                f"Received shape: {tuple(shapes[0])}"
+            )
+        channels = shapes[0][-1]
+        joined = 2 * channels + sum(math.prod(shape[1:]) for shape in shapes[1:])
+        self.stem.build((None, None, None, joined + (self.parity is not None)))
+        for norm in self.input_norm:
+            norm.build((None, None, None, channels))
+        for layer in [
+            *self.first_norms,
+            *self.first,
+            *self.second_norms,
+            *self.second,
+            *self.skips,
+            *self.output_norm,
+            self.projection,
+        ]:
+            layer.build((None, None, None, self.filters))
+
+    def call(self, inputs):
+        image, *condition = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        relu = keras.ops.relu
+        h = self.stem(self._joined(image, condition))
+        skips = self.skips[0](h)
+        for i in range(self.blocks):
+            inner = self.first[i](relu(_apply(self.first_norms[i : i + 1], h)))
+            h = h + self.second[i](relu(_apply(self.second_norms[i : i + 1], inner)))
+            skips = skips + self.skips[i + 1](h)
+        return self.projection(relu(_apply(self.output_norm, skips)))
+
+    def _joined(self, image, condition):
+        """The channels that the first convolution sees."""
+        ops = keras.ops
+        batch, height, width = ops.shape(image)[:3]
+        image = _apply(self.input_norm, image)
+        if self.parity is not None:
+            image = 2.0 * image
+        channels = [ops.relu(image), ops.relu(-image)]
+        if self.parity is not None:
+            passes = (ops.arange(height)[:, None] + ops.arange(width)[None, :]) % 2 == self.parity
+            passes = ops.cast(passes, image.dtype)[None, :, :, None]
+            channels.append(ops.broadcast_to(passes, (batch, height, width, 1)))
+        for vector in condition:
+            size = math.prod(vector.shape[1:])
+            vector = ops.reshape(ops.cast(vector, image.dtype), (-1, 1, 1, size))
+            channels.append(ops.broadcast_to(vector, (batch, height, width, size)))
+        return ops.concatenate(channels, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        image = input_shape[0] if isinstance(input_shape[0], (list, tuple)) else input_shape
+        return (*image[:-1], self.output_channels)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "output_channels": self.output_channels,
+            "filters": self.filters,
+            "blocks": self.blocks,
+            "parity": self.parity,
+            "batch_norm": self.batch_norm,
+            "zero_init": self.zero_init,
+        }
+
+
+class _Normalization(keras.layers.Layer):
+    """Batch normalization with a learned offset; filters after it need no learned scale."""
+
+    def build(self, input_shape):
+        self.statistics = RunningStatistics(input_shape[-1], name="statistics")
+        self.offset = self.add_weight(name="offset", shape=input_shape[-1:], initializer="zeros")
+
+    def call(self, x):
+        mean, variance = self.statistics(x)
+        scale = tf.math.rsqrt(variance + 1e-4)
+        offset = tf.cast(self.offset, scale.dtype) - mean * scale
+        # One product and one sum over the image.
+        return x * tf.cast(scale, x.dtype) + tf.cast(offset, x.dtype)
+
+
+def _apply(layers, x):
+    for layer in layers:
+        x = layer(x)
+    return x

@@ -1,0 +1,72 @@
+"""A convolution whose filters have a norm of their own."""
+
+import math
+
+import keras
+
+
+@keras.saving.register_keras_serializable("tfnvp")
+class WeightNormalizedConvolution(keras.layers.Layer):
+    """Convolution of stride 1 and padding "same" by filters of norm 1, or of a learned norm.
+
+    ::
+
+        outputs = conv(inputs, magnitude * v / ||v||) + bias      with ||v|| of each output channel
+
+    Args:
+      filters: int, number of output channels.
+      kernel_size: int, height and width of the filters.
+      use_bias: bool.
+      magnitude: None for filters of norm 1, or the float at which the learned norms start.
+      **kwargs: arguments of `keras.layers.Layer`.
+
+    Source: Salimans and Kingma 2016; Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section
+    3.7, and the authors' released code.
+    """
+
+    def __init__(self, filters, kernel_size, use_bias=True, magnitude=None, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.use_bias = use_bias
+        self.initial_magnitude = magnitude
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        bound = math.sqrt(2.0 / channels)
+        self.direction = self.add_weight(
+            name="direction",
+            shape=(self.kernel_size, self.kernel_size, channels, self.filters),
+            initializer=keras.initializers.RandomUniform(-bound, bound),
+        )
+        self.magnitude = self.bias = None
+        if self.initial_magnitude is not None:
+            self.magnitude = self.add_weight(
+                name="magnitude",
+                shape=(self.filters,),
+                initializer=keras.initializers.Constant(self.initial_magnitude),
+            )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+
+    def call(self, inputs):
+        ops = keras.ops
+        direction = ops.convert_to_tensor(self.direction)
+        square = ops.sum(ops.square(direction), axis=(0, 1, 2))
+        scale = ops.rsqrt(square + keras.config.epsilon())
+        if self.magnitude is not None:
+            scale = scale * ops.convert_to_tensor(self.magnitude)
+        outputs = ops.conv(inputs, direction * scale, padding="same")
+        return outputs if self.bias is None else ops.add(outputs, self.bias)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "use_bias": self.use_bias,
+            "magnitude": self.initial_magnitude,
+        }

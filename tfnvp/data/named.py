@@ -1,0 +1,158 @@
+"""Data sets by name: the digits that need no download, and image sets of TensorFlow Datasets."""
+
+import os
+import pathlib
+import socket
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfnvp.data.digits import LEVELS, load_digits
+from tfnvp.data.splits import Splits, split_at_random
+
+
+class ImageSet(NamedTuple):
+    """How an image set of TensorFlow Datasets is divided and prepared.
+
+    Args:
+      tfds_name: its name there, with the configuration.
+      train: split of the training images, in TFDS's notation.
+      validation: split of the validation images.
+      test: split of the test images.
+      prepare: from one image to one of the size that the flow is for, or None.
+      flip: whether the papers mirror training images at random.
+    """
+
+    tfds_name: str
+    train: str
+    validation: str
+    test: str
+    prepare: Callable | None = None
+    flip: bool = False
+
+
+def _celeba_crop(image):
+    """Real NVP's crop of aligned CelebA faces, 64 x 64."""
+    return _resize(image[40:188, 15:163], 64)
+
+
+def _lsun_crop(image):
+    """Short side to 96 pixels, then a random 64 x 64 crop (also for evaluation, as published)."""
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    size = tf.cast(tf.stack([height, width]), tf.float32)
+    size = tf.cast(tf.round(size * (96.0 / tf.reduce_min(size))), tf.int32)
+    resized = tf.image.resize(image, size, antialias=True)
+    cropped = tf.image.random_crop(resized, (64, 64, 3))
+    return tf.cast(tf.round(tf.clip_by_value(cropped, 0.0, 255.0)), tf.uint8)
+
+
+def _face_crop(image):
+    """The middle of an LFW picture, 32 x 32."""
+    return _resize(tf.image.central_crop(image, 0.5), 32)
+
+
+def _resize(image, size):
+    # Rounded to whole levels: the likelihood of 8-bit pixels is meant, not of interpolated ones.
+    resized = tf.image.resize(image, (size, size), antialias=True)
+    return tf.cast(tf.round(tf.clip_by_value(resized, 0.0, 255.0)), tf.uint8)
+
+
+def _lsun(category):
+    return ImageSet(
+        f"lsun/{category}", "train[1000:]", "train[:1000]", "validation", _lsun_crop, True
+    )
+
+
+IMAGE_SETS = {
+    "mnist": ImageSet("mnist", "train[:50000]", "train[50000:]", "test"),
+    "fashion_mnist": ImageSet("fashion_mnist", "train[:50000]", "train[50000:]", "test"),
+    "svhn_cropped": ImageSet("svhn_cropped", "train[:68257]", "train[68257:]", "test"),
+    "cifar10": ImageSet("cifar10", "train[:45000]", "train[45000:]", "test", flip=True),
+    "celeb_a": ImageSet("celeb_a", "train", "validation", "test", _celeba_crop, True),
+    "lsun_bedroom": _lsun("bedroom"),
+    "lsun_tower": _lsun("tower"),
+    "lsun_church": _lsun("church_outdoor"),
+    "imagenet32": ImageSet(
+        "downsampled_imagenet/32x32", "train[5000:]", "train[:5000]", "validation"
+    ),
+    "imagenet64": ImageSet(
+        "downsampled_imagenet/64x64", "train[5000:]", "train[:5000]", "validation"
+    ),
+    "lfw": ImageSet("lfw", "train[:80%]", "train[80%:90%]", "train[90%:]", _face_crop, True),
+}
+
+
+def load_named(name, data_dir=None):
+    """Loads a data set by its name.
+
+    Args:
+      name: "digits", which needs no download, a name in `IMAGE_SETS`, or any image set that
+        TensorFlow Datasets has prepared in `data_dir` (divided 80/10/10).
+      data_dir: folder of prepared data sets. Default: TFDS_DATA_DIR, or TFDS's own default.
+
+    Returns:
+      `Splits` of whole grey levels.
+
+    Raises:
+      ValueError: if there is no such data set, or it is not prepared and cannot be downloaded.
+    """
+    if name == "digits":
+        digits = load_digits()
+        return Splits(name, digits.train, digits.validation, digits.test, LEVELS)
+    image_set = IMAGE_SETS.get(name)
+    builder = _builder(image_set.tfds_name if image_set else name, name, data_dir)
+    if image_set is None:
+        return split_at_random(name, _images(builder, "all", None), 256)
+    parts = [
+        _images(builder, split, image_set.prepare)
+        for split in (image_set.train, image_set.validation, image_set.test)
+    ]
+    return Splits(name, *parts, 256, image_set.flip)
+
+
+def _builder(tfds_name, name, data_dir):
+    import tensorflow_datasets as tfds
+
+    folder = data_dir or os.environ.get("TFDS_DATA_DIR")
+    try:
+        builder = tfds.builder(tfds_name, data_dir=folder)
+    except tfds.core.DatasetNotFoundError:
+        raise ValueError(
+            f"unknown data set {name!r}: choose one of {', '.join(['digits', *IMAGE_SETS])}, or "
+            f"one that is prepared in {folder or 'the default data folder'}, or a folder of images "
+            "by --images"
+        ) from None
+    if "image" not in builder.info.features:
+        raise ValueError(f"data set {name!r} has no images")
+    if not (pathlib.Path(builder.data_path) / "dataset_info.json").is_file():
+        _require_network(name, tfds_name, builder)
+        builder.download_and_prepare()
+    return builder
+
+
+def _require_network(name, tfds_name, builder):
+    """Fails at once, where TensorFlow Datasets would try for minutes."""
+    downloads = pathlib.Path(builder.data_path).parents[1] / "downloads"
+    if downloads.is_dir() and any(downloads.iterdir()):
+        return
+    try:
+        socket.create_connection(("storage.googleapis.com", 443), timeout=3).close()
+    except OSError:
+        raise ValueError(
+            f"data set {name!r} is not prepared in {builder.data_path}, and there is no network to "
+            'download it. Prepare it on a machine that has one, by `python -c "import '
+            f"tensorflow_datasets as t; t.builder('{tfds_name}', data_dir='data')"
+            '.download_and_prepare()"`, copy the folder, and give it by --data-dir. The data set '
+            "'digits' works without"
+        ) from None
+
+
+def _images(builder, split, prepare):
+    dataset = builder.as_dataset(split=split).map(
+        lambda example: prepare(example["image"]) if prepare else example["image"],
+        tf.data.AUTOTUNE,
+    )
+    images = np.concatenate(list(dataset.batch(512).as_numpy_iterator()))
+    return images if images.ndim == 4 else images[..., np.newaxis]

@@ -1,0 +1,118 @@
+"""The two files beside a model that say what it is: one for machines, one for people."""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfnvp._version import __version__
+
+MACHINES = "signature.json"
+PEOPLE = "model_card.md"
+
+
+def write(folder, model, flow, signatures, weights_dtype, jit_compile, card):
+    """Writes `signature.json` and `model_card.md` into a SavedModel; servers ignore both.
+
+    Args:
+      folder: the SavedModel, complete but for these files.
+      model: name of the model.
+      flow: the `tfnvp.Flow`.
+      signatures: dictionary from names to `Signature`.
+      weights_dtype: type that kernels are stored in.
+      jit_compile: bool, whether XLA compiles it.
+      card: mapping of headings to texts or to mappings, or None.
+
+    Raises:
+      TypeError: if `card` is no mapping, or holds what JSON cannot express.
+    """
+    folder = pathlib.Path(folder)
+    card = {} if card is None else card
+    if not isinstance(card, Mapping):
+        raise TypeError(f"`card` must be a mapping of headings to contents. Received: {card!r}")
+    content = {
+        "model": model,
+        "flow": {
+            "class": type(flow).__name__,
+            "event_shape": flow.event_shape,
+            "latent_shape": flow.latent_shape,
+            "condition_shape": flow.condition_shape,
+            "base": flow.base if isinstance(flow.base, str) else flow.base.name,
+            "levels": flow.levels,
+            "parameters": flow.count_params(),
+        },
+        "weights_dtype": weights_dtype,
+        "jit_compile": bool(jit_compile),
+        "signatures": {name: _describe(signature) for name, signature in signatures.items()},
+        "versions": {
+            "tfnvp": __version__,
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "tensorflow_probability": tfp.__version__,
+        },
+        "sha256": _checksums(folder),
+        "card": card,
+    }
+    (folder / MACHINES).write_text(json.dumps(content, indent=2) + "\n")
+    (folder / PEOPLE).write_text(_markdown(content))
+
+
+def _describe(signature):
+    """Names, types and shapes of a signature's inputs and outputs; null is any number of rows."""
+    outputs = signature.function.get_concrete_function(*signature.inputs).structured_outputs
+    return {
+        "inputs": {s.name: _type(s) for s in signature.inputs},
+        "outputs": {name: _type(output) for name, output in outputs.items()},
+        "server_side_batching": signature.has_rows,
+    }
+
+
+def _type(tensor):
+    return {"dtype": tensor.dtype.name, "shape": tensor.shape.as_list()}
+
+
+def _checksums(folder):
+    """SHA-256 of every file of the model, as `sha256sum` prints it."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }
+
+
+def _markdown(content):
+    lines = [f"# {content['model']}", ""]
+    flow = {name.replace("_", " "): value for name, value in content["flow"].items()}
+    storage = {
+        "weights stored as": content["weights_dtype"],
+        "compiled by XLA": content["jit_compile"],
+    }
+    sections = {"Flow": {**flow, **storage}, **content["card"], "Versions": content["versions"]}
+    for heading, section in sections.items():
+        lines += [f"## {heading}", "", *_section(section), ""]
+    lines += ["## Signatures", "", "| signature | inputs | outputs |", "|---|---|---|"]
+    for name, signature in content["signatures"].items():
+        lines.append(
+            f"| `{name}` | {_named(signature['inputs'])} | {_named(signature['outputs'])} |"
+        )
+    lines += ["", "## SHA-256", "", "```"]
+    lines += [f"{checksum}  {file}" for file, checksum in content["sha256"].items()]
+    return "\n".join([*lines, "```", ""])
+
+
+def _section(section):
+    if not isinstance(section, Mapping):
+        return [str(section)]
+    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in section.items())]
+
+
+def _named(tensors):
+    return ", ".join(
+        f"`{name}` {tensor['dtype']}"
+        f"[{', '.join('batch' if size is None else str(size) for size in tensor['shape'])}]"
+        for name, tensor in tensors.items()
+    )

@@ -1,0 +1,140 @@
+"""Writes a flow as the next version of a served model."""
+
+import pathlib
+import shutil
+import uuid
+
+import keras
+import tensorflow as tf
+
+from tfnvp.export import card as model_card
+from tfnvp.export.signatures import SIGNATURES, make_signatures
+from tfnvp.export.warmup import write_warmup
+from tfnvp.export.weights import StoredWeights
+
+
+def export(
+    flow,
+    path,
+    signatures=None,
+    weights_dtype="float32",
+    jit_compile=False,
+    warmup=(),
+    warmup_scalars=False,
+    card=None,
+):
+    """Writes a flow to `path/VERSION`, the layout of TensorFlow Serving.
+
+    VERSION is the next free integer. The model is written under a temporary name and renamed, so
+    a polling server never sees half of it, and no existing version is touched.
+
+    | signature | inputs | outputs |
+    |---|---|---|
+    | `log_prob` | `x` | `log_prob` (nats), `bits_per_dim` if quantized |
+    | `encode` | `x` | `z` |
+    | `decode` | `z` | `x` |
+    | `sample` | `num_samples` int32, `seed` int32[2], `temperature` float32 | `x` |
+    | `sample_rows` | `seed` int32[batch, 2], `temperature` float32[batch] | `x` |
+    | `sample_and_log_prob` | as `sample` | `x`, `log_prob` |
+    | `interpolate` | `corners` [batch or 1, 4, ...], `weights` float32[batch, 4] | `x` |
+    | `log_prob_uint8`, `encode_uint8` | `x` uint8 | as `log_prob`, `encode` |
+
+    All but `num_samples` and the `seed` and `temperature` of `sample` have a batch dimension of
+    any size, and so have all outputs. Row `i` of `interpolate` decodes
+    `sum_k weights[i, k] * encode(corners[i, k])`; one set of corners serves all rows. A
+    conditional flow also takes `condition`, one for each row. With a base distribution of one's
+    own there is no `temperature`. The last line exists only for flows that take integers
+    (`flow.accepts_integers`): pixels count as the middles of their bins, `(x + 0.5) / levels`.
+
+    The same seed gives the same samples on every replica, compiled by XLA or not.
+
+    Beside the model lie `signature.json` and `model_card.md`, and with `warmup` the requests that
+    a server runs before it offers the version.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+      path: folder of the model; its versions lie below it.
+      signatures: names of the signatures to write, the first of which is also
+        `serving_default`. Default: all that the flow can have.
+      weights_dtype: "float32", or "bfloat16" to store the kernels of layers in half the space;
+        computations stay in float32.
+      jit_compile: bool, let XLA compile log-likelihoods, encoding and decoding for the platform
+        that runs the model. The noise of samples is drawn outside, and stays the same.
+      warmup: batch sizes of warm-up requests, each for every signature whose inputs all have a
+        batch dimension; needs `tensorflow-serving-api` (`pip install tfnvp[serving]`).
+      warmup_scalars: bool, warm up `sample` and `sample_and_log_prob` too. A server run with
+        `--enable_batching` rejects them, and with such a record would not load the model.
+      card: mapping for `model_card.md`: headings to texts or to mappings of names to values, for
+        example `{"Data": "...", "Test likelihood": {"nats": 1.0, "nats_standard_error": 0.1}}`.
+
+    Returns:
+      `pathlib.Path` of the version.
+
+    Raises:
+      ValueError: for signatures that are unknown or that the flow cannot have, another
+        `weights_dtype`, batch sizes below 1, or a flow with a normalisation that still waits for
+        its first batch (a server must not train).
+      ImportError: if warm-up requests are wanted and `tensorflow-serving-api` is missing.
+      OSError: if the folder cannot be written; nothing is left behind.
+
+    >>> import tempfile, tensorflow as tf, tfnvp
+    >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    >>> version = flow.export(tempfile.mkdtemp() + "/moons", signatures=["log_prob", "decode"])
+    >>> version.name
+    '1'
+    >>> served = tf.saved_model.load(str(version)).signatures["log_prob"]
+    >>> served(x=tf.zeros([3, 2]))["log_prob"].shape.as_list()
+    [3]
+
+    Source: TensorFlow Serving, "SavedModel Warmup" and the file system source's version policy.
+    """
+    available = make_signatures(flow, StoredWeights(flow, weights_dtype), jit_compile)
+    names = list(available) if signatures is None else list(signatures)
+    if not names or set(names) - set(available):
+        raise ValueError(
+            f"`signatures` must be some of {', '.join(available)}"
+            f"{'' if set(names) <= set(SIGNATURES) else ' for this flow'}. Received: {signatures!r}"
+        )
+    _check_initialized(flow)
+    chosen = {name: available[name] for name in names}
+    path = pathlib.Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    archive = keras.export.ExportArchive()
+    for name, signature in {"serving_default": chosen[names[0]], **chosen}.items():
+        archive.add_endpoint(name, signature.function, signature.inputs)
+    # A name that is no integer is invisible to a server.
+    temporary = path / f".writing-{uuid.uuid4().hex}"
+    try:
+        archive.write_out(str(temporary), verbose=False)
+        write_warmup(temporary, path.name, chosen, warmup, warmup_scalars)
+        model_card.write(temporary, path.name, flow, chosen, weights_dtype, jit_compile, card)
+        return _publish(temporary, path)
+    except tf.errors.OpError as error:
+        raise OSError(f"{path} cannot be written: {error.message}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _publish(temporary, path):
+    """Renames a written model to the next free version."""
+    versions = [int(child.name) for child in path.iterdir() if child.name.isdecimal()]
+    version = max(versions, default=0) + 1
+    while True:
+        try:
+            return temporary.rename(path / str(version))
+        except OSError:
+            # Taken in the meantime by another process: a rename never replaces a filled folder.
+            if not (path / str(version)).exists():
+                raise
+            version += 1
+
+
+def _check_initialized(flow):
+    """Raises `ValueError` where the first request would set weights."""
+    for module in flow.distribution.submodules:
+        initialized = getattr(module, "initialized", None)
+        if isinstance(initialized, keras.Variable) and not int(initialized.value):
+            raise ValueError(
+                f"{module.name} still waits for its first batch, from which it starts: call "
+                f"`flow.adapt(data)` or `flow.fit(data)` before the export. Received: {flow}"
+            )

@@ -1,0 +1,165 @@
+"""What an exported flow answers: functions with named inputs and outputs."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfnvp.bijectors.log_det import forward_and_log_det
+
+SIGNATURES = (
+    "log_prob",
+    "encode",
+    "decode",
+    "sample",
+    "sample_rows",
+    "sample_and_log_prob",
+    "interpolate",
+    "log_prob_uint8",
+    "encode_uint8",
+)
+
+
+class Signature(NamedTuple):
+    """A function of tensors that returns a dictionary of them, and what it takes."""
+
+    function: Callable
+    inputs: list
+
+    @property
+    def has_rows(self):
+        """Whether every input has a batch dimension, so that a server can merge requests."""
+        return all(spec.shape.rank > 0 and spec.shape[0] is None for spec in self.inputs)
+
+
+def make_signatures(flow, weights, jit_compile):
+    """Returns all signatures that a flow can have, by name.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+      weights: the `StoredWeights` to compute with.
+      jit_compile: bool, compile all but random numbers by XLA.
+
+    Returns:
+      dictionary from names, in the order of `SIGNATURES`, to `Signature`.
+    """
+    answers = _Answers(flow, weights, jit_compile)
+    x, z = _rows("x", flow.event_shape), _rows("z", flow.latent_shape)
+    number = tf.TensorSpec((), tf.int32, name="num_samples")
+    seed = tf.TensorSpec((2,), tf.int32, name="seed")
+    temperature = [tf.TensorSpec((), tf.float32, name="temperature")]
+    temperatures = [_rows("temperature", ())]
+    if not isinstance(flow.base, str):
+        temperature = temperatures = []  # Only the bases that we draw from ourselves have one.
+    inputs = {
+        "log_prob": [x],
+        "encode": [x],
+        "decode": [z],
+        "sample": [number, seed, *temperature],
+        "sample_rows": [_rows("seed", (2,), tf.int32), *temperatures],
+        "sample_and_log_prob": [number, seed, *temperature],
+        "interpolate": [_rows("corners", (4, *flow.event_shape)), _rows("weights", (4,))],
+    }
+    if getattr(flow, "accepts_integers", False) and flow.levels is not None:
+        pixels = _rows("x", flow.event_shape, tf.uint8)
+        inputs |= {"log_prob_uint8": [pixels], "encode_uint8": [pixels]}
+    if flow.condition_shape is not None:
+        condition = _rows("condition", flow.condition_shape)
+        inputs = {name: [*specifications, condition] for name, specifications in inputs.items()}
+    return {
+        name: Signature(_checked(getattr(answers, name), specifications), specifications)
+        for name, specifications in inputs.items()
+    }
+
+
+def _rows(name, shape, dtype=tf.float32):
+    return tf.TensorSpec((None, *shape), dtype, name=name)
+
+
+def _checked(function, specifications):
+    """Makes a runtime verify shapes, which are only notes on a SavedModel's inputs."""
+    names = [specification.name for specification in specifications]
+
+    def checked(*tensors):
+        tensors = [
+            tf.ensure_shape(tensor, specification.shape)
+            for tensor, specification in zip(tensors, specifications, strict=True)
+        ]
+        return function(**dict(zip(names, tensors, strict=True)))
+
+    return tf.function(checked)
+
+
+class _Answers:
+    """The signatures as graph code, one method for each."""
+
+    def __init__(self, flow, weights, jit_compile):
+        def with_stored_weights(method):
+            def compute(x, condition):
+                with weights.scope():
+                    return method(x, condition)
+
+            return tf.function(compute, jit_compile=True) if jit_compile else compute
+
+        self._flow = flow
+        self._log_prob = with_stored_weights(flow._log_prob)
+        self._encode = with_stored_weights(flow._encode)
+        self._decode = with_stored_weights(flow._decode)
+        self._decode_and_log_prob = with_stored_weights(self._decode_and_log_prob_of_latents)
+
+    def log_prob(self, x, condition=None):
+        nats = self._log_prob(x, condition)
+        if self._flow.levels is None:
+            return {"log_prob": nats}
+        return {"log_prob": nats, "bits_per_dim": self._flow.bits_per_dim(nats)}
+
+    def encode(self, x, condition=None):
+        return {"z": self._encode(x, condition)}
+
+    def decode(self, z, condition=None):
+        return {"x": self._decode(z, condition)}
+
+    def sample(self, num_samples, seed, temperature=1.0, condition=None):
+        z = self._flow._sample_base(num_samples, seed, temperature)
+        return {"x": self._decode(z, condition)}
+
+    def sample_rows(self, seed, temperature=None, condition=None):
+        z = tf.map_fn(
+            lambda row: self._flow._sample_base(1, row, 1.0)[0],
+            seed,
+            fn_output_signature=tf.TensorSpec(self._flow.latent_shape, tf.float32),
+        )
+        if temperature is not None:
+            z *= tf.reshape(temperature, [-1] + [1] * len(self._flow.latent_shape))
+        return {"x": self._decode(z, condition)}
+
+    def sample_and_log_prob(self, num_samples, seed, temperature=1.0, condition=None):
+        z = self._flow._sample_base(num_samples, seed, temperature)
+        x, nats = self._decode_and_log_prob(z, condition)
+        return {"x": x, "log_prob": nats}
+
+    def interpolate(self, corners, weights, condition=None):
+        flow, conditions = self._flow, None
+        if condition is not None:
+            shape = tf.concat([tf.shape(weights)[:1], tf.shape(corners)[1:]], axis=0)
+            corners = tf.broadcast_to(corners, shape)
+            conditions = tf.repeat(condition, 4, axis=0)
+        z = self._encode(tf.reshape(corners, (-1, *flow.event_shape)), conditions)
+        z = tf.reshape(z, (-1, 4, *flow.latent_shape))
+        weights = tf.reshape(weights, [-1, 4] + [1] * len(flow.latent_shape))
+        return {"x": self._decode(tf.reduce_sum(weights * z, axis=1), condition)}
+
+    def log_prob_uint8(self, x, condition=None):
+        return self.log_prob(self._middles(x), condition)
+
+    def encode_uint8(self, x, condition=None):
+        return self.encode(self._middles(x), condition)
+
+    def _middles(self, pixels):
+        return (tf.cast(pixels, tf.float32) + 0.5) / float(self._flow.levels)
+
+    def _decode_and_log_prob_of_latents(self, z, condition):
+        """One pass: the likelihood comes from the latents that the samples are made of."""
+        flow = self._flow
+        x, log_det = forward_and_log_det(flow.bijector, z, len(flow.latent_shape), condition)
+        return x, flow.distribution.distribution.log_prob(z) - log_det

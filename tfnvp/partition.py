@@ -1,0 +1,60 @@
+"""What every partition of an event's variables can do."""
+
+import abc
+
+
+class Partition(abc.ABC):
+    """A division of an event's variables into those that pass and those that move.
+
+    Subclasses implement `shapes`, `split` and `merge`. Partitions compare by value, so
+    two equal ones are interchangeable, and `get_config` rebuilds an equal one.
+    """
+
+    #: Rank of the events that the partition divides, at the least.
+    event_ndims = 1
+
+    def __init__(self, swapped=False):
+        if not isinstance(swapped, bool):
+            raise TypeError(f"`swapped` must be a bool. Received: {swapped!r}")
+        self.swapped = swapped
+
+    @abc.abstractmethod
+    def shapes(self, event_shape):
+        """Returns the shapes `(passed, moved)`; raises `ValueError` where none exist."""
+
+    @abc.abstractmethod
+    def split(self, x):
+        """Cuts `[..., *event_shape]` into `(passed, moved)`."""
+
+    @abc.abstractmethod
+    def merge(self, passed, moved):
+        """Puts `(passed, moved)` together again: the inverse of `split`."""
+
+    def parameters_shape(self, event_shape):
+        """Returns the shape of the positions at which a conditioner gives parameters."""
+        return self.shapes(event_shape)[1]
+
+    def select_moved(self, parameters):
+        """Takes the parameters of the moved variables from those at `parameters_shape`."""
+        return parameters
+
+    def swap(self):
+        """Returns the partition with the roles of the two parts exchanged."""
+        return type(self)(**{**self.get_config(), "swapped": not self.swapped})
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {"swapped": self.swapped}
+
+    def _order(self, first, second):
+        return (second, first) if self.swapped else (first, second)
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.get_config() == other.get_config()
+
+    def __hash__(self):
+        return hash((type(self), repr(self)))
+
+    def __repr__(self):
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"

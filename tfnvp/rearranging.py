@@ -1,0 +1,24 @@
+"""Reshapes and permutations of the last axes of a tensor, whatever comes before them."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def reshape_event(x, event_rank, event_shape):
+    """Gives the last `event_rank` axes of `x` the shape `event_shape`."""
+    batch = x.shape[: x.shape.rank - event_rank]
+    reshaped = tf.reshape(
+        x, tf.concat([tf.shape(x)[: x.shape.rank - event_rank], list(event_shape)], axis=0)
+    )
+    reshaped.set_shape(batch + list(event_shape))
+    return reshaped
+
+
+def permute(x, order, axis=-1):
+    """Gathers an axis by a permutation; its gradient gathers too, instead of scattering."""
+
+    @tf.custom_gradient
+    def gather(x):
+        return tf.gather(x, order, axis=axis), lambda dy: permute(dy, np.argsort(order), axis)
+
+    return gather(x)

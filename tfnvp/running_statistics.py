@@ -1,0 +1,87 @@
+"""Mean and variance of every channel, as batch normalization wants them."""
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("tfnvp")
+class RunningStatistics(keras.layers.Layer):
+    """Mean and variance of every channel over recent batches, the same in training and afterwards.
+
+    In training, a call first moves the stored statistics towards those of its batch::
+
+        mean     <- mean     + rate * (batch mean     - mean)
+        variance <- variance + rate * (batch variance - variance)
+
+        rate = max(1 - momentum, 1 / n)     for the n-th batch
+
+    and returns the *new* ones, through which gradients reach the batch's part alone. Outside of
+    training it returns what is stored. So the last training step and an evaluation right after it
+    use the same numbers, and no batch decides alone how it is normalised, save for the first.
+
+    A Keras layer, so that it trains or not by the context of the Keras call around it.
+
+    Args:
+      channels: int, size of the last axis.
+      momentum: float in [0, 1), share of the stored statistics that a batch leaves.
+      **kwargs: arguments of `keras.layers.Layer`.
+
+    Inputs: `[..., channels]`; outputs: the pair `(mean, variance)` of shapes `[channels]`, in the
+    precision of the inputs but at least float32.
+
+    Raises:
+      ValueError: if `momentum` is out of range.
+
+    Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.7 and appendix E.
+    """
+
+    def __init__(self, channels, momentum=0.9, **kwargs):
+        # Statistics stay float32, whatever the precision of the network around them.
+        super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
+        if not 0 <= momentum < 1:
+            raise ValueError(f"`momentum` must be a number in [0, 1). Received: {momentum!r}")
+        self.channels = channels
+        self.momentum = float(momentum)
+        stored = {"shape": (channels,), "trainable": False, "autocast": False}
+        self.mean = self.add_weight(name="mean", initializer="zeros", aggregation="mean", **stored)
+        self.variance = self.add_weight(
+            name="variance", initializer="ones", aggregation="mean", **stored
+        )
+        self.batches = self.add_weight(
+            name="batches",
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+        self.built = True
+
+    def call(self, x, training=False):
+        if x.dtype.size < 4:
+            x = tf.cast(x, tf.float32)
+        # Read here, before the update: a cast to its own type would return the variable.
+        stored = [tf.cast(v.value.read_value(), x.dtype) for v in (self.mean, self.variance)]
+        if not training:
+            return tuple(stored)
+        batches = self.batches.value.read_value() + 1
+        rate = tf.maximum(tf.cast(1 - self.momentum, x.dtype), 1 / tf.cast(batches, x.dtype))
+        moments = tf.nn.moments(x, axes=list(range(x.shape.rank - 1)))
+        mean, variance = (
+            old + rate * (new - old) for old, new in zip(stored, moments, strict=True)
+        )
+        self._store(mean, variance, batches)
+        return mean, variance
+
+    def adapt(self, x):
+        """Sets the statistics to those of `x`, as if many batches had been seen."""
+        mean, variance = tf.nn.moments(tf.reshape(x, (-1, self.channels)), axes=[0])
+        self._store(mean, variance, round(1 / (1 - self.momentum)))
+
+    def _store(self, mean, variance, batches):
+        self.mean.assign(tf.cast(mean, self.mean.dtype))
+        self.variance.assign(tf.cast(variance, self.variance.dtype))
+        self.batches.assign(batches)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "momentum": self.momentum}
