@@ -10,7 +10,6 @@ from tests.conftest import perturb
 from tfnvp.bijectors import AffineCoupling, BatchNormalization, Chain
 from tfnvp.conditioners import ResidualCNN
 from tfnvp.partitions import Checkerboard
-from tfnvp.running_statistics import RunningStatistics
 
 
 def with_statistics(event_shape, seed=0, **kwargs):
@@ -160,19 +159,6 @@ def test_statistics_are_float32_inside_of_a_bfloat16_network():
     # Not rounded to eight bits on the way.
     values = np.concatenate([statistics.mean, statistics.variance])
     assert (tf.cast(values, tf.bfloat16).numpy().astype("float32") != values).any()
-
-
-def test_replicas_share_their_statistics():
-    if len(tf.config.list_logical_devices("CPU")) < 2:
-        pytest.skip("needs two devices")
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
-        statistics = RunningStatistics(1)
-    x = strategy.experimental_distribute_values_from_function(
-        lambda context: tf.constant([[float(context.replica_id_in_sync_group)]])
-    )
-    strategy.run(lambda x: statistics(x, training=True), args=(x,))
-    np.testing.assert_allclose(statistics.mean, [0.5])
 
 
 @pytest.mark.parametrize("arguments", [{"momentum": 1.0}, {"momentum": -0.1}, {"epsilon": 0.0}])

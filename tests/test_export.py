@@ -19,6 +19,8 @@ from tests.conftest import perturb
 from tfnvp import pretrained
 from tfnvp.export import SIGNATURES, export
 
+# What `keras.export.ExportArchive()` makes depends on the backend.
+ARCHIVE = type(keras.export.ExportArchive())
 SAVED_MODELS = pathlib.Path(__file__).parent.parent / "saved_models"
 
 
@@ -204,7 +206,7 @@ def test_versions_count_up_and_stay(flow, tmp_path):
 
 
 def test_a_version_taken_meanwhile_is_not_touched(flow, tmp_path, monkeypatch):
-    write_out = keras.export.ExportArchive.write_out
+    write_out = ARCHIVE.write_out
 
     def overtaken(self, *args, **kwargs):
         write_out(self, *args, **kwargs)
@@ -212,7 +214,7 @@ def test_a_version_taken_meanwhile_is_not_touched(flow, tmp_path, monkeypatch):
         (tmp_path / "1" / "mine").write_text("kept")
         monkeypatch.setattr(pathlib.Path, "iterdir", lambda self: iter(()))
 
-    monkeypatch.setattr(keras.export.ExportArchive, "write_out", overtaken)
+    monkeypatch.setattr(ARCHIVE, "write_out", overtaken)
     assert export(flow, tmp_path, signatures=["encode"]).name == "2"
     monkeypatch.undo()
     assert os.listdir(tmp_path / "1") == ["mine"]
@@ -232,7 +234,7 @@ def test_a_full_disk_leaves_no_version(flow, tmp_path, monkeypatch, error):
         (pathlib.Path(path) / "saved_model.pb").write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(keras.export.ExportArchive, "write_out", half_written)
+    monkeypatch.setattr(ARCHIVE, "write_out", half_written)
     wanted = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OSError
     with pytest.raises(wanted):
         export(flow, tmp_path, signatures=["encode"])
@@ -301,16 +303,15 @@ def test_first_signature_is_the_default(flow, tmp_path):
         ({"signatures": ["encode_uint8"]}, ValueError, r"for this flow"),
         ({"weights_dtype": "int8"}, ValueError, r"`weights_dtype` must be .*int8"),
         ({"warmup": [0]}, ValueError, r"`warmup` must be positive ints"),
-        ({"warmup": range(1, 999)}, ValueError, r"at most 1000"),
+        ({"warmup": range(1, 1002)}, ValueError, r"at most 1000"),
         ({"card": "text"}, TypeError, r"`card` must be a mapping"),
     ],
 )
 def test_refusals_name_the_argument_and_leave_nothing(flow, tmp_path, arguments, error, message):
-    if not {"card", "warmup"} & set(arguments):
-        arguments = {"signatures": ["encode"], **arguments}
+    arguments = {"signatures": ["encode"], **arguments}
     with pytest.raises(error, match=message):
         export(flow, tmp_path / "model", **arguments)
-    assert not (tmp_path / "model").exists() or os.listdir(tmp_path / "model") == []
+    assert os.listdir(tmp_path) == []
 
 
 def test_warmup_without_the_api_says_what_to_install(flow, tmp_path, monkeypatch):
@@ -400,7 +401,7 @@ def test_pretrained_flow_is_the_saved_model(name, test_rows):
 
 
 def test_pretrained_models_are_small_and_complete():
-    files = [f for f in itertools.chain(SAVED_MODELS.rglob("*"), pretrained.FOLDER.rglob("*"))]
+    files = list(itertools.chain(SAVED_MODELS.rglob("*"), pretrained.FOLDER.rglob("*")))
     assert sum(file.stat().st_size for file in files if file.is_file()) < 5_000_000
     assert {file.stem for file in pretrained.FOLDER.glob("*.keras")} == set(pretrained.PRETRAINED)
     for name in pretrained.PRETRAINED:

@@ -55,7 +55,8 @@ def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verb
     run_folder.write_json(folder / "config.json", {**config, "tfnvp": __version__})
 
     steps = math.ceil(len(splits.train) / recipe.batch_size)
-    flow.compile(_optimizer(recipe, steps), jit_compile=True)
+    # On CPUs XLA halves the step of small dense networks, and doubles that of convolutions.
+    flow.compile(_optimizer(recipe, steps), jit_compile=recipe.model != "image_real_nvp")
     history = flow.fit(
         training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip),
         epochs=recipe.epochs,

@@ -70,8 +70,9 @@ class ResidualCNN(keras.layers.Layer):
         super().__init__(**kwargs)
         sizes = {"output_channels": output_channels, "filters": filters, "blocks": blocks}
         for name, size in sizes.items():
-            if isinstance(size, bool) or not isinstance(size, int) or size < (name != "blocks"):
-                raise ValueError(f"`{name}` must be an int in range. Received: {size!r}")
+            least = 0 if name == "blocks" else 1
+            if isinstance(size, bool) or not isinstance(size, int) or size < least:
+                raise ValueError(f"`{name}` must be an int of {least} or more. Received: {size!r}")
         if parity not in (None, 0, 1):
             raise ValueError(f"`parity` must be 0, 1 or None. Received: {parity!r}")
         self.output_channels = output_channels

@@ -28,12 +28,9 @@ def write(folder, model, flow, signatures, weights_dtype, jit_compile, card):
       card: mapping of headings to texts or to mappings, or None.
 
     Raises:
-      TypeError: if `card` is no mapping, or holds what JSON cannot express.
+      TypeError: if `card` holds what JSON cannot express.
     """
     folder = pathlib.Path(folder)
-    card = {} if card is None else card
-    if not isinstance(card, Mapping):
-        raise TypeError(f"`card` must be a mapping of headings to contents. Received: {card!r}")
     content = {
         "model": model,
         "flow": {
@@ -55,7 +52,7 @@ def write(folder, model, flow, signatures, weights_dtype, jit_compile, card):
             "tensorflow_probability": tfp.__version__,
         },
         "sha256": _checksums(folder),
-        "card": card,
+        "card": dict(card or {}),
     }
     (folder / MACHINES).write_text(json.dumps(content, indent=2) + "\n")
     (folder / PEOPLE).write_text(_markdown(content))

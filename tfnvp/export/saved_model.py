@@ -3,13 +3,14 @@
 import pathlib
 import shutil
 import uuid
+from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
 
 from tfnvp.export import card as model_card
-from tfnvp.export.signatures import SIGNATURES, make_signatures
-from tfnvp.export.warmup import write_warmup
+from tfnvp.export.signatures import make_signatures
+from tfnvp.export.warmup import warmup_requests, write_warmup
 from tfnvp.export.weights import StoredWeights
 
 
@@ -71,6 +72,7 @@ def export(
       `pathlib.Path` of the version.
 
     Raises:
+      TypeError: if `card` is no mapping.
       ValueError: for signatures that are unknown or that the flow cannot have, another
         `weights_dtype`, batch sizes below 1, or a flow with a normalisation that still waits for
         its first batch (a server must not train).
@@ -92,12 +94,15 @@ def export(
     names = list(available) if signatures is None else list(signatures)
     if not names or set(names) - set(available):
         raise ValueError(
-            f"`signatures` must be some of {', '.join(available)}"
-            f"{'' if set(names) <= set(SIGNATURES) else ' for this flow'}. Received: {signatures!r}"
+            f"`signatures` must be some of {', '.join(available)} for this flow. "
+            f"Received: {signatures!r}"
         )
     _check_initialized(flow)
+    if card is not None and not isinstance(card, Mapping):
+        raise TypeError(f"`card` must be a mapping of headings to contents. Received: {card!r}")
     chosen = {name: available[name] for name in names}
     path = pathlib.Path(path)
+    requests = warmup_requests(path.name, chosen, warmup, warmup_scalars)
     path.mkdir(parents=True, exist_ok=True)
     archive = keras.export.ExportArchive()
     for name, signature in {"serving_default": chosen[names[0]], **chosen}.items():
@@ -106,7 +111,7 @@ def export(
     temporary = path / f".writing-{uuid.uuid4().hex}"
     try:
         archive.write_out(str(temporary), verbose=False)
-        write_warmup(temporary, path.name, chosen, warmup, warmup_scalars)
+        write_warmup(temporary, requests)
         model_card.write(temporary, path.name, flow, chosen, weights_dtype, jit_compile, card)
         return _publish(temporary, path)
     except tf.errors.OpError as error:

@@ -1,5 +1,6 @@
 """Requests that TensorFlow Serving runs on a new version before it offers it to clients."""
 
+import itertools
 import pathlib
 
 import tensorflow as tf
@@ -10,15 +11,17 @@ FILE = "assets.extra/tf_serving_warmup_requests"
 _MAX_RECORDS = 1000
 
 
-def write_warmup(folder, model, signatures, batch_sizes, scalars):
-    """Writes one `PredictionLog` for each signature and batch size to `assets.extra`.
+def warmup_requests(model, signatures, batch_sizes, scalars):
+    """Makes one `PredictionLog` for each signature and batch size.
 
     Args:
-      folder: the SavedModel.
       model: name that the requests call the model by.
       signatures: dictionary from names to `Signature`.
-      batch_sizes: rows of the requests; none: no file is written.
-      scalars: bool, also signatures with inputs that have no batch dimension.
+      batch_sizes: rows of the requests.
+      scalars: bool, also for signatures with inputs that have no batch dimension.
+
+    Returns:
+      list of serialized records.
 
     Raises:
       ValueError: if a batch size is no positive int, or the records are more than 1000.
@@ -27,35 +30,44 @@ def write_warmup(folder, model, signatures, batch_sizes, scalars):
     Source: TensorFlow Serving, "SavedModel Warmup".
     """
     batch_sizes = list(batch_sizes)
-    names = [name for name, s in signatures.items() if s.has_rows or scalars]
     if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in batch_sizes):
         raise ValueError(f"`warmup` must be positive ints, batch sizes. Received: {batch_sizes}")
+    names = [name for name, signature in signatures.items() if signature.has_rows or scalars]
     if len(batch_sizes) * len(names) > _MAX_RECORDS:
         raise ValueError(
-            f"a server takes at most {_MAX_RECORDS} warm-up records. Received: {len(batch_sizes)} "
-            f"batch sizes for {len(names)} signatures"
+            f"a server takes at most {_MAX_RECORDS} warm-up records: `warmup` must be shorter. "
+            f"Received: {len(batch_sizes)} batch sizes for {len(names)} signatures"
         )
     if not batch_sizes:
-        return
+        return []
     try:
         from tensorflow_serving.apis import prediction_log_pb2
     except ImportError as error:
         raise ImportError(
             "warm-up requests need tensorflow-serving-api: `pip install tfnvp[serving]`"
         ) from error
+    records = []
+    for name, rows in itertools.product(names, batch_sizes):
+        log = prediction_log_pb2.PredictionLog()
+        request = log.predict_log.request
+        request.model_spec.name = model
+        request.model_spec.signature_name = name
+        for specification in signatures[name].inputs:
+            tensor = tf.make_tensor_proto(_example(specification, rows))
+            request.inputs[specification.name].CopyFrom(tensor)
+        records.append(log.SerializeToString())
+    return records
+
+
+def write_warmup(folder, records):
+    """Writes records beside a SavedModel, where a server looks for them; no file for none."""
+    if not records:
+        return
     file = pathlib.Path(folder) / FILE
     file.parent.mkdir()
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for name in names:
-            for rows in batch_sizes:
-                log = prediction_log_pb2.PredictionLog()
-                request = log.predict_log.request
-                request.model_spec.name = model
-                request.model_spec.signature_name = name
-                for specification in signatures[name].inputs:
-                    tensor = _example(specification, rows)
-                    request.inputs[specification.name].CopyFrom(tf.make_tensor_proto(tensor))
-                writer.write(log.SerializeToString())
+        for record in records:
+            writer.write(record)
 
 
 def _example(specification, rows):

@@ -1,0 +1,95 @@
+"""Asks a flow behind TensorFlow Serving, by REST or by gRPC.
+
+REST needs `pip install requests`, gRPC `pip install grpcio tensorflow-serving-api`:
+
+    python serving_client.py digits sample_rows '{"seed": [[1, 0], [2, 0]], "temperature": [1, 1]}'
+    python serving_client.py digits decode @latents.json --grpc localhost:8500
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+
+def predict_rest(server, model, signature, inputs, version=None, timeout=60):
+    """Returns what a signature answers: an object of named outputs, or the only output."""
+    import requests
+
+    which = f"/versions/{version}" if version else ""
+    reply = requests.post(
+        f"http://{server}/v1/models/{model}{which}:predict",
+        json={"signature_name": signature, "inputs": inputs},
+        timeout=timeout,
+    ).json()
+    if "error" in reply:
+        raise RuntimeError(reply["error"])
+    return reply["outputs"]
+
+
+def predict_grpc(server, model, signature, inputs, version=None, timeout=60):
+    """Returns a dictionary of NumPy arrays by the names of the signature's outputs."""
+    import grpc
+    from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+    with grpc.insecure_channel(server) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        return from_response(stub.Predict(to_request(model, signature, inputs, version), timeout))
+
+
+def to_request(model, signature, inputs, version=None):
+    """Makes a PredictRequest of lists or arrays, lists in the types of our signatures."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = model
+    request.model_spec.signature_name = signature
+    if version:
+        request.model_spec.version.value = version
+    for name, value in inputs.items():
+        dtype = tf.int32 if name in ("num_samples", "seed") else tf.float32
+        dtype = getattr(value, "dtype", dtype)
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype))
+    return request
+
+
+def from_response(response):
+    """Returns a PredictResponse as a dictionary of NumPy arrays."""
+    import tensorflow as tf
+
+    return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", nargs="?", default="digits")
+    parser.add_argument("signature", nargs="?", default="sample_rows")
+    parser.add_argument(
+        "inputs",
+        nargs="?",
+        default='{"seed": [[1, 0]], "temperature": [0.8]}',
+        help="JSON object of inputs by name, or @FILE that holds one",
+    )
+    parser.add_argument("--rest", default="localhost:8501", metavar="HOST:PORT")
+    parser.add_argument("--grpc", metavar="HOST:PORT", help="ask by gRPC instead of REST")
+    parser.add_argument("--version", type=int, help="default: the latest")
+    parser.add_argument("--quick", action="store_true", help="print the request, ask no server")
+    arguments = parser.parse_args()
+    text = arguments.inputs
+    inputs = json.loads(pathlib.Path(text[1:]).read_text() if text[:1] == "@" else text)
+    if arguments.quick:
+        print(json.dumps({"signature_name": arguments.signature, "inputs": inputs}))
+        return
+    what = (arguments.model, arguments.signature, inputs, arguments.version)
+    if arguments.grpc:
+        answer = predict_grpc(arguments.grpc, *what)
+        answer = {name: value.tolist() for name, value in answer.items()}
+    else:
+        answer = predict_rest(arguments.rest, *what)
+    json.dump(answer, sys.stdout)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+"""`check_bijector` passes what is right, and names what is wrong."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+import tfnvp
+from tests.bijector_builders import act_norm, coupling, perturbed, points, scaling
+from tfnvp.bijectors import (
+    ActNorm,
+    BatchNormalization,
+    Bijector,
+    Chain,
+    Logit,
+    MultiScale,
+    Squeeze,
+    Whitening,
+)
+from tfnvp.partitions import Channels, Checkerboard, EvenOdd, Mask, Split
+from tfnvp.testing import CHECKS, check_bijector
+
+tfb = tfp.bijectors
+
+
+def mixed_chain():
+    return [
+        coupling("affine"),
+        act_norm(),
+        coupling("additive", partition=EvenOdd(swapped=True)),
+        scaling(),
+    ]
+
+
+def adapted(bijector):
+    bijector.adapt(2.0 * points(50, 4) + 1.0)
+    return perturbed(bijector)
+
+
+RIGHT = {
+    "additive": lambda: coupling("additive", 5, Split(2)),
+    "affine tanh": lambda: coupling(scale="tanh"),
+    "affine sigmoid": lambda: coupling(scale="sigmoid"),
+    "affine softclamp": lambda: coupling(scale="softclamp"),
+    "affine exp": lambda: coupling(scale="exp"),
+    "affine on images": lambda: coupling(
+        size=(2, 3), partition=Mask(np.arange(6).reshape(2, 3) % 2 == 0)
+    ),
+    "diagonal scaling": scaling,
+    "act norm": act_norm,
+    "act norm with positions": lambda: act_norm((3, 2)),
+    "act norm from data": lambda: ActNorm(4),
+    "batch normalization": lambda: adapted(BatchNormalization(4)),
+    "whitening": lambda: adapted(Whitening(4)),
+    "squeeze": Squeeze,
+    "affine on a checkerboard": lambda: coupling(size=(2, 4, 1), partition=Checkerboard()),
+    "affine on channels": lambda: coupling(size=(2, 2, 2), partition=Channels()),
+    "multi-scale": lambda: MultiScale(coupling("additive", (2, 2, 2), Channels())),
+    "chain": lambda: Chain(mixed_chain()),
+    "tfb.Chain": lambda: tfb.Chain([tfb.Softplus(), coupling(), tfb.Scale(0.5)]),
+    "tfb.Invert": lambda: tfb.Invert(coupling()),
+    "tfb.Softplus": tfb.Softplus,
+    "tfb.Shift": lambda: tfb.Shift(1.0),
+    "tfb.Permute": lambda: tfb.Permute([2, 0, 3, 1]),
+    "tfb.Reshape": lambda: tfb.Reshape((2, 2), (4,)),
+}
+SHAPES = {
+    "additive": (5,),
+    "affine on images": (2, 3),
+    "act norm with positions": (3, 2),
+    "squeeze": (4, 4, 1),
+    "affine on a checkerboard": (2, 4, 1),
+    "affine on channels": (2, 2, 2),
+    "multi-scale": (4, 4, 1),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_passes_right_bijectors(name):
+    check_bijector(RIGHT[name](), points(3, *SHAPES.get(name, (4,))))
+
+
+def test_passes_logit_between_zero_and_one():
+    check_bijector(Logit(), tf.constant([[0.0, 0.3], [0.9, 1.0]]))
+
+
+def test_passes_float64():
+    check_bijector(coupling(dtype="float64"), points(3, 4, dtype=tf.float64), atol=1e-12)
+
+
+def test_passes_scalar_events():
+    check_bijector(tfb.Exp(), points(5))
+
+
+@pytest.mark.parametrize("chain", [Chain, tfb.Chain])
+def test_passes_conditional_bijectors(chain):
+    members = [
+        coupling(condition_shape=2, name="first"),
+        tfb.Tanh(),
+        coupling(condition_shape=2, partition=EvenOdd(swapped=True), name="second"),
+    ]
+    check_bijector(chain(members), points(3, 4), points(3, 2, seed=2))
+
+
+def test_promise_of_float32_holds_after_sixteen_couplings():
+    couplings = [coupling(partition=EvenOdd(swapped=i % 2 == 1)) for i in range(16)]
+    x = points(64, 4)
+    chain = Chain(couplings)
+    np.testing.assert_allclose(
+        chain.inverse(tf.identity(chain.forward(x))), x, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_leaves_weights_and_conditioner_as_they_were():
+    coupling_ = coupling()
+    norm = ActNorm(4)
+    chain = Chain([coupling_, norm])
+    before = [v.numpy() for v in chain.variables]
+    check_bijector(chain, points(3, 4))
+    for old, new in zip(before, chain.variables, strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert int(norm.initialized.value) == 0
+    assert "call" not in vars(coupling_.conditioner)
+
+
+# --- Wrong bijectors ----------------------------------------------------------------------------
+
+
+class Scale(Bijector):
+    """A right bijector, from which the wrong ones differ in one line each."""
+
+    def __init__(self, name="scale"):
+        self.log_scale = keras.Variable([0.2, -0.4, 0.1], name="log_scale")
+        super().__init__(1, self.registered(), {"name": name}, name)
+
+    def registered(self):
+        return (self.log_scale,)
+
+    def _scaled(self, x, sign):
+        log_scale = sign * tf.cast(self.log_scale.value, x.dtype)
+        return x * tf.exp(log_scale), tf.fill(tf.shape(x)[:-1], tf.reduce_sum(log_scale))
+
+    def _forward_and_log_det(self, x):
+        return self._scaled(x, 1.0)
+
+    def _inverse_and_log_det(self, y):
+        return self._scaled(y, -1.0)
+
+
+class WrongSign(Scale):
+    def _inverse_and_log_det(self, y):
+        x, log_det = super()._inverse_and_log_det(y)
+        return x, -log_det
+
+
+class WrongSignsBoth(Scale):
+    def _scaled(self, x, sign):
+        y, log_det = super()._scaled(x, sign)
+        return y, -log_det
+
+
+class ScalarLogDet(Scale):
+    def _scaled(self, x, sign):
+        y, _ = super()._scaled(x, sign)
+        return y, sign * tf.cast(tf.reduce_sum(self.log_scale.value), x.dtype)
+
+
+class WrongInverse(Scale):
+    def _inverse_and_log_det(self, y):
+        x, log_det = super()._inverse_and_log_det(y)
+        return x + 0.01, log_det
+
+
+class Unregistered(Scale):
+    def registered(self):
+        return ()
+
+
+class HiddenVariable(Scale):
+    """Holds no Keras object in sight: found only because its variable is read."""
+
+    def __init__(self):
+        super().__init__()
+        variable = tf.Variable(0.3, name="hidden")
+        self._offset = lambda: variable
+
+    def _forward_and_log_det(self, x):
+        y, log_det = super()._forward_and_log_det(x)
+        return y + tf.cast(self._offset(), x.dtype), log_det
+
+    def _inverse_and_log_det(self, y):
+        return super()._inverse_and_log_det(y - tf.cast(self._offset(), y.dtype))
+
+
+class Stale(Scale):
+    def __hash__(self):
+        return tfb.Bijector.__hash__(self)
+
+
+class UnusedVariable(Scale):
+    def __init__(self):
+        self.unused = keras.Variable(1.0, name="unused")
+        super().__init__()
+
+    def registered(self):
+        return (self.log_scale, self.unused)
+
+
+class NoLogDetGradient(Scale):
+    def _scaled(self, x, sign):
+        y, log_det = super()._scaled(x, sign)
+        return y, tf.stop_gradient(log_det)
+
+
+class NotFinite(Scale):
+    def _scaled(self, x, sign):
+        y, log_det = super()._scaled(x, sign)
+        return y, log_det + tf.where(x[..., 0] > 0, tf.cast(float("nan"), x.dtype), 0.0)
+
+
+class WrongEventShape(Scale):
+    def _forward_event_shape(self, shape):
+        return tf.TensorShape([6])
+
+
+class Float32Only(Scale):
+    def _scaled(self, x, sign):
+        y, log_det = super()._scaled(x, sign)
+        return y, tf.cast(log_det, tf.float16)
+
+
+class Raises(Scale):
+    def _inverse_and_log_det(self, y):
+        raise NotImplementedError("no inverse yet")
+
+
+WRONG = [
+    (WrongSign, r"log-dets: inverse_log_det_jacobian.*1 against|log-dets: .*0\.1"),
+    (WrongSignsBoth, "forward_log_det_jacobian against autodiff"),
+    (ScalarLogDet, r"forward_log_det_jacobian of a batch has shape \(\), expected \(3,\)"),
+    (WrongInverse, r"round trip: inverse\(forward\(x\)\).*0\.01"),
+    (Unregistered, "variables: .*log_scale.* held by a Keras layer"),
+    (HiddenVariable, "variables: hidden.* is read"),
+    (Stale, "stale answers: forward of a tensor held"),
+    (UnusedVariable, "gradients: neither forward nor its log-det .*unused"),
+    (NoLogDetGradient, "log-dets: gradient of forward_log_det_jacobian .*log_scale"),
+    (NotFinite, r"NaN|nan"),
+    (WrongEventShape, r"shapes: forward_event_shape.* is \[6\]"),
+    (Float32Only, "shapes: forward_log_det_jacobian of float32 inputs is float16"),
+    (Raises, "a method raised NotImplementedError: no inverse yet"),
+]
+
+
+def test_passes_the_right_bijector_that_the_wrong_ones_come_from():
+    check_bijector(Scale(), points(3, 3))
+
+
+@pytest.mark.parametrize(("wrong", "message"), WRONG, ids=lambda w: getattr(w, "__name__", ""))
+def test_names_what_is_wrong(wrong, message):
+    with pytest.raises(AssertionError, match=message):
+        check_bijector(wrong(), points(3, 3))
+
+
+def test_names_two_conditioner_calls(monkeypatch):
+    bijector = coupling()
+    # TFP's default cache keeps values only, and computes log-dets on their own.
+    monkeypatch.setattr(Bijector, "_cache", tfb.Bijector._cache)
+    message = "conditioner calls: forward with its log-det called .* 2 times, expected 1"
+    with pytest.raises(AssertionError, match=message):
+        check_bijector(bijector, points(3, 4))
+
+
+def test_counts_shared_conditioners_once_for_each_coupling():
+    shared = coupling()
+    twin = type(shared)(shared.conditioner, shared.partition, 4, name="twin")
+    check_bijector(Chain([shared, twin]), points(3, 4))
+
+
+def test_finds_what_tfp_own_bijectors_lack():
+    shift = tfb.Shift(tf.Variable(1.0))
+    with pytest.raises(AssertionError, match="stale answers"):
+        check_bijector(shift, points(3, 4))
+    check_bijector(shift, points(3, 4), skip=["stale answers"])
+
+
+@pytest.mark.parametrize(
+    ("error", "arguments", "keywords", "message"),
+    [
+        (TypeError, ("exp", [1.0]), {}, "`bijector` must be"),
+        (TypeError, (tfb.Exp(), [1]), {}, "floating dtype. Received: int32"),
+        (ValueError, (Scale(), [1.0, 2.0, 3.0]), {}, "batch of events of rank 1"),
+        (ValueError, (tfb.Exp(), tf.zeros([0, 2])), {}, "at least one point"),
+        (ValueError, (tfb.Exp(), [1.0]), {"skip": ["speed"]}, "`skip` must be among"),
+    ],
+)
+def test_arguments(error, arguments, keywords, message):
+    with pytest.raises(error, match=message):
+        check_bijector(*arguments, **keywords)
+
+
+def test_public_names():
+    assert tfnvp.testing.check_bijector is check_bijector
+    assert next(iter(CHECKS)) == "shapes"
+    assert perturbed(tfb.Exp()).name == "exp"

@@ -1,0 +1,24 @@
+"""Every example runs with --quick, in this process: TensorFlow is imported once."""
+
+import pathlib
+import runpy
+import sys
+
+import pytest
+
+FOLDER = pathlib.Path(__file__).parent.parent / "examples"
+# Those without the option need more than this process, such as a server.
+EXAMPLES = sorted(p for p in FOLDER.glob("*.py") if "--quick" in p.read_text(encoding="utf-8"))
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 6
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs_and_prints_a_result(path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(path), "--quick"])
+    runpy.run_path(str(path), run_name="__main__")
+    out = capsys.readouterr().out
+    assert out
+    assert "nan" not in out.lower().replace("banana", "")
