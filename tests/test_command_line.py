@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfnvp import cli
+import tfnvp
+from tfnvp import cli, data, run_folder
 
 
 def run(*arguments):
@@ -80,6 +81,52 @@ def test_export_adds_a_version(folder):
 
 
 @pytest.mark.parametrize(
+    ("command", "size"),
+    [
+        (["interpolate", "--rows", "3", "--columns", "4", "--corners", "0,1,2,3"], (4, 3)),
+        (["inpaint", "-n", "2", "--steps", "5", "--mask", "left"], (2, 3)),
+        (["reconstruct", "-n", "3"], (3, 2)),
+        (["nearest", "-n", "2", "--neighbours", "3"], (4, 2)),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_pictures_have_their_rows_and_columns(folder, command, size):
+    made = folder / "runs" / "digits-real_nvp-1"
+    picture = folder / "picture.png"
+    assert run(command[0], made, *command[1:], "--output", picture) == 0
+    columns, rows = size
+    assert Image.open(picture).size == (8 * (9 * columns + 1), 8 * (9 * rows + 1))
+
+
+def test_the_corners_of_an_interpolation_are_the_images(folder):
+    made = folder / "runs" / "digits-real_nvp-1"
+    picture = folder / "corners.png"
+    assert run("interpolate", made, "--corners", "5,6,7,8", "--output", picture) == 0
+    pixels = np.asarray(Image.open(picture))[4::8, 4::8] / 255
+    corners = [pixels[1:9, 1:9], pixels[1:9, -9:-1], pixels[-9:-1, 1:9], pixels[-9:-1, -9:-1]]
+    test = data.load_digits().test[5:9] / 17
+    # Within the noise of dequantization, and the smoothing of the picture.
+    assert np.abs(np.stack(corners) - test).max() < 0.2
+
+
+def test_a_folder_of_images_is_a_data_set_everywhere(tmp_path, capsys):
+    generator = np.random.default_rng(0)
+    for i in range(20):
+        Image.fromarray(generator.integers(0, 256, (4, 4, 3)).astype("uint8")).save(
+            tmp_path / f"{i}.png"
+        )
+    flow = tfnvp.ImageRealNVP((4, 4, 3), scales=2, base_filters=2, residual_blocks=1)
+    run_folder.save_model(flow, tmp_path)
+    picture = tmp_path / "hierarchy.picture.png"
+    assert run("hierarchy", tmp_path, "--images", tmp_path, "-n", 2, "--output", picture) == 0
+    assert Image.open(picture).size == (16 * 11, 16 * 11)
+    picture.unlink()
+    capsys.readouterr()
+    assert run("evaluate", tmp_path, "--images", tmp_path, "--draws", 1, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 2
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["train", "--recipe", "nothing"], "unknown recipe 'nothing'"),
@@ -91,6 +138,14 @@ def test_export_adds_a_version(folder):
         (["train", "--nothing"], "No such option"),
         (["nothing"], "nothing"),
         (["train", "--output", "runs"], "is not overwritten"),
+        (["train", "--set", "epochs"], "expected NAME=VALUE"),
+        (["train", "--set", "nothing=1"], "nothing"),
+        (["train", "--dataset", "digits", "--table", "x.csv"], "give one of"),
+        (["train", "--table", "x.csv"], "no table at x.csv"),
+        (["train", "--images", "empty"], "no images in empty"),
+        (["interpolate", "runs/digits-real_nvp-1", "--corners", "1,2"], "`--corners` must be"),
+        (["inpaint", "runs/digits-real_nvp-1", "--mask", "inside"], "`mask` must be one of"),
+        (["hierarchy", "runs/digits-real_nvp-1"], "has no scales"),
         (["evaluate", "nothing"], "no model at nothing"),
         (["evaluate", "runs/digits-real_nvp-1", "--split", "half"], "unknown split 'half'"),
         (["evaluate", "runs/digits-real_nvp-1", "--dataset", "nothing"], "unknown data set"),

@@ -46,7 +46,7 @@ def test_broken_tables_are_refused(tmp_path, rows):
     with pytest.raises(ValueError, match="column 'b' holds no numbers"):
         data.load_table(tmp_path / "words.csv")
     (tmp_path / "table.txt").write_text("1 2")
-    with pytest.raises(ValueError, match="must be .csv"):
+    with pytest.raises(ValueError, match=r"must be \.csv"):
         data.load_table(tmp_path / "table.txt")
     (tmp_path / "broken.parquet").write_text("nothing")
     with pytest.raises(ValueError, match="cannot be read"):
@@ -72,7 +72,7 @@ def test_image_folders_are_read_cropped_and_split(tmp_path):
     with pytest.raises(ValueError, match="differ in size"):
         data.load_images(tmp_path)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
-    with pytest.raises(ValueError, match="broken.png is not a readable image"):
+    with pytest.raises(ValueError, match=r"broken\.png is not a readable image"):
         data.load_images(tmp_path, size=4)
 
 

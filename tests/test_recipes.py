@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -41,7 +42,7 @@ DISTINCT = {
 
 def nice_parameters(size, hidden_units, couplings=4):
     widths = [size // 2, *hidden_units, size // 2]
-    network = sum((a + 1) * b for a, b in zip(widths, widths[1:], strict=False))
+    network = sum((a + 1) * b for a, b in itertools.pairwise(widths))
     return couplings * network + size
 
 

@@ -34,7 +34,7 @@ ARRAYS = ("log_prob", "encode", "decode", "interpolate")  # Signatures without r
 FLOWS = {
     "image": None,  # All signatures.
     "vector": ARRAYS,
-    "conditional": None,
+    "conditional": ("log_prob", "encode", "sample", "sample_rows"),
     "custom": None,
     "pixels": ("encode_uint8", "log_prob_uint8", "sample_rows"),
 }

@@ -203,7 +203,7 @@ def list_recipes(json_output: Json = False):
     table = Table("recipe", "data", "what it is", "published", box=None)
     for recipe in recipes.RECIPES.values():
         table.add_row(recipe.name, recipe.dataset, recipe.description, recipe.published)
-    console.print(table)
+    console.print(table, soft_wrap=False)
 
 
 def _print_json(content):
@@ -225,6 +225,7 @@ for command in (
     cli_pictures.inpaint,
     cli_pictures.reconstruct,
     cli_pictures.nearest,
+    cli_pictures.hierarchy,
 ):
     app.command()(command)
 
@@ -240,5 +241,7 @@ def main(arguments=None):
 
 
 def _fail(error, code):
-    Console(stderr=True, highlight=False).print(f"error: {error}", style="red", markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"error: {error}", style="red", markup=False
+    )
     raise SystemExit(code)

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-console = Console(highlight=False)
+# Paths stay in one piece, for pipes and for copying.
+console = Console(highlight=False, soft_wrap=True)
 
 Model = Annotated[
     pathlib.Path, typer.Argument(help="A .keras file, or the run folder that holds model.keras.")

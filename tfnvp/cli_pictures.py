@@ -1,4 +1,4 @@
-"""The commands that draw: interpolation, inpainting, reconstruction, nearest training images."""
+"""The commands that draw what a flow of images has learned."""
 
 import pathlib
 from typing import Annotated
@@ -98,6 +98,34 @@ def reconstruct(
     again = flow.decode(flow.encode(whole)).numpy()
     _save(np.stack([whole, again]), output or pathlib.Path("reconstruction.png"))
     console.print(f"largest error {np.abs(again - whole).max():.1e}")
+
+
+def hierarchy(
+    model: Model,
+    n: Annotated[int, typer.Option("--number", "-n", help="How many images.", min=1)] = 10,
+    seed: Seed = 0,
+    output: Output = None,
+    dataset: Dataset = None,
+    images: Images = None,
+    data_dir: DataDir = None,
+    image_size: ImageSize = None,
+):
+    """Show what each scale of a multi-scale flow encodes. Rows: the image, then without its finest
+    latents (set to zero), without the next finer ones, and so on.
+
+    Example: tfnvp hierarchy runs/mnist-image_real_nvp-1
+    """
+    flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
+    import numpy as np
+
+    from tfnvp.flows import ImageRealNVP
+
+    if not isinstance(flow, ImageRealNVP):
+        raise ValueError(f"{model} has no scales: it is a {type(flow).__name__}")
+    scales = flow.latent_scales()
+    z = flow.encode(_dequantized(flow, _rows(splits.test, n, seed), seed)).numpy()
+    rows = [flow.decode(np.where(scales >= first, z, 0.0)) for first in range(flow.scales)]
+    _save(np.stack(rows), output or pathlib.Path("hierarchy.png"))
 
 
 def nearest(

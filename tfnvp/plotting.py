@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 
-def image_grid(images, columns=None, scale=None, gap=1):
+def image_grid(images, columns=None, scale=None, gap=1, smooth=None):
     """Puts images side by side into one.
 
     Args:
@@ -16,6 +16,8 @@ def image_grid(images, columns=None, scale=None, gap=1):
       columns: int, images in a row; default: about a square, or the second leading axis.
       scale: int, how many times to enlarge each pixel; default: to images of about 64 pixels.
       gap: int, pixels of white between images, before enlarging.
+      smooth: bool, enlarge by bicubic interpolation instead of repeating pixels. Default: for
+        images below 16 pixels, which the eye cannot read as blocks.
 
     Returns:
       `PIL.Image.Image`.
@@ -36,19 +38,19 @@ def image_grid(images, columns=None, scale=None, gap=1):
             f"Received shape: {images.shape}"
         )
     count, height, width, channels = images.shape
+    scale = scale or max(1, round(64 / height))
+    smooth = height < 16 if smooth is None else smooth
+    filter_ = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    canvas = np.ones((rows * (height + gap) + gap, columns * (width + gap) + gap, channels))
-    for i, image in enumerate(np.clip(images, 0.0, 1.0)):
-        top, left = (i // columns) * (height + gap) + gap, (i % columns) * (width + gap) + gap
-        canvas[top : top + height, left : left + width] = image
-    picture = Image.fromarray(
-        np.uint8(np.round(255 * canvas)).squeeze(-1)
-        if channels == 1
-        else np.uint8(np.round(255 * canvas))
-    )
-    scale = scale or max(1, round(64 / height))
-    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    size = ((columns * (width + gap) + gap) * scale, (rows * (height + gap) + gap) * scale)
+    picture = Image.new("L" if channels == 1 else "RGB", size, "white")
+    levels = np.uint8(np.round(255 * np.clip(images, 0.0, 1.0)))
+    for i, image in enumerate(levels.squeeze(-1) if channels == 1 else levels):
+        left, top = (i % columns) * (width + gap) + gap, (i // columns) * (height + gap) + gap
+        enlarged = Image.fromarray(image).resize((width * scale, height * scale), filter_)
+        picture.paste(enlarged, (left * scale, top * scale))
+    return picture
 
 
 def save_grid(path, images, **kwargs):

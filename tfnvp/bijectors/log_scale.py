@@ -9,7 +9,7 @@ SOFTCLAMP_BOUND = 2.0
 
 
 def tanh(raw, factor):
-    """Real NVP's choice, `factor * tanh(raw)`: within `±|factor|`, the factor being learned."""
+    """A learned factor times the tanh of `raw`: within `±|factor|` (Real NVP's choice)."""
     return factor * tf.tanh(raw)
 
 

@@ -37,7 +37,7 @@ class Flow(keras.Model):
     Args:
       bijector: any `tfb.Bijector` from latents `z` to data `x`, ours, TFP's or a chain of both.
       event_shape: int or tuple, shape of one data point.
-      base: "normal", "logistic", or a `tfd.Distribution` over the latents.
+      base: "normal" (the default), "logistic", or a `tfd.Distribution` over the latents.
       condition_shape: int or tuple, shape of the condition, where the bijector takes one.
       levels: int, for quantized data such as pixels: the number of grey levels. Data is then
         `(pixel + u) / levels` with `u` uniform in [0, 1), see `tfnvp.data.dequantize`, and the
@@ -64,7 +64,7 @@ class Flow(keras.Model):
     adaptation_rows = 2**14
 
     def __init__(
-        self, bijector, event_shape, base="normal", condition_shape=None, levels=None, name=None
+        self, bijector, event_shape, base=None, condition_shape=None, levels=None, name=None
     ):
         # Likelihoods are float32 whatever the global policy; conditioners have their own.
         super().__init__(name=name, dtype="float32")
@@ -83,7 +83,7 @@ class Flow(keras.Model):
             if condition_shape is None
             else event_shape_tuple(condition_shape, "condition_shape")
         )
-        self.base = base
+        self.base = base = "normal" if base is None else base
         self.levels = levels
         self.bijector = bijector
         self.latent_shape = self._latent_shape()
