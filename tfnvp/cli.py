@@ -2,7 +2,9 @@
 
 import json
 import pathlib
+import signal
 import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -232,6 +234,9 @@ for command in (
 
 def main(arguments=None):
     """Runs a command: exit code 0 for success, 2 for bad use, 1 for work that failed."""
+    # A scheduler's request to stop ends a training run as Ctrl-C does: with its weights saved.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(arguments)
     except (ValueError, TypeError) as error:

@@ -23,7 +23,8 @@ class Recipe:
       beta_2: of Adam.
       epsilon: of Adam.
       weight_decay: decoupled weight decay (AdamW), or None.
-      ema_momentum: of the moving average of weights that is evaluated and kept, or None.
+      ema_momentum: of the moving average of weights that is evaluated and kept, or None. Not for
+        flows with batch normalization, whose statistics belong to the weights themselves.
       patience: epochs without a better validation loss after which training stops.
       published: the published figure with its unit and split, or "".
       source: where the configuration is from.
@@ -175,7 +176,7 @@ _ALL = (
         epochs=10,
         batch_size=64,
         warmup_epochs=1,
-        ema_momentum=0.999,
+        ema_momentum=None,
     ),
     _small(
         "realnvp-faces-small",
@@ -186,7 +187,7 @@ _ALL = (
         epochs=30,
         batch_size=64,
         warmup_epochs=1,
-        ema_momentum=0.999,
+        ema_momentum=None,
     ),
     _nice("nice-mnist", "mnist", 5, 1000, "logistic", "1980.50 nats (4.356 bits/dim), test"),
     _nice("nice-tfd", "tfd", 4, 5000, "normal", "5514.71 nats (4.547 bits/dim), test", whiten=True),

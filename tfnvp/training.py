@@ -57,14 +57,7 @@ def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verb
     steps = math.ceil(len(splits.train) / recipe.batch_size)
     # On CPUs XLA halves the step of small dense networks, and doubles that of convolutions.
     flow.compile(_optimizer(recipe, steps), jit_compile=recipe.model != "image_real_nvp")
-    history = flow.fit(
-        training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip),
-        epochs=recipe.epochs,
-        validation_data=_validation_dataset(splits),
-        callbacks=_callbacks(recipe, folder),
-        verbose=verbose,
-    ).history
-
+    history = _fit(flow, recipe, splits, folder, seed, verbose)
     run_folder.save_model(flow, folder)
     metrics = {
         "test": evaluate(flow, splits.test)._asdict(),
@@ -75,6 +68,34 @@ def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verb
     run_folder.write_json(folder / "metrics.json", metrics)
     plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
     return flow, metrics, folder, flow.export(pathlib.Path(saved_models) / stem)
+
+
+def _fit(flow, recipe, splits, folder, seed, verbose):
+    """Fits, and on an interruption saves the best weights so far before it says so."""
+    stopping = keras.callbacks.EarlyStopping(
+        monitor="val_loss", patience=recipe.patience, restore_best_weights=True
+    )
+    callbacks = [stopping, keras.callbacks.CSVLogger(folder / "history.csv")]
+    if recipe.ema_momentum is not None:
+        # First, so that the others see the averaged weights.
+        callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    try:
+        return flow.fit(
+            training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip),
+            epochs=recipe.epochs,
+            validation_data=_validation_dataset(splits),
+            callbacks=callbacks,
+            verbose=verbose,
+        ).history
+    except KeyboardInterrupt:
+        if stopping.best_weights is None:
+            raise InterruptedError("training interrupted in its first epoch") from None
+        flow.set_weights(stopping.best_weights)
+        run_folder.save_model(flow, folder)
+        raise InterruptedError(
+            f"training interrupted: the best weights, of epoch {stopping.best_epoch + 1}, are in "
+            f"{folder / run_folder.MODEL}"
+        ) from None
 
 
 def _optimizer(recipe, steps):
@@ -107,16 +128,3 @@ def _validation_dataset(splits):
     # Batches of one size, so that evaluation is compiled once.
     batch = min(len(splits.validation), 1000)
     return tf.data.Dataset.from_tensor_slices(rows).batch(batch).cache()
-
-
-def _callbacks(recipe, folder):
-    callbacks = []
-    if recipe.ema_momentum is not None:
-        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    return [
-        *callbacks,
-        keras.callbacks.EarlyStopping(
-            monitor="val_loss", patience=recipe.patience, restore_best_weights=True
-        ),
-        keras.callbacks.CSVLogger(folder / "history.csv"),
-    ]
