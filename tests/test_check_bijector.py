@@ -93,6 +93,11 @@ def test_passes_scalar_events():
     check_bijector(tfb.Exp(), points(5))
 
 
+def test_passes_events_of_one_variable():
+    for bijector in (scaling(1), act_norm(1), Chain([act_norm(1), scaling(1)])):
+        check_bijector(bijector, points(3, 1))
+
+
 @pytest.mark.parametrize("chain", [Chain, tfb.Chain])
 def test_passes_conditional_bijectors(chain):
     members = [

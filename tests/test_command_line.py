@@ -50,7 +50,11 @@ def test_train_leaves_everything_it_promises(folder):
     assert 0 < test["nats_standard_error"] < 2
     assert 2.0 < test["bits_per_dim"] < 3.5
     assert json.loads((made / "config.json").read_text())["epochs"] == 3
-    assert (folder / "saved_models/digits-real_nvp/1/saved_model.pb").is_file()
+    exported = folder / "saved_models/digits-real_nvp/1"
+    assert (exported / "saved_model.pb").is_file()
+    card = (exported / "model_card.md").read_text()
+    assert f"{test['nats']}" in card
+    assert "1293 rows" in card
 
 
 def test_evaluate_repeats_the_likelihood_of_training(folder, capsys):
@@ -75,7 +79,10 @@ def test_sample_writes_pictures_and_arrays(folder):
 
 def test_export_adds_a_version(folder):
     made = folder / "runs" / "digits-real_nvp-1"
-    assert run("export", made) == 0
+    assert run("export", made, "--weights-dtype", "bfloat16") == 0
+    card = (folder / "saved_models/digits-real_nvp/2/model_card.md").read_text()
+    assert "bfloat16" in card
+    assert "Test likelihood" in card
     assert sorted(path.name for path in (folder / "saved_models/digits-real_nvp").iterdir()) == [
         "1",
         "2",

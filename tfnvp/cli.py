@@ -179,6 +179,14 @@ def export(
     model: Model,
     saved_models: SavedModels = pathlib.Path("saved_models"),
     name: Annotated[str | None, typer.Option(help="Name of the served model.")] = None,
+    weights_dtype: Annotated[
+        str, typer.Option(help="float32, or bfloat16 for half the space.", metavar="DTYPE")
+    ] = "float32",
+    jit_compile: Annotated[bool, typer.Option(help="Let XLA compile it where it runs.")] = False,
+    warmup: Annotated[
+        list[int] | None,
+        typer.Option(help="Batch sizes of warm-up requests; repeat for several.", metavar="ROWS"),
+    ] = None,
 ):
     """Write a model as a SavedModel, SAVED_MODELS/NAME/VERSION, for TensorFlow Serving.
 
@@ -190,7 +198,15 @@ def export(
     flow = run_folder.load_model(model)
     config = run_folder.read_config(model)
     default = f"{config['dataset']}-{config['model']}" if config else flow.name
-    console.print(f"SavedModel   {flow.export(saved_models / (name or default))}")
+    path = saved_models / (name or default)
+    exported = flow.export(
+        path,
+        weights_dtype=weights_dtype,
+        jit_compile=jit_compile,
+        warmup=warmup or (),
+        card=run_folder.read_card(model),
+    )
+    console.print(f"SavedModel   {exported}")
 
 
 @app.command("recipes")

@@ -78,6 +78,25 @@ def load_model(path):
 
 def read_config(path):
     """Returns the configuration beside a model, or an empty one where there is none."""
+    return _read_json(path, "config.json")
+
+
+def read_card(path):
+    """Returns what a run folder knows about its model, as `tfnvp.export.export` takes it."""
+    config, metrics = read_config(path), _read_json(path, "metrics.json")
+    if not config:
+        return None
+    training = {key: value for key, value in config.items() if key not in ("options", "published")}
+    card = {"Training": {**training, **config["options"]}}
+    if metrics:
+        likelihood = {k: v for k, v in metrics["test"].items() if v is not None}
+        card["Training"]["epochs run"] = metrics["epochs"]
+        card["Split"] = {part: f"{rows} rows" for part, rows in metrics["rows"].items()}
+        card["Test likelihood"] = likelihood
+    return card
+
+
+def _read_json(path, name):
     path = pathlib.Path(path)
-    file = (path if path.is_dir() else path.parent) / "config.json"
+    file = (path if path.is_dir() else path.parent) / name
     return json.loads(file.read_text()) if file.is_file() else {}

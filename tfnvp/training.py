@@ -64,10 +64,12 @@ def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verb
         "validation_loss": min(history["val_loss"]),
         "epochs": len(history["val_loss"]),
         "parameters": flow.count_params(),
+        "rows": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
     }
     run_folder.write_json(folder / "metrics.json", metrics)
     plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
-    return flow, metrics, folder, flow.export(pathlib.Path(saved_models) / stem)
+    exported = flow.export(pathlib.Path(saved_models) / stem, card=run_folder.read_card(folder))
+    return flow, metrics, folder, exported
 
 
 def _fit(flow, recipe, splits, folder, seed, verbose):
