@@ -50,10 +50,8 @@ def inpaint(
         str, typer.Option(help="Hidden: top, bottom, left, right, even, center, random.")
     ] = "top",
     n: Annotated[int, typer.Option("--number", "-n", help="How many images.", min=1)] = 10,
-    steps: Annotated[int, typer.Option(help="Steps of gradient ascent.", min=1)] = 2000,
-    step_size: Annotated[
-        float, typer.Option(help="Size of the steps; the paper's is 0.01.")
-    ] = 0.01,
+    steps: Annotated[int, typer.Option(help="Steps of gradient ascent.", min=1)] = 3000,
+    step_size: Annotated[float, typer.Option(help="Size of the steps.")] = 1e-4,
     seed: Seed = 0,
     output: Output = None,
     dataset: Dataset = None,

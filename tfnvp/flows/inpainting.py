@@ -44,7 +44,7 @@ def hidden_mask(kind, event_shape, seed=0):
     return hidden if len(event_shape) == 2 else np.repeat(hidden[..., None], event_shape[2], -1)
 
 
-def inpaint(flow, images, hidden, steps=1000, step_size=0.01, seed=0, condition=None):
+def inpaint(flow, images, hidden, steps=3000, step_size=1e-4, seed=0, condition=None):
     """Fills hidden pixels by annealed, noisy gradient ascent; observed pixels stay as they are.
 
     ::
@@ -52,7 +52,9 @@ def inpaint(flow, images, hidden, steps=1000, step_size=0.01, seed=0, condition=
         x <- clip(x + a_i (d log p(x) / dx + noise), 0, 1) where hidden,
         a_i = step_size * 1000 / (100 + i)
 
-    from uniform noise. The paper has `a_i = 10 / (100 + i)`, which is `step_size=0.01`.
+    from uniform noise. The paper has `a_i = 10 / (100 + i)`, which is `step_size=0.01`; the
+    authors' code takes the gradient of the mean over 100 images, which makes it 0.0001. Larger
+    steps leave pixels bouncing between black and white.
 
     Args:
       flow: a `tfnvp.Flow` over images in [0, 1].
