@@ -5,19 +5,12 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from tests.conftest import perturb
 from tfnvp.bijectors import ActNorm, AdditiveCoupling, AffineCoupling, DiagonalScaling
 from tfnvp.conditioners import MLP
 from tfnvp.partitions import EvenOdd
 
 KINDS = {"additive": AdditiveCoupling, "affine": AffineCoupling}
-
-
-def perturbed(bijector, stddev=0.3, seed=0):
-    """Adds noise to the weights: at its zero initialisation a coupling hides most errors."""
-    rng = np.random.default_rng(seed)
-    for v in bijector.trainable_variables:
-        v.assign_add(tf.cast(rng.normal(0.0, stddev, v.shape), v.dtype))
-    return bijector
 
 
 def coupling(kind="affine", size=4, partition=None, dtype="float32", units=(8,), **kwargs):
@@ -29,15 +22,15 @@ def coupling(kind="affine", size=4, partition=None, dtype="float32", units=(8,),
     conditioner = MLP(outputs, units, dtype=dtype)
     # Wide events sum many products: less noise keeps the parameters of order 1.
     stddev = 0.3 if math.prod(event_shape) < 100 else 0.1
-    return perturbed(kind(conditioner, partition, event_shape, **kwargs), stddev)
+    return perturb(kind(conditioner, partition, event_shape, **kwargs), stddev)
 
 
 def scaling(size=4):
-    return perturbed(DiagonalScaling(size))
+    return perturb(DiagonalScaling(size))
 
 
 def act_norm(event_shape=4):
-    return perturbed(ActNorm(event_shape, data_init=False))
+    return perturb(ActNorm(event_shape, data_init=False))
 
 
 def points(*shape, seed=1, dtype=tf.float32):

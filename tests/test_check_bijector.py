@@ -7,7 +7,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfnvp
-from tests.bijector_builders import act_norm, coupling, perturbed, points, scaling
+from tests.bijector_builders import act_norm, coupling, points, scaling
+from tests.conftest import perturb
 from tfnvp.bijectors import (
     ActNorm,
     BatchNormalization,
@@ -35,7 +36,7 @@ def mixed_chain():
 
 def adapted(bijector):
     bijector.adapt(2.0 * points(50, 4) + 1.0)
-    return perturbed(bijector)
+    return perturb(bijector)
 
 
 RIGHT = {
@@ -307,4 +308,3 @@ def test_arguments(error, arguments, keywords, message):
 def test_public_names():
     assert tfnvp.testing.check_bijector is check_bijector
     assert next(iter(CHECKS)) == "shapes"
-    assert perturbed(tfb.Exp()).name == "exp"

@@ -4,7 +4,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfnvp
-from tests.bijector_builders import perturbed, points
+from tests.bijector_builders import points
+from tests.conftest import perturb
 from tfnvp.bijectors import Chain, Logit
 
 tfb, tfd = tfp.bijectors, tfp.distributions
@@ -12,7 +13,7 @@ tfb, tfd = tfp.bijectors, tfp.distributions
 
 def test_check_of_data_from_the_flow_itself():
     flow = tfnvp.RealNVP(3, couplings=4, hidden_units=(8,), base="logistic")
-    perturbed(flow.bijector)
+    perturb(flow.bijector)
     report = flow.check(flow.sample(4000, seed=1))
     assert 0 < report.round_trip_mean <= report.round_trip_max < 1e-4
     assert report.latent_mean_deviation < 0.15

@@ -15,7 +15,8 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tests.bijector_builders import act_norm, coupling, perturbed, points, scaling
+from tests.bijector_builders import act_norm, coupling, points, scaling
+from tests.conftest import perturb
 from tfnvp.bijectors import ActNorm, AffineCoupling, Bijector, Chain, DiagonalScaling, Logit
 from tfnvp.conditioners import MLP
 from tfnvp.partitions import EvenOdd, Split
@@ -265,7 +266,7 @@ def test_equal_parameters_share_and_unequal_do_not(x):
 
 
 def test_two_bijectors_of_equal_arguments_and_unequal_weights_do_not_share(x):
-    a, b = DiagonalScaling(4), perturbed(DiagonalScaling(4))
+    a, b = DiagonalScaling(4), perturb(DiagonalScaling(4))
     back = b.inverse(a.forward(x))
     assert back is not x
     np.testing.assert_allclose(back, x * tf.exp(-b.log_scale.value), rtol=1e-6)
