@@ -55,7 +55,7 @@ def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verb
     run_folder.write_json(folder / "config.json", {**config, "tfnvp": __version__})
 
     steps = math.ceil(len(splits.train) / recipe.batch_size)
-    # On CPUs XLA halves the step of small dense networks, and doubles that of convolutions.
+    # On CPUs XLA more than doubles the step of convolutions.
     flow.compile(_optimizer(recipe, steps), jit_compile=recipe.model != "image_real_nvp")
     history = _fit(flow, recipe, splits, folder, seed, verbose)
     run_folder.save_model(flow, folder)
