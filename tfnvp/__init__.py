@@ -15,6 +15,7 @@ _MODULES = (
     "bijectors",
     "conditioners",
     "data",
+    "optimizers",
     "partitions",
     "plotting",
     "recipes",

@@ -6,9 +6,10 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfnvp import optimizers
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.log_det import forward_and_log_det, inverse_and_log_det, takes_condition
-from tfnvp.flows import inputs, tracking
+from tfnvp.flows import compiled_steps, inputs, tracking
 from tfnvp.flows.adaptation import Adaptation
 from tfnvp.flows.base import make_base, sample_base
 from tfnvp.flows.bits_per_dim import BitsPerDim, bits_per_dim
@@ -19,6 +20,9 @@ from tfnvp.serialization import deserialize, serialize
 
 # Rows are evaluated in pieces of at most this many numbers, so that memory stays bounded.
 _CHUNK_ELEMENTS = 2**20
+
+# Fewer rows than these are not worth the seconds that XLA takes to compile for their number.
+_COMPILED_ROWS = 2**12
 
 
 @keras.saving.register_keras_serializable("tfnvp")
@@ -60,6 +64,9 @@ class Flow(keras.Model):
     #: Whether whole grey levels are taken as data, and dequantized with fresh noise in every call.
     accepts_integers = False
 
+    #: Whether XLA is known to compile the flow, and to make it faster, also on CPUs.
+    compiles_well = False
+
     #: How many data points `fit` uses to start normalisations, scalings and whitenings.
     adaptation_rows = 2**14
 
@@ -99,6 +106,7 @@ class Flow(keras.Model):
         if levels is not None:
             self.bits_per_dim_metric = BitsPerDim(levels, self.event_size)
         self._compiled = {}
+        self._steps_are_free = True
         self.built = True
 
     def _latent_shape(self):
@@ -257,22 +265,45 @@ class Flow(keras.Model):
         """Evaluates a compiled function, large inputs in pieces."""
         if not tf.executing_eagerly():
             return getattr(self, f"_{name}")(x, condition)
-        if name not in self._compiled:
-            self._compiled[name] = tf.function(getattr(self, f"_{name}"), reduce_retracing=True)
-        function = self._compiled[name]
         rows = max(1, _CHUNK_ELEMENTS // self.event_size)
         if len(x) <= rows:
-            return function(x, condition)
-        pieces = [
-            function(x[i : i + rows], None if condition is None else condition[i : i + rows])
-            for i in range(0, len(x), rows)
-        ]
+            return self._function(name, len(x))(x, condition)
+        pieces = []
+        for i in range(0, len(x), rows):
+            piece = x[i : i + rows]
+            part = None if condition is None else condition[i : i + rows]
+            pieces.append(self._function(name, len(piece))(piece, part))
         return tf.concat(pieces, axis=0)
+
+    def _function(self, name, rows):
+        """Returns `_log_prob`, `_encode` or `_decode` as a graph, of many rows by XLA."""
+        xla = self.uses_xla() and rows >= _COMPILED_ROWS
+        if (name, xla) not in self._compiled:
+            self._compiled[name, xla] = tf.function(
+                getattr(self, f"_{name}"), reduce_retracing=not xla, jit_compile=xla or None
+            )
+        return self._compiled[name, xla]
+
+    def uses_xla(self):
+        """Whether XLA compiles training and large evaluations where nobody says otherwise."""
+        policies = {layer.compute_dtype for layer in self.keras_layers}
+        # On CPUs, XLA's products of half precision are slower than TensorFlow's.
+        on_gpu = bool(tf.config.list_physical_devices("GPU"))
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        return self.compiles_well and replicas == 1 and (on_gpu or policies <= {"float32"})
 
     # --- Training -----------------------------------------------------------------------------
 
-    def compile(self, optimizer="adam", **kwargs):
+    def compile(self, optimizer="adam", jit_compile="auto", steps_per_execution=None, **kwargs):
         """Configures training as `keras.Model.compile`; the loss is the flow's own.
+
+        Args:
+          optimizer: name or Keras optimizer; "adam" and "adamw" are those of `tfnvp.optimizers`.
+          jit_compile: bool, whether XLA compiles the steps. "auto": where it is known to be
+            faster, which is for flows whose networks are dense.
+          steps_per_execution: int, how many batches run in one call, after which Keras calls its
+            callbacks. Default: 16 where XLA compiles, and no callback follows single batches.
+          **kwargs: further arguments of `keras.Model.compile`.
 
         Raises:
           ValueError: if a `loss` is given.
@@ -282,7 +313,17 @@ class Flow(keras.Model):
                 "a flow is trained on its own loss, the mean of -log p(x). "
                 f"Received: loss={kwargs['loss']!r}"
             )
-        super().compile(optimizer=optimizer, **kwargs)
+        super().compile(
+            optimizer=optimizers.get(optimizer),
+            jit_compile=True if jit_compile == "auto" and self.uses_xla() else jit_compile,
+            steps_per_execution=steps_per_execution or 1,
+            **kwargs,
+        )
+        self._steps_are_free = steps_per_execution is None
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        return {**config, "steps_per_execution": None} if self._steps_are_free else config
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """Trains by maximum likelihood, with the arguments of `keras.Model.fit`.
@@ -315,7 +356,9 @@ class Flow(keras.Model):
             kwargs.setdefault("shuffle", False)  # The data set has its own order.
         callbacks = kwargs.pop("callbacks", None)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [StopOnNonFinite(), *(keras.tree.flatten(callbacks) if callbacks else [])]
+            callbacks = keras.tree.flatten(callbacks) if callbacks else []
+            self._choose_steps(callbacks, kwargs)
+            callbacks = [StopOnNonFinite(), *callbacks]
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
 
@@ -323,6 +366,44 @@ class Flow(keras.Model):
         """Returns the loss, and metrics, with the arguments of `keras.Model.evaluate`."""
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         return super().evaluate(x, y, *args, **kwargs)
+
+    def _choose_steps(self, callbacks, arguments):
+        """Sets `steps_per_execution` where `compile` left it open."""
+        if not self._steps_are_free or not self._runs_in_xla():
+            return
+        limits = (arguments.get("steps_per_epoch"), arguments.get("validation_steps"))
+        steps = compiled_steps.choose(callbacks, *limits)
+        if steps != self.steps_per_execution:
+            self.steps_per_execution = steps
+            self.train_function = self.test_function = None
+
+    def _runs_in_xla(self):
+        return (
+            self.jit_compile is True
+            and not self.run_eagerly
+            and self.distribute_strategy.num_replicas_in_sync == 1
+        )
+
+    def make_train_function(self, force=False):
+        own = type(self).train_step is Flow.train_step
+        if (force or self.train_function is None) and own and self._runs_many():
+            self.train_function = self._many(self.train_step)
+        else:
+            super().make_train_function(force)
+
+    def make_test_function(self, force=False):
+        own = type(self).test_step is Flow.test_step
+        if (force or self.test_function is None) and own and self._runs_many():
+            self.test_function = self._many(self.test_step)
+        else:
+            super().make_test_function(force)
+
+    def _runs_many(self):
+        return self.steps_per_execution > 1 and self._runs_in_xla()
+
+    def _many(self, step):
+        # The logs of a step are the metrics: a subclass with steps and logs of its own is Keras'.
+        return compiled_steps.run_many(step, self.get_metrics_result, self.steps_per_execution)
 
     def train_step(self, data):
         return super().train_step(inputs.condition_from_targets(self, data))

@@ -52,6 +52,8 @@ class NICE(Flow):
     Source: Dinh, Krueger and Bengio 2014 (NICE).
     """
 
+    compiles_well = True
+
     def __init__(
         self,
         event_shape,

@@ -53,6 +53,8 @@ class RealNVP(Flow):
     Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.
     """
 
+    compiles_well = True
+
     def __init__(
         self,
         event_shape,

@@ -1,0 +1,99 @@
+"""Many steps of training or evaluation in one XLA program."""
+
+import itertools
+
+import keras
+import tensorflow as tf
+
+# Enough that starting a program costs nothing beside running it, few enough for a progress bar.
+STEPS = 16
+
+_BATCH_HOOKS = (
+    "on_batch_begin",
+    "on_batch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+)
+
+
+def run_many(step, result, steps):
+    """Returns a Keras train or test function that runs `steps` batches in one XLA program.
+
+    Weights and optimizer state are loop variables of the program, neither copied nor looked up
+    between steps: on CPUs this halves the time of flows with small networks.
+
+    Args:
+      step: Keras' `train_step` or `test_step`.
+      result: function that returns the logs, called after the last step.
+      steps: int, most batches of one call.
+
+    Returns:
+      A function from an iterator over batches to the logs after the last of them; it raises
+      `StopIteration` where there is no batch left.
+    """
+
+    @tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
+    def loop(batches, count):
+        def body(i):
+            step(tf.nest.map_structure(lambda stack: None if stack is None else stack[i], batches))
+            return (i + 1,)
+
+        tf.while_loop(lambda i: i < count, body, (tf.constant(0),))
+        return result()
+
+    def function(iterator):
+        batches = list(itertools.islice(iterator, steps))
+        if not batches:
+            raise StopIteration
+        # The last batch of an epoch may be smaller, and is a stack of its own.
+        for _, group in itertools.groupby(batches, key=_shapes):
+            group = list(group)
+            logs = loop(_stack(group, steps), tf.constant(len(group)))
+        return logs
+
+    return function
+
+
+def _shapes(batch):
+    return [None if leaf is None else tuple(leaf.shape) for leaf in tf.nest.flatten(batch)]
+
+
+def _stack(batches, steps):
+    """Stacks batches; filled up to `steps`, so that any number of them has the same shape."""
+    batches = batches + batches[-1:] * (steps - len(batches))
+
+    def stack(*leaves):
+        # Keras hands absent parts of a batch on as None or as empty optionals.
+        return tf.stack(leaves) if tf.is_tensor(leaves[0]) else None
+
+    return tf.nest.map_structure(stack, *batches)
+
+
+def choose(callbacks, *step_limits):
+    """Returns how many steps to run at once: 1 if a callback follows single batches.
+
+    Args:
+      callbacks: iterable of `keras.callbacks.Callback`.
+      *step_limits: `steps_per_epoch` and `validation_steps`, which the number must divide, as
+        Keras does not stop within a call; None where there are none.
+    """
+    if any(_follows_batches(callback) for callback in callbacks):
+        return 1
+    limits = [limit for limit in step_limits if limit]
+    return max(n for n in range(1, STEPS + 1) if all(limit % n == 0 for limit in limits))
+
+
+def _follows_batches(callback):
+    """Whether a callback looks at single batches, which some of Keras' do only if told to."""
+    every = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
+    if every is not None:
+        return every != "epoch"
+    # The loss of every batch is in the running mean that it stops by.
+    if isinstance(callback, keras.callbacks.TerminateOnNaN):
+        return False
+    # Overridden in the class, or on the object.
+    return any(
+        getattr(getattr(callback, hook), "__func__", None)
+        is not getattr(keras.callbacks.Callback, hook)
+        for hook in _BATCH_HOOKS
+    )
