@@ -59,7 +59,9 @@ def test_training_lowers_the_loss_and_agrees_with_log_prob(trained, moons):
     mean = -np.mean(trained.log_prob(moons))
     np.testing.assert_allclose(trained.evaluate(moons, verbose=0), mean, rtol=1e-5)
     np.testing.assert_allclose(trained.history.history["val_loss"][-1], mean, rtol=1e-5)
-    np.testing.assert_allclose(trained.predict(moons, verbose=0), trained.log_prob(moons))
+    np.testing.assert_allclose(
+        trained.predict(moons, verbose=0), trained.log_prob(moons), rtol=1e-4
+    )
     np.testing.assert_allclose(
         trained.distribution.log_prob(moons), trained.log_prob(moons), rtol=1e-4, atol=1e-4
     )
@@ -253,8 +255,8 @@ def test_functions_are_not_traced_again(moons):
     for rows in (7, 8, 9, 100, 100):
         flow.log_prob(moons[:rows])
         flow.sample(rows, seed=0)
-    assert flow._compiled["log_prob"].experimental_get_tracing_count() <= 2
-    assert flow._compiled["decode"].experimental_get_tracing_count() <= 2
+    for function in flow._compiled.values():
+        assert function.experimental_get_tracing_count() <= 2
 
 
 def test_large_inputs_are_evaluated_in_pieces(monkeypatch, trained, moons):
