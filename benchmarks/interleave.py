@@ -11,10 +11,10 @@ import sys
 import tempfile
 import time
 
-from benchmarks.libraries import OURS
+from benchmarks.libraries import LABELLED, OURS, PIPELINES
 
 _ROOT = pathlib.Path(__file__).parent.parent
-_IN_THIS_ENVIRONMENT = {*OURS, "floor_tensorflow", "tfp"}
+_IN_THIS_ENVIRONMENT = {*OURS, *LABELLED, *PIPELINES, "floor_tensorflow", "tfp"}
 _IDLE_LIMIT = 0.02
 # What decides how fast matrix products can be.
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -23,12 +23,13 @@ _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 class Worker:
     """A `benchmarks.worker` process and the conversation with it."""
 
-    def __init__(self, library, work, cells, python, threads):
+    def __init__(self, library, work, cells, python, threads, *options):
         self.library = library
         self._log = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 (closed by `stop`)
+        names = ",".join(cell.name for cell in cells)
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.worker", "--library", library, "--work", work.name]
-            + ["--cells", ",".join(cell.name for cell in cells), "--threads", str(threads)],
+            + ["--cells", names, "--threads", str(threads), *options],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -101,7 +102,7 @@ def measure(work, libraries, cells, rounds, pythons, threads=2, seed=0, say=prin
     finally:
         for worker in workers.values():
             worker.stop()
-    machine = {"processor": processor_name(), "threads": threads, "seed": seed}
+    machine = {"processor": processor_name(), "threads": threads}
     return [
         {
             "work": work.name,
@@ -152,6 +153,35 @@ def _idle_shares(workers, say, seconds=1.0):
         if shares[name] and shares[name] > _IDLE_LIMIT:
             say(f"warning: {name} takes {shares[name]:.0%} of a processor while it waits")
     return shares
+
+
+def first_steps(work, libraries, rounds, pythons, threads=2, say=print):
+    """Seconds from the start of a process to the end of its first training step.
+
+    Args:
+      work: `benchmarks.workloads.Workload`, of which the first cell is taken.
+      libraries: names of adaptors in `benchmarks.libraries`.
+      rounds: how many processes of each library, one after the other.
+      pythons: function from a library's name to the Python interpreter that has it.
+      threads: processors of each process.
+      say: function that tells the user a line.
+
+    Returns:
+      List of dicts, one for each process.
+    """
+    answers = []
+    for _ in range(rounds):
+        for name in list(libraries):
+            started = ("--started", repr(time.time()))
+            worker = Worker(name, work, work.cells[:1], pythons(name), threads, *started)
+            answer = worker.read()
+            worker.stop()
+            if "skipped" in answer:
+                say(f"{work.name}: {name} left out: {answer['skipped']}")
+                libraries = [other for other in libraries if other != name]
+            else:
+                answers.append({"work": work.name, "library": name, **answer})
+    return answers
 
 
 def processor_name():

@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks import results
 from benchmarks.libraries import LABELLED, NEIGHBOURS, OURS
+from benchmarks.workloads import SWEEPS
 
 
 def save_ratios(cells, path):
@@ -36,5 +37,44 @@ def save_ratios(cells, path):
         axis.set_title(f"{work} {cell}", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
     figure.supxlabel("time of a step, as a multiple of the matrix products alone (lower is better)")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def save_scaling(cells, path):
+    """Time of a step and peak memory as couplings, width and batch grow, one at a time."""
+    figure, axes = plt.subplots(
+        2, len(SWEEPS), figsize=(3.6 * len(SWEEPS), 5.6), sharey="row", layout="constrained"
+    )
+    for column, quantity in zip(axes.T, SWEEPS, strict=True):
+        points = [
+            (int(work.split("-")[1]), libraries["tfnvp"])
+            for (work, _), libraries in cells.items()
+            if work.split("-")[0] == quantity
+        ]
+        points.sort(key=lambda point: point[0])
+        values = [value for value, _ in points]
+        times = [result["median"] for _, result in points]
+        # What the same products would take at the rate of the last, largest one.
+        _, largest = points[-1]
+        rate = largest["median"] / largest["operations"]
+        column[0].loglog(values, times, "o-", label="step")
+        column[0].loglog(
+            values,
+            [rate * result["operations"] for _, result in points],
+            "--",
+            color="grey",
+            label="in proportion to operations",
+        )
+        column[1].semilogx(values, [result["peak_mib"] for _, result in points], "o-")
+        column[1].set_xlabel(quantity)
+        column[1].set_ylim(bottom=0)
+        for axis in column:
+            axis.set_xticks(values, map(str, values), minor=False)
+            axis.minorticks_off()
+            axis.spines[["top", "right"]].set_visible(False)
+    axes[0, 0].set_ylabel("training step, ms")
+    axes[1, 0].set_ylabel("peak memory of the process, MiB")
+    axes[0, 0].legend(frameon=False)
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -7,6 +7,7 @@ import statistics
 from benchmarks.libraries import FLOORS, LABELLED, NEIGHBOURS, OURS
 
 FLOOR = "floor"
+_START, _END = "<!-- table -->", "<!-- /table -->"
 
 
 def append(path, results):
@@ -34,6 +35,42 @@ def read(path):
         if floors:
             libraries[FLOOR] = min(floors, key=lambda result: result["median"])
     return dict(sorted(cells.items(), key=lambda item: item[0][0]))
+
+
+def write_between_markers(path, text):
+    """Replaces what stands between `<!-- table -->` and `<!-- /table -->` in a file."""
+    path = pathlib.Path(path)
+    before, rest = path.read_text(encoding="utf-8").split(_START, 1)
+    _, after = rest.split(_END, 1)
+    path.write_text(f"{before}{_START}\n\n{text}\n\n{_END}{after}", encoding="utf-8")
+
+
+def first_steps_markdown(answers):
+    """Table of medians of the seconds to the first step."""
+    head = ["library", "import s", "build s", "first step s", "together s", "peak MiB"]
+    rows = []
+    for name in dict.fromkeys(answer["library"] for answer in answers):
+        of_library = [answer for answer in answers if answer["library"] == name]
+        imported, built, stepped, peak = (
+            statistics.median(answer[key] for answer in of_library)
+            for key in ("imported", "built", "first_step", "peak_mib")
+        )
+        seconds = (imported, built - imported, stepped - built, stepped)
+        rows.append([name, *(f"{value:.1f}" for value in seconds), f"{peak:.0f}"])
+    return "\n".join(_table(head, rows))
+
+
+def pipeline_markdown(cells):
+    """Table of the share of a training step that the input pipeline takes."""
+    head = ["cell", "no pipeline ms", "shuffled ms", "share", "shuffled, dequantized ms", "share"]
+    rows = []
+    for (work, cell), libraries in cells.items():
+        row = [f"{work} {cell}", _time(libraries["tfnvp_cached"])]
+        for name in ("tfnvp", "tfnvp_dequantized"):
+            share = 1 - libraries["tfnvp_cached"]["median"] / libraries[name]["median"]
+            row += [_time(libraries[name]), f"{share:.0%}"]
+        rows.append(row)
+    return "\n".join(_table(head, rows))
 
 
 def ratios(libraries):

@@ -215,3 +215,32 @@ WORKLOADS = {
         ),
     )
 }
+
+#: One of couplings, width and batch grows, the others are as in the first training of W2.
+SWEEPS = {
+    "couplings": (2, 4, 8, 16, 32),
+    "width": (32, 64, 128, 256, 512),
+    "batch": (64, 256, 1024, 4096, 16384),
+}
+
+
+def _grown(quantity, value):
+    base = WORKLOADS["W2"]
+    sizes = {"couplings": base.couplings, "width": 128, "batch": 256, quantity: value}
+    cell = Cell("train", sizes["batch"], 0)
+    work = dataclasses.replace(
+        base,
+        name=f"{quantity}-{value}",
+        description=f"W2 with {quantity} {value}",
+        couplings=sizes["couplings"],
+        hidden_units=(sizes["width"],) * 2,
+    )
+    # About half a second at 50 GFLOP/s.
+    steps = int(min(100, max(2, 25e9 // work.operations(cell))))
+    return dataclasses.replace(work, cells=(dataclasses.replace(cell, steps=steps),))
+
+
+SCALING = {
+    work.name: work
+    for work in (_grown(quantity, n) for quantity, values in SWEEPS.items() for n in values)
+}

@@ -16,8 +16,23 @@ FLOORS = ("floor_tensorflow", "floor_torch")
 OURS = ("tfnvp",)
 
 #: Ours by other rules, which are told beside it.
-LABELLED = ()
+LABELLED = ("tfnvp_bfloat16",)
 
-NEIGHBOURS = ("torch_plain", "zuko", "distrax")
+NEIGHBOURS = (
+    "torch_plain",
+    "normflows",
+    "nflows",
+    "zuko",
+    "freia",
+    "distrax",
+    "flowjax",
+    "bayesflow",
+    "tfp",
+)
 
-ALL = (*FLOORS, *OURS, *LABELLED, *NEIGHBOURS)
+#: Ours with other inputs, for the share of the input pipeline.
+PIPELINES = ("tfnvp_cached", "tfnvp", "tfnvp_dequantized")
+
+#: What trains, and what is timed beside it.
+COMPARED = (*OURS, *LABELLED, *NEIGHBOURS)
+ALL = (*FLOORS, *COMPARED)

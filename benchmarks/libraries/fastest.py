@@ -3,7 +3,8 @@
 import sys
 import time
 
-_TRIALS = 3
+#: Blocks that each mode is given; with none, the first mode is taken untried.
+TRIALS = 3
 
 
 def fastest(variants):
@@ -13,6 +14,9 @@ def fastest(variants):
       variants: dict from a mode's name to a function that runs a block in it. A mode that fails
         is passed over, unless all fail.
     """
+    if not TRIALS:
+        mode = next(iter(variants))
+        return with_mode(variants[mode], mode)
     seconds, failure = {}, None
     for mode, block in variants.items():
         try:
@@ -35,7 +39,7 @@ def with_mode(block, mode):
 def _best_time(block):
     block()
     times = []
-    for _ in range(_TRIALS):
+    for _ in range(TRIALS):
         start = time.perf_counter()
         block()
         times.append(time.perf_counter() - start)

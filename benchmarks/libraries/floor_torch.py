@@ -1,30 +1,33 @@
-"""The floor in PyTorch: the matrix products of the conditioners, chained, and nothing else."""
+"""The floor in PyTorch: the products of the conditioners, chained, and nothing else."""
 
 import math
 
 import torch
+from torch.nn import functional
 
 from benchmarks.libraries import with_torch  # noqa: F401 (sets the number of threads)
+from benchmarks.libraries.fastest import fastest
 
-KINDS = ("nice", "real_nvp")
+KINDS = ("nice", "real_nvp", "image_real_nvp")
 PACKAGES = ("torch",)
 
 
 def train(work, cell):
-    """Forward, and in backward the two products of every layer, into buffers that stay."""
-    layers = _layers(work, cell.batch)
-    x = torch.randn(cell.batch, layers[0]["weight"].shape[0])
-
-    def block():
-        with torch.no_grad():
-            for _ in range(cell.steps):
-                _forward(layers, x)
-                _backward(layers, x)
-
-    return block
+    """Forward, and in backward the two products of every layer."""
+    if work.kind == "image_real_nvp":
+        return _convolutions(work, cell)
+    return _products(work, cell, backward=True)
 
 
 def log_prob(work, cell):
+    return _products(work, cell, backward=False)
+
+
+sample = log_prob
+
+
+def _products(work, cell, backward):
+    """Matrix products into buffers that stay."""
     layers = _layers(work, cell.batch)
     x = torch.randn(cell.batch, layers[0]["weight"].shape[0])
 
@@ -32,11 +35,10 @@ def log_prob(work, cell):
         with torch.no_grad():
             for _ in range(cell.steps):
                 _forward(layers, x)
+                if backward:
+                    _backward(layers, x)
 
     return block
-
-
-sample = log_prob
 
 
 def _layers(work, batch):
@@ -72,3 +74,36 @@ def _backward(layers, x):
         torch.mm(inputs.t(), layer["delta"], out=layer["gradient"])
         if i:
             torch.mm(layer["delta"], layer["weight"].t(), out=layers[i - 1]["delta"][:, :size])
+
+
+def _convolutions(work, cell):
+    """The convolutions of every network, in the faster layout of memory."""
+    layouts = {"channels first": torch.contiguous_format, "channels last": torch.channels_last}
+    return fastest({name: _in_layout(work, cell, layout) for name, layout in layouts.items()})
+
+
+def _in_layout(work, cell, layout):
+    networks = []
+    for conditioner in work.conditioners():
+        pixels = conditioner[0].pixels
+        weights = [
+            torch.randn(layer.outputs, layer.inputs, layer.size, layer.size)
+            / math.sqrt(layer.inputs * layer.size**2)
+            for layer in conditioner
+        ]
+        weights = [w.to(memory_format=layout).requires_grad_() for w in weights]
+        shapes = [(cell.batch, n, *pixels) for n in (weights[0].shape[1], weights[-1].shape[0])]
+        x, delta = (torch.randn(shape).to(memory_format=layout) for shape in shapes)
+        # The gradient for the data itself is not needed.
+        networks.append((x.requires_grad_(bool(networks)), weights, delta))
+
+    def block():
+        for _ in range(cell.steps):
+            for x, weights, delta in networks:
+                y = x
+                for weight in weights:
+                    y = functional.conv2d(y, weight, padding=weight.shape[2] // 2)
+                wanted = [x, *weights] if x.requires_grad else weights
+                torch.autograd.grad(y, wanted, delta)
+
+    return block

@@ -5,8 +5,9 @@ import math
 import torch
 
 from benchmarks.libraries import with_torch
+from benchmarks.libraries.torch_plain_image import ImageFlow
 
-KINDS = ("nice", "real_nvp")
+KINDS = ("nice", "real_nvp", "image_real_nvp")
 PACKAGES = ("torch",)
 
 
@@ -58,7 +59,7 @@ class PlainFlow(torch.nn.Module):
 
 
 def train(work, cell):
-    flow = PlainFlow(work)
+    flow = (ImageFlow if work.kind == "image_real_nvp" else PlainFlow)(work)
     return with_torch.training(work, cell, flow, lambda x: -flow.log_prob(x).mean())
 
 
