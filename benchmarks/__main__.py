@@ -1,0 +1,193 @@
+"""Command line of the benchmarks: `python -m benchmarks --help`."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+from benchmarks import interleave, results
+from benchmarks.libraries import ALL, COMPARED, FLOORS, OURS, PIPELINES
+from benchmarks.workloads import SCALING, WORKLOADS
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+
+Results = Annotated[pathlib.Path, typer.Argument(help="File of JSON lines.")]
+PeersPython = Annotated[
+    str | None, typer.Option(help="Python of the environment with PyTorch and JAX.")
+]
+Python = Annotated[
+    list[str] | None, typer.Option("--python", help="LIBRARY=PATH of its Python; repeatable.")
+]
+Threads = Annotated[int, typer.Option(help="Processors of each worker.")]
+
+
+@app.command()
+def run(
+    work: Annotated[str, typer.Option(help="Workloads, by commas.")] = "W1,W2,W3,W4",
+    libraries: Annotated[str, typer.Option(help="Libraries, by commas.")] = ",".join(ALL),
+    cells: Annotated[
+        str | None, typer.Option(help='Tasks or cells, by commas: "train", "log_prob-10000".')
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Blocks of every cell in every library.")] = 9,
+    output: Annotated[pathlib.Path, typer.Option(help="JSON lines are added to it.")] = (
+        pathlib.Path("results.jsonl")
+    ),
+    python: Python = None,
+    peers_python: PeersPython = None,
+    threads: Threads = 2,
+    seed: Annotated[int, typer.Option(help="Of the order within rounds.")] = 0,
+):
+    """Time workloads in tfnvp, in the neighbours that are installed, and on the floor.
+
+    Example: python -m benchmarks run --work W2,W3 --peers-python .venv-peers/bin/python
+    """
+    works = _chosen("work", work, WORKLOADS)
+    libraries = _chosen("libraries", libraries.replace("floor,", ",".join(FLOORS) + ","), ALL)
+    pythons = _pythons(python, peers_python)
+    for name in works:
+        measured = interleave.measure(
+            WORKLOADS[name],
+            libraries,
+            _cells(WORKLOADS[name], cells),
+            rounds,
+            pythons,
+            threads,
+            seed,
+        )
+        results.append(output, measured)
+    print(results.markdown(results.read(output)))
+
+
+@app.command()
+def table(
+    path: Results,
+    write: Annotated[
+        pathlib.Path | None, typer.Option(help="Page to write it into, between its markers.")
+    ] = None,
+):
+    """Print the tables of measured results.
+
+    Example: python -m benchmarks table results.jsonl --write docs/speed.md
+    """
+    text = results.markdown(results.read(path))
+    if write is None:
+        print(text)
+    else:
+        results.write_between_markers(write, text)
+
+
+@app.command()
+def plot(
+    path: Results,
+    output: Annotated[pathlib.Path, typer.Option("-o", "--output", help="PNG to write.")],
+):
+    """Draw the times as multiples of the floor.
+
+    Example: python -m benchmarks plot results.jsonl -o docs/images/speed.png
+    """
+    from benchmarks import plots
+
+    plots.save_ratios(results.read(path), output)
+
+
+@app.command()
+def first_step(
+    work: Annotated[str, typer.Option(help="Workload.")] = "W2",
+    libraries: Annotated[str, typer.Option(help="Libraries, by commas.")] = ",".join(COMPARED),
+    rounds: Annotated[int, typer.Option(help="Processes of each library.")] = 3,
+    output: Annotated[pathlib.Path, typer.Option(help="JSON lines are added to it.")] = (
+        pathlib.Path("first-step.jsonl")
+    ),
+    python: Python = None,
+    peers_python: PeersPython = None,
+    threads: Threads = 2,
+):
+    """Time from the start of a process to the end of its first training step, and its memory.
+
+    Example: python -m benchmarks first-step --work W2 --peers-python .venv-peers/bin/python
+    """
+    (name,) = _chosen("work", work, WORKLOADS)
+    answers = interleave.first_steps(
+        WORKLOADS[name],
+        _chosen("libraries", libraries, COMPARED),
+        rounds,
+        _pythons(python, peers_python),
+        threads,
+    )
+    results.append(output, answers)
+    print(results.first_steps_markdown(answers))
+
+
+@app.command()
+def scaling(
+    rounds: Annotated[int, typer.Option(help="Blocks of every size.")] = 5,
+    output: Annotated[pathlib.Path, typer.Option(help="JSON lines are added to it.")] = (
+        pathlib.Path("scaling.jsonl")
+    ),
+    plot: Annotated[pathlib.Path | None, typer.Option(help="PNG to write.")] = None,
+    threads: Threads = 2,
+):
+    """Time a training step, and its memory, as couplings, width and batch grow one at a time.
+
+    Example: python -m benchmarks scaling --plot docs/images/scaling.png
+    """
+    for work in SCALING.values():
+        measured = interleave.measure(work, OURS, work.cells, rounds, _pythons(), threads)
+        results.append(output, measured)
+    cells = results.read(output)
+    for (work, _), libraries in cells.items():
+        result = libraries["tfnvp"]
+        print(f"{work}: {result['median']:.3g} ms, {result['peak_mib']} MiB")
+    if plot is not None:
+        from benchmarks import plots
+
+        plots.save_scaling(cells, plot)
+
+
+@app.command()
+def pipeline(
+    work: Annotated[str, typer.Option(help="Workloads, by commas.")] = "W1,W2,W3",
+    rounds: Annotated[int, typer.Option(help="Blocks of every cell.")] = 7,
+    output: Annotated[pathlib.Path, typer.Option(help="JSON lines are added to it.")] = (
+        pathlib.Path("pipeline.jsonl")
+    ),
+    threads: Threads = 2,
+):
+    """Time training with and without an input pipeline: the difference is the pipeline's share.
+
+    Example: python -m benchmarks pipeline --work W2
+    """
+    for name in _chosen("work", work, WORKLOADS):
+        cells = _cells(WORKLOADS[name], "train")
+        measured = interleave.measure(
+            WORKLOADS[name], PIPELINES, cells, rounds, _pythons(), threads
+        )
+        results.append(output, measured)
+    print(results.pipeline_markdown(results.read(output)))
+
+
+def _chosen(option, text, known):
+    names = [name for name in text.split(",") if name]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise typer.BadParameter(
+            f"choose among {', '.join(known)}. Received: {text!r}", param_hint=f"--{option}"
+        )
+    return names
+
+
+def _cells(work, text):
+    if text is None:
+        return work.cells
+    names = text.split(",")
+    return [cell for cell in work.cells if cell.task in names or cell.name in names]
+
+
+def _pythons(assignments=(), peers_python=None):
+    """Returns the function from a library's name to its Python."""
+    own = dict(assignment.split("=", 1) for assignment in assignments or ())
+    return lambda library: own.get(library) or interleave.interpreter(library, peers_python)
+
+
+if __name__ == "__main__":
+    app()

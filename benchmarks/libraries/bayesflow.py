@@ -1,0 +1,69 @@
+"""bayesflow: its coupling flow on JAX, trained by Keras' `fit`; it has affine couplings only."""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"
+
+import bayesflow
+import jax
+import keras
+
+from benchmarks.libraries import with_jax
+from benchmarks.libraries.with_keras import FitBlocks
+
+KINDS = ("real_nvp",)
+PACKAGES = ("bayesflow", "keras", "jax")
+
+
+def make_network(work):
+    network = bayesflow.networks.CouplingFlow(
+        # Its layers are pairs of couplings.
+        depth=work.couplings // 2,
+        permutation=None,
+        use_actnorm=False,
+        subnet_kwargs={
+            "widths": work.hidden_units,
+            "activation": "relu",
+            "kernel_initializer": "he_normal",
+            "dropout": 0.0,
+        },
+    )
+    network.build((None, work.dimensions))
+    return network
+
+
+def train(work, cell):
+    approximator = bayesflow.ContinuousApproximator(
+        inference_network=make_network(work), standardize=None
+    )
+    approximator.compile(optimizer=keras.optimizers.Adam(1e-3))
+    rows = {"inference_variables": work.rows(cell.steps * cell.batch)}
+    dataset = bayesflow.datasets.OfflineDataset(rows, cell.batch, adapter=None)
+    return FitBlocks(lambda **kwargs: approximator.fit(dataset=dataset, **kwargs))
+
+
+def log_prob(work, cell):
+    network, variables = _stateless(work)
+
+    def function(variables, x):
+        (_, log_density), _ = network.stateless_call(*variables, x, density=True)
+        return log_density
+
+    return with_jax.log_prob(work, cell, variables, function)
+
+
+def sample(work, cell):
+    network, variables = _stateless(work)
+
+    def function(variables, key):
+        z = jax.random.normal(key, (cell.batch, work.dimensions))
+        return network.stateless_call(*variables, z, inverse=True)[0]
+
+    return with_jax.sampling(cell, variables, function)
+
+
+def _stateless(work):
+    """The network, and its variables as JAX compiles functions of them."""
+    network = make_network(work)
+    variables = (network.trainable_variables, network.non_trainable_variables)
+    return network, jax.tree.map(lambda variable: variable.value, variables)

@@ -1,0 +1,49 @@
+"""flowjax: its coupling flow, a scan over the layers, each with a permutation."""
+
+import equinox as eqx
+import flowjax.bijections
+import flowjax.distributions
+import flowjax.flows
+import jax
+import jax.numpy as jnp
+import paramax
+
+from benchmarks.libraries import with_jax
+
+KINDS = ("nice", "real_nvp")
+PACKAGES = ("flowjax", "equinox", "jax", "optax")
+
+
+def make_flow(work):
+    """Returns the flow's arrays, and the function from arrays to the flow."""
+    flow = flowjax.flows.coupling_flow(
+        jax.random.key(0),
+        base_dist=flowjax.distributions.Normal(jnp.zeros(work.dimensions)),
+        transformer=flowjax.bijections.Loc(jnp.zeros(())) if work.kind == "nice" else None,
+        flow_layers=work.couplings,
+        nn_width=work.hidden_units[0],
+        nn_depth=len(work.hidden_units),
+    )
+    arrays, rest = eqx.partition(
+        flow,
+        eqx.is_inexact_array,
+        is_leaf=lambda leaf: isinstance(leaf, paramax.NonTrainable),
+    )
+    return arrays, lambda arrays: paramax.unwrap(eqx.combine(arrays, rest))
+
+
+def train(work, cell):
+    arrays, flow = make_flow(work)
+    return with_jax.training(work, cell, arrays, lambda arrays, x: -flow(arrays).log_prob(x).mean())
+
+
+def log_prob(work, cell):
+    arrays, flow = make_flow(work)
+    return with_jax.log_prob(work, cell, arrays, lambda arrays, x: flow(arrays).log_prob(x))
+
+
+def sample(work, cell):
+    arrays, flow = make_flow(work)
+    return with_jax.sampling(
+        cell, arrays, lambda arrays, key: flow(arrays).sample(key, (cell.batch,))
+    )

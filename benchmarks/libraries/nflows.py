@@ -1,0 +1,47 @@
+"""nflows: coupling transforms on index masks."""
+
+import torch
+from nflows import distributions, flows, transforms
+from nflows.nn import nets
+
+from benchmarks.libraries import with_torch
+
+KINDS = ("nice", "real_nvp")
+PACKAGES = ("nflows", "torch")
+
+
+class Network(nets.MLP):
+    """Its MLP, which takes no context and wants shapes."""
+
+    def __init__(self, inputs, outputs, hidden_units):
+        super().__init__([inputs], [outputs], hidden_units)
+
+    def forward(self, inputs, context=None):
+        return super().forward(inputs)
+
+
+def make_flow(work):
+    nice = work.kind == "nice"
+    kind = transforms.AdditiveCouplingTransform if nice else transforms.AffineCouplingTransform
+    couplings = [
+        kind(
+            torch.arange(work.dimensions) % 2 == i % 2,
+            lambda inputs, outputs: Network(inputs, outputs, work.hidden_units),
+        )
+        for i in range(work.couplings)
+    ]
+    base = distributions.StandardNormal([work.dimensions])
+    return flows.Flow(transforms.CompositeTransform(couplings), base)
+
+
+def train(work, cell):
+    flow = make_flow(work)
+    return with_torch.training(work, cell, flow, lambda x: -flow.log_prob(x).mean())
+
+
+def log_prob(work, cell):
+    return with_torch.evaluation(cell, make_flow(work).log_prob, with_torch.rows(work, cell))
+
+
+def sample(work, cell):
+    return with_torch.evaluation(cell, make_flow(work).sample, cell.batch)

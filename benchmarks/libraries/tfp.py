@@ -1,0 +1,98 @@
+"""TensorFlow Probability by hand: `tfb.RealNVP` with Keras layers, in `tf.function` or XLA."""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from benchmarks.libraries.fastest import fastest
+
+KINDS = ("nice", "real_nvp")
+PACKAGES = ("tensorflow-probability", "tensorflow", "keras")
+
+tfb, tfd = tfp.bijectors, tfp.distributions
+
+
+def make_distribution(work):
+    """Returns the distribution and its variables, which TFP does not find in Keras layers."""
+    bijectors, variables = [], []
+    half = work.dimensions // 2
+    swap = [*range(half, work.dimensions), *range(half)]
+    for conditioner in work.conditioners():
+        hidden = [keras.layers.Dense(layer.outputs, "relu") for layer in conditioner[:-1]]
+        last = keras.layers.Dense(conditioner[-1].outputs, kernel_initializer="zeros")
+        network = keras.Sequential([*hidden, last])
+        network.build((None, conditioner[0].inputs))
+        variables += network.trainable_variables
+        bijectors.append(tfb.RealNVP(half, shift_and_log_scale_fn=_parameters(work, network)))
+        bijectors.append(tfb.Permute(swap))
+    if work.kind == "nice":
+        log_scale = keras.Variable(tf.zeros(work.dimensions))
+        variables.append(log_scale)
+        bijectors.append(tfb.Scale(log_scale=log_scale.value))
+    base = tfd.Sample(tfd.Normal(0.0, 1.0), [work.dimensions])
+    return tfd.TransformedDistribution(base, tfb.Chain(bijectors)), variables
+
+
+def _parameters(work, network):
+    def parameters(x, output_units, **condition):
+        outputs = network(x)
+        if work.kind == "nice":
+            return outputs, None
+        shift, log_scale = tf.split(outputs, 2, axis=-1)
+        return shift, tf.tanh(log_scale)
+
+    return parameters
+
+
+def train(work, cell):
+    distribution, variables = make_distribution(work)
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(variables)
+    batches = list(tf.constant(work.batches(cell)))
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = -tf.reduce_mean(distribution.log_prob(x))
+        optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
+        return loss
+
+    def blocks(step):
+        def block():
+            for x in batches:
+                loss = step(x)
+            loss.numpy()
+
+        return block
+
+    return _compiled(step, blocks)
+
+
+def log_prob(work, cell):
+    distribution, _ = make_distribution(work)
+    x = tf.constant(work.rows(cell.batch))
+    return _evaluation(cell, distribution.log_prob, x)
+
+
+def sample(work, cell):
+    distribution, _ = make_distribution(work)
+    return _evaluation(cell, lambda: distribution.sample(cell.batch))
+
+
+def _evaluation(cell, function, *arguments):
+    def blocks(function):
+        def block():
+            for _ in range(cell.steps):
+                function(*arguments).numpy()
+
+        return block
+
+    return _compiled(function, blocks)
+
+
+def _compiled(function, blocks):
+    return fastest(
+        {
+            "XLA": blocks(tf.function(function, jit_compile=True)),
+            "tf.function": blocks(tf.function(function)),
+        }
+    )

@@ -1,0 +1,38 @@
+"""zuko: lazy couplings on index masks."""
+
+import torch
+import zuko
+
+from benchmarks.libraries import with_torch
+
+KINDS = ("nice", "real_nvp")
+PACKAGES = ("zuko", "torch")
+
+
+def make_flow(work):
+    options = {}
+    if work.kind == "nice":
+        options = {"univariate": zuko.transforms.AdditiveTransform, "shapes": [()]}
+    return zuko.flows.NICE(
+        work.dimensions,
+        transforms=work.couplings,
+        hidden_features=work.hidden_units,
+        **options,
+    )
+
+
+def train(work, cell):
+    flow = make_flow(work)
+    return with_torch.training(work, cell, flow, lambda x: -flow().log_prob(x).mean())
+
+
+def log_prob(work, cell):
+    flow = make_flow(work)
+    rows = with_torch.rows(work, cell)
+    return with_torch.evaluation(cell, lambda x: flow().log_prob(x), rows)
+
+
+def sample(work, cell):
+    flow = make_flow(work)
+    shape = torch.Size([cell.batch])
+    return with_torch.evaluation(cell, lambda: flow().sample(shape))
