@@ -7,7 +7,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from tfnvp import plotting, run_folder
+from tfnvp import plotting, run_folder, scoring
 from tfnvp._version import __version__
 from tfnvp.data import dequantize, training_dataset
 from tfnvp.evaluation import evaluate
@@ -32,8 +32,8 @@ def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verb
     """Trains a flow by a recipe and writes everything it leaves behind.
 
     The run folder gets `config.json`, `history.csv`, `model.keras` (the weights that did best on
-    the validation split), `metrics.json` and, of images and points, `samples.png`; the SavedModel
-    goes to `SAVED_MODELS/DATASET-MODEL/VERSION`.
+    the validation split), `metrics.json`, of images and points `samples.png`, of tables
+    `reference.json` for `tfnvp score`; the SavedModel goes to `SAVED_MODELS/DATASET-MODEL/VERSION`.
 
     Args:
       recipe: `tfnvp.recipes.Recipe`.
@@ -59,6 +59,9 @@ def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verb
     flow.compile(_optimizer(recipe, steps), jit_compile=recipe.model != "image_real_nvp")
     history = _fit(flow, recipe, splits, folder, seed, verbose)
     run_folder.save_model(flow, folder)
+    if len(splits.event_shape) == 1:
+        reference = scoring.make_reference(flow, splits.validation, splits.columns)
+        scoring.write_reference(folder, reference)
     metrics = {
         "test": evaluate(flow, splits.test)._asdict(),
         "validation_loss": min(history["val_loss"]),
