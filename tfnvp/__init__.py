@@ -13,6 +13,7 @@ from tfnvp._version import __version__
 _FLOWS = ("Flow", "ImageRealNVP", "NICE", "RealNVP")
 _MODULES = (
     "bijectors",
+    "callbacks",
     "conditioners",
     "data",
     "partitions",

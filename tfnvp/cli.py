@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tfnvp import cli_pictures, cli_score, recipes
+from tfnvp import cli_pictures, cli_report, cli_score, recipes
 from tfnvp._version import __version__
 from tfnvp.cli_options import (
     DataDir,
@@ -244,6 +244,7 @@ for command in (
     cli_pictures.reconstruct,
     cli_pictures.nearest,
     cli_pictures.hierarchy,
+    cli_report.report,
     cli_score.score,
 ):
     app.command()(command)
