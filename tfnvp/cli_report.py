@@ -11,11 +11,13 @@ from tfnvp.cli_options import (
     Dataset,
     Images,
     ImageSize,
+    Json,
     Model,
     TableFile,
     console,
     import_tensorflow,
     load_data,
+    print_result,
 )
 
 
@@ -35,6 +37,7 @@ def report(
     ] = None,
     rows: Annotated[int, typer.Option(help="Most rows of each split.", min=10)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of choices and noise.", min=0)] = 0,
+    json_output: Json = False,
 ):
     """Write one HTML page on a model: samples, likelihoods, latents, errors, curves, card.
 
@@ -59,7 +62,8 @@ def report(
     title = folder.resolve().name if model.name == run_folder.MODEL else model.resolve().stem
 
     def progress(sections):
-        return track(sections, "report", console=console, transient=True)
+        hidden = json_output or not console.is_terminal
+        return track(sections, "report", console=console, transient=True, disable=hidden)
 
     write_report(flow, output, splits, folder, other, title, rows, seed, progress)
-    console.print(f"report in {output}")
+    print_result(f"report in {output}", {"output": str(output)}, json_output)

@@ -1,15 +1,13 @@
 """The command that scores the rows of a table."""
 
-import json
 import os
 import pathlib
-import sys
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from tfnvp.cli_options import Json, Model, console, import_tensorflow
+from tfnvp.cli_options import Json, Model, console, import_tensorflow, print_json
 
 _WORST = 5
 
@@ -60,7 +58,7 @@ def score(
     if json_output:
         content = _summary(scores, known)
         content.update({"output": str(output)} if output else {"scores": _per_row(scores)})
-        sys.stdout.write(json.dumps(content, indent=2) + "\n")
+        print_json(content)
     else:
         _print(scores, known, table, output)
 

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from tfnvp.data import dequantize
-from tfnvp.report.charts import chart, histograms
+from tfnvp.report.charts import COLOURS, chart, histograms
 from tfnvp.report.section import Section
 
 
@@ -18,15 +18,21 @@ def likelihoods(subject):
     known = {"train": flow.log_prob(subject.train).numpy(), "test": subject.test_log_prob}
     unusual = {name: flow.log_prob(rows).numpy() for name, rows in unusual_data(subject).items()}
 
-    def draw(axes):
-        for panel, groups in zip(axes[0], (known, {"test": known["test"], **unusual}), strict=True):
+    def panel(name, label, groups, colours):
+        def draw(axes):
             shown = {name: subject.likelihood(values) for name, values in groups.items()}
-            histograms(panel, shown, label=subject.unit)
-            panel.legend(fontsize=7)
+            histograms(axes[0, 0], shown, label=subject.unit, colours=colours)
+            axes[0, 0].legend(fontsize=8)
 
-    head = (("data", "mean ± standard error", f"unit: {subject.unit}", "parted from test, AUC"),)
+        return chart(name, label, draw, size=(3.8, 2.6)), label
+
+    figures = (
+        panel("known", "Training and test data", known, COLOURS),
+        panel("unusual", "Unusual data", {"test": known["test"], **unusual}, COLOURS[1:]),
+    )
+    head = (("data", f"{subject.unit}, mean ± standard error", "rows", "AUC against test"),)
     rows = tuple(
-        (name, _mean(subject, values), f"{len(values)} rows", _auc(known["test"], values, name))
+        (name, _mean(subject, values), str(len(values)), _auc(known["test"], values, name))
         for name, values in {**known, **unusual}.items()
     )
     text = (
@@ -35,10 +41,7 @@ def likelihoods(subject):
         "the chance that a test row is likelier than an unusual one: 1 parts them wholly, 0.5 not "
         "at all. Flows can find simple images of another kind likelier than their own data."
     )
-    label = "histograms of likelihoods"
-    return Section(
-        "Likelihoods", text, ((chart("likelihoods", label, draw, 1, 2), ""),), head + rows
-    )
+    return Section("Likelihoods", text, figures, head + rows)
 
 
 _KINDS = {

@@ -8,6 +8,7 @@ from tfnvp.report.section import Section
 
 _COLUMNS = 12  # Of a table, that are drawn.
 _POINTS = 120  # Along one side of a density picture.
+_SQUARE = (3.0, 2.8)
 
 
 def samples(subject):
@@ -20,36 +21,41 @@ def samples(subject):
             figures.append((data, f"{len(subject.test[:64])} images of the data, for comparison."))
         return Section("Samples", "", tuple(figures))
     if subject.is_plane:
-        return Section("Samples", "", (_plane(subject),))
+        return Section("Samples", "", _plane(subject))
     return _marginals(subject)
 
 
 def _plane(subject):
-    x1, x2 = subject.columns
-    corners = np.quantile(np.concatenate([subject.test, subject.samples]), [0.002, 0.998], axis=0)
+    """Data, samples and density over the same piece of the plane."""
+    points = {"samples": subject.samples}
+    if subject.splits is not None:
+        points = {"data": subject.test, **points}
+    corners = np.quantile(np.concatenate(list(points.values())), [0.002, 0.998], axis=0)
     middle, half = corners.mean(axis=0), 0.62 * (corners[1] - corners[0]) + 1e-6
     lines = [np.linspace(m - h, m + h, _POINTS) for m, h in zip(middle, half, strict=True)]
     grid = np.stack(np.meshgrid(*lines), axis=-1).astype("float32").reshape(-1, 2)
     density = np.exp(subject.flow.log_prob(grid).numpy()).reshape(_POINTS, _POINTS)
 
-    def draw(axes):
-        panels = {"samples": subject.samples}
-        if subject.splits is not None:
-            panels = {"data": subject.test, **panels}
-        for panel, (name, points) in zip(axes[0], panels.items(), strict=False):
-            panel.scatter(*points.T, s=3, alpha=0.5, linewidths=0, color=BLUE, rasterized=True)
-            panel.set_title(name)
-        last = axes[0, -1]
-        last.pcolormesh(*lines, density, cmap="viridis", rasterized=True, shading="nearest")
-        last.set_title("density")
-        for panel in axes[0]:
-            panel.set(xlim=(lines[0][0], lines[0][-1]), ylim=(lines[1][0], lines[1][-1]))
-            panel.set_xlabel(x1, parse_math=False)
-            panel.set_ylabel(x2, parse_math=False)
+    def panel(name, draw):
+        def draw_within_limits(axes):
+            draw(axes[0, 0])
+            axes[0, 0].set(xlim=lines[0][[0, -1]], ylim=lines[1][[0, -1]])
+            axes[0, 0].set_xlabel(subject.columns[0], parse_math=False)
+            axes[0, 0].set_ylabel(subject.columns[1], parse_math=False)
 
-    columns = 2 if subject.splits is None else 3
-    figure = chart("plane", "data, samples, density", draw, 1, columns, (2.6 * columns, 2.6))
-    return figure, f"{len(subject.samples)} samples."
+        return chart(name, name, draw_within_limits, size=_SQUARE), name.capitalize()
+
+    def dots(values):
+        style = {"s": 3, "alpha": 0.5, "linewidths": 0, "color": BLUE, "rasterized": True}
+        return lambda axes: axes.scatter(*values.T, **style)
+
+    def colours(axes):
+        axes.pcolormesh(*lines, density, cmap="viridis", rasterized=True, shading="nearest")
+
+    return (
+        *(panel(name, dots(values)) for name, values in points.items()),
+        panel("density", colours),
+    )
 
 
 def _marginals(subject):
@@ -65,7 +71,8 @@ def _marginals(subject):
             groups = {"samples": subject.samples[:, i]}
             if subject.splits is not None:
                 groups["data"] = subject.test[:, i]
-            histograms(panel, groups, 25, subject.columns[i])
+            bins = int(np.clip(np.sqrt(len(subject.test)), 5, 30))
+            histograms(panel, groups, bins, subject.columns[i])
         axes[0, 0].legend(fontsize=7)
 
     label = "histograms of the columns of data and samples"
@@ -87,28 +94,26 @@ def interpolation(subject):
         text = f"Four {source} in the corners; between them, decoded latents along quarter circles."
         return Section("Interpolation", "", ((picture(grid, "interpolation"), text),))
     if subject.is_plane:
-        return Section("Deformation", "", (_deformation(subject.flow),))
+        return Section("Deformation", "A grid of latents, decoded.", _deformation(subject.flow))
     return None
 
 
 def _deformation(flow):
     """Both families of lines of a latent grid, and where the flow takes them."""
     along, across = np.linspace(-3.0, 3.0, 200), np.linspace(-3.0, 3.0, 25)
-    across_first = np.stack(np.meshgrid(across, along, indexing="ij"), axis=-1)
-    lines = np.concatenate([across_first, across_first[..., ::-1]]).astype("float32")
-    moved = tf.reshape(flow.decode(lines.reshape(-1, 2)), lines.shape).numpy()
+    one_way = np.stack(np.meshgrid(across, along, indexing="ij"), axis=-1)
+    lines = np.concatenate([one_way, one_way[..., ::-1]]).astype("float32")
+    decoded = tf.reshape(flow.decode(lines.reshape(-1, 2)), lines.shape).numpy()
 
-    def draw(axes):
-        for panel, shown, title in zip(
-            axes[0], (lines, moved), ("latents", "decoded"), strict=True
-        ):
+    def panel(name, shown):
+        def draw(axes):
             for i, line in enumerate(shown):
                 colour = BLUE if i < len(across) else ORANGE
-                panel.plot(*line.T, color=colour, linewidth=0.6)
-            panel.set_title(title)
+                axes[0, 0].plot(*line.T, color=colour, linewidth=0.6)
 
-    label = "a grid of latents and its image"
-    return chart("grid", label, draw, 1, 2, (6.4, 3.2)), "A grid of latents, and its image."
+        return chart(name, name, draw, size=_SQUARE), name.capitalize()
+
+    return panel("latents", lines), panel("decoded", decoded)
 
 
 def reconstruction(subject):
@@ -120,7 +125,7 @@ def reconstruction(subject):
     scale = np.abs(x).max()
 
     def draw(axes):
-        exponents = np.log10(np.maximum(largest, np.finfo("float32").tiny))
+        exponents = np.log10(np.maximum(largest, 1e-9))
         histograms(axes[0, 0], {"": exponents}, 40, "log10 of the largest error of each row")
 
     text = (

@@ -58,9 +58,8 @@ class Subject:
 
     @functools.cached_property
     def samples(self):
-        """Samples of the flow, as many as test rows."""
-        n = self.rows if self.splits is None else min(self.rows, len(self.splits.test))
-        return self.flow.sample(n, seed=self.seed).numpy()
+        """Samples of the flow."""
+        return self.flow.sample(self.rows, seed=self.seed).numpy()
 
     @functools.cached_property
     def test_log_prob(self):
