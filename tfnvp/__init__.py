@@ -19,6 +19,8 @@ _MODULES = (
     "partitions",
     "plotting",
     "recipes",
+    "report",
+    "scoring",
     "testing",
 )
 

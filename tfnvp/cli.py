@@ -1,6 +1,5 @@
 """The command line. TensorFlow is imported by the commands, never for their help."""
 
-import contextlib
 import pathlib
 import signal
 import threading
@@ -114,16 +113,9 @@ def train(
     if dry_run:
         cli_progress.print_dry_run(chosen, splits, seed, json_output)
         return
-    quiet = contextlib.nullcontext()
-    with quiet if json_output else cli_progress.training_progress(chosen.epochs) as progress:
+    with cli_progress.training_progress(chosen.epochs, shown=not json_output) as callbacks:
         _, metrics, folder, exported = training.train(
-            chosen,
-            splits,
-            output,
-            saved_models,
-            seed,
-            verbose=0,
-            callbacks=[progress] if progress else [],
+            chosen, splits, output, saved_models, seed, verbose=0, callbacks=callbacks
         )
     if json_output:
         print_json({**metrics, "folder": str(folder), "saved_model": str(exported)})

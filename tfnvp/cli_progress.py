@@ -10,9 +10,13 @@ _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 @contextlib.contextmanager
-def training_progress(epochs):
-    """Gives a Keras callback that shows a bar on terminals, and about ten lines in log files."""
+def training_progress(epochs, shown=True):
+    """Gives Keras callbacks: a bar on terminals, about ten lines in log files, or nothing shown."""
     import keras
+
+    if not shown:
+        yield []
+        return
 
     columns = (
         TextColumn("epoch"),
@@ -31,7 +35,7 @@ def training_progress(epochs):
             if silent and (epoch + 1) % max(1, epochs // 10) == 0:
                 console.print(f"epoch {epoch + 1}/{epochs}   {losses}")
 
-        yield keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
+        yield [keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)]
 
 
 def _losses(logs):
