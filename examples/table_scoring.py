@@ -124,7 +124,7 @@ def main(seeds=5, epochs=100, settings=FLOWS):
     for name in results[0]:
         numbers = np.array([result[name] for result in results])
         mean = numbers.mean(axis=0)
-        error = numbers.std(axis=0, ddof=1) / np.sqrt(seeds) if seeds > 1 else 0.0 * mean
+        error = numbers.std(axis=0, ddof=1) / np.sqrt(seeds) if seeds > 1 else np.zeros_like(mean)
         nats, *shares = zip(mean, error, strict=True)
         cells = ["none" if name == "IsolationForest" else "{:.2f} ± {:.2f}".format(*nats)]
         cells += ["{:.3f} ± {:.3f}".format(*share) for share in shares]

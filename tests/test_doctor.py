@@ -1,8 +1,10 @@
 import json
 
+import keras
 import pytest
 import tensorflow as tf
 
+import tfnvp
 from tests.test_command_line import run
 from tfnvp import doctor
 
@@ -44,7 +46,7 @@ def test_what_is_broken_is_told_and_ends_with_code_1(monkeypatch, capsys):
     assert "long trace" not in out
 
 
-@pytest.mark.parametrize("name", ["_numerics", "_saving", "_training"])
+@pytest.mark.parametrize("name", ["_numerics", "_training"])
 def test_checks_find_faults(monkeypatch, name):
     from tfnvp.bijectors import AffineCoupling
 
@@ -57,3 +59,9 @@ def test_checks_find_faults(monkeypatch, name):
 
     monkeypatch.setattr(AffineCoupling, "_inverse_and_log_det", wrong)
     assert doctor._try(name, getattr(doctor, name)).works is False
+
+
+def test_a_file_that_lost_its_weights_is_found(monkeypatch):
+    loaded = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,))
+    monkeypatch.setattr(keras.saving, "load_model", lambda file: loaded)
+    assert doctor._try("saving", doctor._saving).works is False
