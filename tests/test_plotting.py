@@ -32,4 +32,6 @@ def test_what_is_no_image_is_refused(shape):
 def test_files_are_written(tmp_path):
     assert plotting.save_grid(tmp_path / "grid.png", np.zeros((4, 8, 8))).is_file()
     points = np.random.default_rng(0).normal(size=(50, 2))
-    assert Image.open(plotting.save_scatter(tmp_path / "points.png", points)).size[0] > 300
+    assert Image.open(plotting.save_samples(tmp_path / "points.png", points)).size[0] > 300
+    assert plotting.save_samples(tmp_path / "none.png", np.zeros((5, 3))) is None
+    assert not (tmp_path / "none.png").exists()

@@ -13,12 +13,15 @@ from tfnvp._version import __version__
 _FLOWS = ("Flow", "ImageRealNVP", "NICE", "RealNVP")
 _MODULES = (
     "bijectors",
+    "callbacks",
     "conditioners",
     "data",
     "optimizers",
     "partitions",
     "plotting",
     "recipes",
+    "report",
+    "scoring",
     "testing",
 )
 

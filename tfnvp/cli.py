@@ -1,9 +1,7 @@
 """The command line. TensorFlow is imported by the commands, never for their help."""
 
-import json
 import pathlib
 import signal
-import sys
 import threading
 from typing import Annotated
 
@@ -11,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tfnvp import cli_pictures, recipes
+from tfnvp import cli_doctor, cli_pictures, cli_progress, cli_report, cli_score, recipes
 from tfnvp._version import __version__
 from tfnvp.cli_options import (
     DataDir,
@@ -25,6 +23,8 @@ from tfnvp.cli_options import (
     console,
     import_tensorflow,
     load_data,
+    print_json,
+    print_result,
 )
 
 app = typer.Typer(
@@ -59,7 +59,12 @@ def train(
         str | None, typer.Option(help="real_nvp (default) or nice, on digits.", metavar="MODEL")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe by name; see `tfnvp recipes`.", metavar="NAME")
+        str | None,
+        typer.Option(
+            help="A recipe by name; see `tfnvp recipes`.",
+            metavar="NAME",
+            autocompletion=lambda: list(recipes.RECIPES),
+        ),
     ] = None,
     dataset: Dataset = None,
     images: Images = None,
@@ -81,6 +86,10 @@ def train(
         typer.Option(help="Run folder. Default: the next free runs/NAME-N.", metavar="DIR"),
     ] = None,
     saved_models: SavedModels = pathlib.Path("saved_models"),
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only tell parameters, memory and time; write nothing."),
+    ] = False,
     json_output: Json = False,
 ):
     """Train a flow; without options, Real NVP on handwritten digits, in a few minutes.
@@ -101,12 +110,15 @@ def train(
     from tfnvp import training
 
     splits = load_data(None, dataset, images, table, data_dir, image_size, chosen.dataset)
-    verbose = 0 if json_output else "auto"
-    _, metrics, folder, exported = training.train(
-        chosen, splits, output, saved_models, seed, verbose
-    )
+    if dry_run:
+        cli_progress.print_dry_run(chosen, splits, seed, json_output)
+        return
+    with cli_progress.training_progress(chosen.epochs, shown=not json_output) as callbacks:
+        _, metrics, folder, exported = training.train(
+            chosen, splits, output, saved_models, seed, verbose=0, callbacks=callbacks
+        )
     if json_output:
-        _print_json({**metrics, "folder": str(folder), "saved_model": str(exported)})
+        print_json({**metrics, "folder": str(folder), "saved_model": str(exported)})
         return
     _print_likelihood(metrics["test"], "test")
     console.print(f"run folder   {folder}  (samples.png, model.keras, metrics.json, history.csv)")
@@ -137,9 +149,10 @@ def evaluate(
     flow = run_folder.load_model(model)
     trained_on = run_folder.read_config(model).get("dataset", "digits")
     splits = load_data(flow, dataset, images, table, data_dir, image_size, trained_on)
-    result = evaluation.evaluate(flow, getattr(splits, split), draws)._asdict()
+    with console.status("evaluating"):
+        result = evaluation.evaluate(flow, getattr(splits, split), draws)._asdict()
     if json_output:
-        _print_json(result)
+        print_json(result)
     else:
         _print_likelihood(result, split)
 
@@ -153,6 +166,7 @@ def sample(
     output: Annotated[
         pathlib.Path, typer.Option(help="PNG picture, or .npy for the numbers.", metavar="FILE")
     ] = pathlib.Path("samples.png"),
+    json_output: Json = False,
 ):
     """Draw samples from a model and write them as a picture or as an array.
 
@@ -171,7 +185,7 @@ def sample(
         raise ValueError(
             f"no picture of samples of shape {flow.event_shape}: give an --output that ends in .npy"
         )
-    console.print(f"{n} samples in {output}")
+    print_result(f"{n} samples in {output}", {"output": str(output), "samples": n}, json_output)
 
 
 @app.command()
@@ -187,6 +201,7 @@ def export(
         list[int] | None,
         typer.Option(help="Batch sizes of warm-up requests; repeat for several.", metavar="ROWS"),
     ] = None,
+    json_output: Json = False,
 ):
     """Write a model as a SavedModel, SAVED_MODELS/NAME/VERSION, for TensorFlow Serving.
 
@@ -206,7 +221,7 @@ def export(
         warmup=warmup or (),
         card=run_folder.read_card(model),
     )
-    console.print(f"SavedModel   {exported}")
+    print_result(f"SavedModel   {exported}", {"saved_model": str(exported)}, json_output)
 
 
 @app.command("recipes")
@@ -216,16 +231,12 @@ def list_recipes(json_output: Json = False):
     Example: tfnvp recipes
     """
     if json_output:
-        _print_json({name: vars(recipe) for name, recipe in recipes.RECIPES.items()})
+        print_json({name: vars(recipe) for name, recipe in recipes.RECIPES.items()})
         return
     table = Table("recipe", "data", "what it is", "published", box=None)
     for recipe in recipes.RECIPES.values():
         table.add_row(recipe.name, recipe.dataset, recipe.description, recipe.published)
     console.print(table, soft_wrap=False)
-
-
-def _print_json(content):
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
 
 
 def _print_likelihood(result, split):
@@ -239,11 +250,14 @@ def _print_likelihood(result, split):
 
 
 for command in (
+    cli_doctor.doctor,
     cli_pictures.interpolate,
     cli_pictures.inpaint,
     cli_pictures.reconstruct,
     cli_pictures.nearest,
     cli_pictures.hierarchy,
+    cli_report.report,
+    cli_score.score,
 ):
     app.command()(command)
 
@@ -254,7 +268,7 @@ def main(arguments=None):
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        app(arguments)
+        app(arguments, prog_name="tfnvp")
     except (ValueError, TypeError) as error:
         _fail(error, 2)
     except OSError as error:

@@ -1,6 +1,8 @@
 """What the commands share: options, the console, and loading by them."""
 
+import json
 import pathlib
+import sys
 from typing import Annotated
 
 import typer
@@ -32,6 +34,19 @@ ImageSize = Annotated[
     int | None, typer.Option(help="Crop and resize images of a folder to this size.", min=2)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
+
+
+def print_json(content):
+    """Prints a result for machines."""
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+
+
+def print_result(text, content, json_output):
+    """Prints a result for people, or for machines."""
+    if json_output:
+        print_json(content)
+    else:
+        console.print(text)
 
 
 def import_tensorflow():

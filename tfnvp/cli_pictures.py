@@ -10,10 +10,12 @@ from tfnvp.cli_options import (
     Dataset,
     Images,
     ImageSize,
+    Json,
     Model,
     console,
     import_tensorflow,
     load_data,
+    print_result,
 )
 
 Output = Annotated[pathlib.Path | None, typer.Option(help="PNG file to write.", metavar="FILE")]
@@ -33,6 +35,7 @@ def interpolate(
     images: Images = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
+    json_output: Json = False,
 ):
     """Draw the manifold that four test images span in latent space, themselves in the corners.
 
@@ -41,7 +44,7 @@ def interpolate(
     flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
     chosen = _rows(splits.test, 4, seed) if corners is None else _numbers(corners, splits.test)
     grid = flow.interpolate(_dequantized(flow, chosen, seed), rows, columns)
-    _save(grid, output or pathlib.Path("interpolation.png"))
+    _save(grid, output or pathlib.Path("interpolation.png"), json_output)
 
 
 def inpaint(
@@ -58,6 +61,7 @@ def inpaint(
     images: Images = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
+    json_output: Json = False,
 ):
     """Fill in the hidden part of test images. Rows: the image, what is seen, the result.
 
@@ -70,9 +74,10 @@ def inpaint(
 
     hidden = hidden_mask(mask, flow.event_shape, seed)
     whole = _dequantized(flow, _rows(splits.test, n, seed), seed)
-    filled = inpaint(flow, whole, hidden, steps, step_size, seed)
+    with console.status(f"{steps} steps of gradient ascent"):
+        filled = inpaint(flow, whole, hidden, steps, step_size, seed)
     seen = np.where(hidden, 0.5, whole)
-    _save(np.stack([whole, seen, filled]), output or pathlib.Path("inpainting.png"))
+    _save(np.stack([whole, seen, filled]), output or pathlib.Path("inpainting.png"), json_output)
 
 
 def reconstruct(
@@ -84,6 +89,7 @@ def reconstruct(
     images: Images = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
+    json_output: Json = False,
 ):
     """Encode and decode test images, and print the largest error of the round trip.
 
@@ -94,8 +100,11 @@ def reconstruct(
 
     whole = _dequantized(flow, _rows(splits.test, n, seed), seed).numpy()
     again = flow.decode(flow.encode(whole)).numpy()
-    _save(np.stack([whole, again]), output or pathlib.Path("reconstruction.png"))
-    console.print(f"largest error {np.abs(again - whole).max():.1e}")
+    error = float(np.abs(again - whole).max())
+    path = output or pathlib.Path("reconstruction.png")
+    _save(np.stack([whole, again]), path, json_output, largest_error=error)
+    if not json_output:
+        console.print(f"largest error {error:.1e}")
 
 
 def hierarchy(
@@ -107,6 +116,7 @@ def hierarchy(
     images: Images = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
+    json_output: Json = False,
 ):
     """Show what each scale of a multi-scale flow encodes. Rows: the image, then without its finest
     latents (set to zero), without the next finer ones, and so on.
@@ -123,7 +133,7 @@ def hierarchy(
     scales = flow.latent_scales()
     z = flow.encode(_dequantized(flow, _rows(splits.test, n, seed), seed)).numpy()
     rows = [flow.decode(np.where(scales >= first, z, 0.0)) for first in range(flow.scales)]
-    _save(np.stack(rows), output or pathlib.Path("hierarchy.png"))
+    _save(np.stack(rows), output or pathlib.Path("hierarchy.png"), json_output)
 
 
 def nearest(
@@ -136,6 +146,7 @@ def nearest(
     images: Images = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
+    json_output: Json = False,
 ):
     """Draw samples, each beside the training images nearest to it: has the flow memorised?
 
@@ -152,6 +163,7 @@ def nearest(
     _save(
         np.concatenate([samples[:, None], train[indices]], axis=1),
         output or pathlib.Path("nearest.png"),
+        json_output,
     )
 
 
@@ -190,7 +202,8 @@ def _dequantized(flow, rows, seed):
     return dequantize(rows, flow.levels, seed=(3, seed))
 
 
-def _save(images, path):
+def _save(images, path, json_output, **found):
     from tfnvp import plotting
 
-    console.print(f"picture in {plotting.save_grid(path, images)}")
+    plotting.save_grid(path, images)
+    print_result(f"picture in {path}", {"output": str(path), **found}, json_output)

@@ -60,29 +60,49 @@ def save_grid(path, images, **kwargs):
     return path
 
 
+def has_picture(event_shape):
+    """Whether `samples_picture` can draw data points of this shape: images, or points."""
+    return event_shape == (2,) or len(event_shape) == 2 or event_shape[2:] in ((1,), (3,))
+
+
+def samples_picture(samples):
+    """Draws samples as suits them: a grid of images, or points in the plane.
+
+    Returns:
+      `PIL.Image.Image`, or None for samples of another kind.
+    """
+    samples = np.asarray(samples)
+    if not has_picture(samples.shape[1:]):
+        return None
+    return scatter(samples) if samples.ndim == 2 else image_grid(samples)
+
+
 def save_samples(path, samples):
-    """Writes samples as the picture that suits them, if any: a grid of images, or points.
+    """Writes `samples_picture(samples)`, if there is one, as a PNG file.
 
     Returns:
       The path, or None for samples of another kind.
     """
-    samples = np.asarray(samples)
-    if samples.ndim == 2 and samples.shape[1] == 2:
-        return save_scatter(path, samples)
-    if samples.ndim == 3 or (samples.ndim == 4 and samples.shape[-1] in (1, 3)):
-        return save_grid(path, samples)
-    return None
+    picture = samples_picture(samples)
+    if picture is None:
+        return None
+    picture.save(path)
+    return pathlib.Path(path)
 
 
-def save_scatter(path, points, title="samples"):
-    """Writes a scatter plot of points `[n, 2]` as a PNG file and returns its path."""
+def scatter(points, title="samples"):
+    """Draws points `[n, 2]`.
+
+    Returns:
+      `PIL.Image.Image`.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(5, 5), dpi=120, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.scatter(*np.asarray(points).T, s=2, alpha=0.5, linewidths=0)
     axes.set(title=title, xlabel="x₁", ylabel="x₂", aspect="equal")
-    figure.savefig(path, dpi=120)
-    return pathlib.Path(path)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -7,7 +7,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from tfnvp import plotting, run_folder
+from tfnvp import plotting, run_folder, scoring
 from tfnvp._version import __version__
 from tfnvp.data import dequantize, training_dataset
 from tfnvp.evaluation import evaluate
@@ -28,12 +28,14 @@ def make_flow(recipe, splits):
     return MODELS[recipe.model](splits.event_shape, **options)
 
 
-def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verbose="auto"):
+def train(
+    recipe, splits, output=None, saved_models="saved_models", seed=0, verbose="auto", callbacks=()
+):
     """Trains a flow by a recipe and writes everything it leaves behind.
 
     The run folder gets `config.json`, `history.csv`, `model.keras` (the weights that did best on
-    the validation split), `metrics.json` and, of images and points, `samples.png`; the SavedModel
-    goes to `SAVED_MODELS/DATASET-MODEL/VERSION`.
+    the validation split), `metrics.json`, of images and points `samples.png`, of tables
+    `reference.json` for `tfnvp score`; the SavedModel goes to `SAVED_MODELS/DATASET-MODEL/VERSION`.
 
     Args:
       recipe: `tfnvp.recipes.Recipe`.
@@ -42,6 +44,7 @@ def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verb
       saved_models: folder of SavedModels.
       seed: int; on CPU the same seed gives the same weights.
       verbose: as in `keras.Model.fit`.
+      callbacks: further Keras callbacks.
 
     Returns:
       `(flow, metrics, folder, exported)`: the trained flow, the contents of `metrics.json`, and
@@ -54,11 +57,12 @@ def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verb
     config = {**dataclasses.asdict(recipe), "dataset": splits.name, "seed": seed}
     run_folder.write_json(folder / "config.json", {**config, "tfnvp": __version__})
 
-    steps = math.ceil(len(splits.train) / recipe.batch_size)
-    # On CPUs XLA more than doubles the step of convolutions.
-    flow.compile(_optimizer(recipe, steps), jit_compile=recipe.model != "image_real_nvp")
-    history = _fit(flow, recipe, splits, folder, seed, verbose)
+    compile_flow(flow, recipe, len(splits.train))
+    history = _fit(flow, recipe, splits, folder, seed, verbose, callbacks)
     run_folder.save_model(flow, folder)
+    if len(splits.event_shape) == 1:
+        reference = scoring.make_reference(flow, splits.validation, splits.columns)
+        scoring.write_reference(folder, reference)
     metrics = {
         "test": evaluate(flow, splits.test)._asdict(),
         "validation_loss": min(history["val_loss"]),
@@ -72,12 +76,20 @@ def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verb
     return flow, metrics, folder, exported
 
 
-def _fit(flow, recipe, splits, folder, seed, verbose):
+def compile_flow(flow, recipe, rows):
+    """Compiles a flow with the recipe's optimizer and schedule, for so many training rows."""
+    steps = math.ceil(rows / recipe.batch_size)
+    # On CPUs XLA more than doubles the step of convolutions.
+    flow.compile(_optimizer(recipe, steps), jit_compile=recipe.model != "image_real_nvp")
+
+
+def _fit(flow, recipe, splits, folder, seed, verbose, more_callbacks):
     """Fits, and on an interruption saves the best weights so far before it says so."""
     stopping = keras.callbacks.EarlyStopping(
         monitor="val_loss", patience=recipe.patience, restore_best_weights=True
     )
     callbacks = [stopping, keras.callbacks.CSVLogger(folder / "history.csv")]
+    callbacks += more_callbacks
     if recipe.ema_momentum is not None:
         # First, so that the others see the averaged weights.
         callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
@@ -85,7 +97,7 @@ def _fit(flow, recipe, splits, folder, seed, verbose):
         return flow.fit(
             training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip),
             epochs=recipe.epochs,
-            validation_data=_validation_dataset(splits),
+            validation_data=validation_dataset(splits),
             callbacks=callbacks,
             verbose=verbose,
         ).history
@@ -119,7 +131,7 @@ def _optimizer(recipe, steps):
     )
 
 
-def _validation_dataset(splits):
+def validation_dataset(splits):
     """The validation split in batches, quantized data with noise that is always the same."""
     rows = splits.validation
     if splits.levels is not None:

@@ -54,12 +54,14 @@ def load_table(file):
     """Reads a table of real numbers: `.csv`, `.parquet`, `.npy` or `.npz` (its first array).
 
     Returns:
-      `Splits` of float32 `[n, columns]`; the flow standardises them itself.
+      `Splits` of float32 `[n, columns]` with the names of the columns; the flow standardises them
+      itself.
 
     Raises:
       ValueError: if the file is missing, of another type, or not a finite table of numbers.
     """
-    name, rows, columns = _read_table(pathlib.Path(file))
+    table = read_table(file)
+    rows, columns = rows_of_table(table, file), tuple(table.column_names)
     broken = np.argwhere(~np.isfinite(rows))
     if len(broken):
         row, column = broken[0]
@@ -67,39 +69,70 @@ def load_table(file):
             f"{file} has {len(broken)} missing or infinite values, the first in row {row + 1}, "
             f"column {columns[column]!r}"
         )
-    return split_at_random(name, rows)
+    file = pathlib.Path(file)
+    named = file.suffix in (".csv", ".parquet")
+    return split_at_random(file.stem, rows, columns=columns if named else None)
 
 
-def _read_table(file):
-    if not file.is_file():
-        raise ValueError(f"no table at {file}")
-    if file.suffix in (".npy", ".npz"):
-        loaded = np.load(file, allow_pickle=False)
-        rows = loaded if file.suffix == ".npy" else loaded[loaded.files[0]]
-        columns = list(range(rows.shape[-1] if rows.ndim else 0))
-    else:
-        rows, columns = _read_columns(file)
-    if rows.ndim != 2 or rows.shape[1] < 2 or rows.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{file} must hold rows of two or more numbers. Received: {rows.dtype} of shape "
-            f"{rows.shape}"
-        )
-    return file.stem, rows.astype("float32"), columns
+def read_table(file):
+    """Reads a table with all its columns, whatever they hold.
 
+    Args:
+      file: path that ends in `.csv`, `.parquet`, `.npy` or `.npz` (its first array, `[n, columns]`,
+        whose columns are named "0", "1" and so on).
 
-def _read_columns(file):
+    Returns:
+      `pyarrow.Table`.
+
+    Raises:
+      ValueError: if the file is missing, of another type, or cannot be read.
+    """
     import pyarrow
     from pyarrow import csv, parquet
 
-    readers = {".csv": csv.read_csv, ".parquet": parquet.read_table}
+    file = pathlib.Path(file)
+    if not file.is_file():
+        raise ValueError(f"no table at {file}")
+    readers = {
+        ".csv": csv.read_csv,
+        ".parquet": parquet.read_table,
+        ".npy": _read_array,
+        ".npz": _read_array,
+    }
     if file.suffix not in readers:
         raise ValueError(f"a table must be .csv, .parquet, .npy or .npz. Received: {file}")
     try:
-        table = readers[file.suffix](file)
+        return readers[file.suffix](file)
     except pyarrow.ArrowInvalid as error:
         raise ValueError(f"{file} cannot be read as a table: {error}") from error
+
+
+def _read_array(file):
+    import pyarrow
+
+    loaded = np.load(file, allow_pickle=False)
+    rows = loaded if file.suffix == ".npy" else loaded[loaded.files[0]]
+    if rows.ndim != 2:
+        raise ValueError(
+            f"{file} must hold rows of two or more numbers. Received: shape {rows.shape}"
+        )
+    return pyarrow.table({str(i): column for i, column in enumerate(rows.T)})
+
+
+def rows_of_table(table, source="the table"):
+    """Returns the columns of a `pyarrow.Table` as rows, float32 `[n, columns]`; gaps are NaN.
+
+    Raises:
+      ValueError: if there are fewer than two columns, or one holds no numbers.
+    """
+    import pyarrow
+
     for field in table.schema:
         if not (pyarrow.types.is_floating(field.type) or pyarrow.types.is_integer(field.type)):
-            raise ValueError(f"{file}: column {field.name!r} holds no numbers but {field.type}")
-    columns = [np.asarray(column.to_numpy(), "float64") for column in table.columns]
-    return np.stack(columns, axis=1), table.column_names
+            raise ValueError(f"{source}: column {field.name!r} holds no numbers but {field.type}")
+    if table.num_columns < 2:
+        raise ValueError(
+            f"{source} must hold rows of two or more numbers. Received columns: "
+            f"{table.column_names}"
+        )
+    return np.stack([np.asarray(c.to_numpy(), "float32") for c in table.columns], axis=1)

@@ -9,7 +9,8 @@ class Splits(NamedTuple):
     """Data in three parts, `[n, *event_shape]` each.
 
     Quantized data are whole grey levels, from 0 to `levels - 1`; real-valued data have
-    `levels=None`. `flip` says whether training images may be mirrored.
+    `levels=None`. `flip` says whether training images may be mirrored. `columns` are the names of
+    a table's columns.
     """
 
     name: str
@@ -18,6 +19,7 @@ class Splits(NamedTuple):
     test: np.ndarray
     levels: int | None = None
     flip: bool = False
+    columns: tuple[str, ...] | None = None
 
     @property
     def event_shape(self):
@@ -25,7 +27,7 @@ class Splits(NamedTuple):
         return self.train.shape[1:]
 
 
-def split_at_random(name, rows, levels=None):
+def split_at_random(name, rows, levels=None, columns=None):
     """Divides rows into 80 % training, 10 % validation and 10 % test, always the same way.
 
     Raises:
@@ -35,4 +37,4 @@ def split_at_random(name, rows, levels=None):
         raise ValueError(f"{name} has {len(rows)} rows: at least 10 are needed to split them")
     order = np.random.RandomState(0).permutation(len(rows))
     cuts = [int(0.8 * len(rows)), int(0.9 * len(rows))]
-    return Splits(name, *np.split(rows[order], cuts), levels)
+    return Splits(name, *np.split(rows[order], cuts), levels, columns=columns)

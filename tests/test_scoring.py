@@ -1,0 +1,180 @@
+import json
+
+import numpy as np
+import pyarrow
+import pytest
+from pyarrow import csv, parquet
+from scipy import stats
+
+import tfnvp
+from tests.conftest import perturb
+from tests.test_command_line import run
+from tfnvp import data, run_folder, scoring
+
+NAMES = ("height", "weight", "age")
+
+
+def people(n, seed):
+    """Rows in very different units."""
+    normal = np.random.default_rng(seed).normal(size=(n, 3))
+    return (normal * [10.0, 1000.0, 0.1] + [170.0, 65_000.0, 4.0]).astype("float32")
+
+
+def write(path, rows, names=NAMES, **columns):
+    table = pyarrow.table(dict(zip(names, rows.T, strict=True)) | columns)
+    (csv.write_csv if path.suffix == ".csv" else parquet.write_table)(table, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run folder of a flow trained on a table, by the command line."""
+    folder = tmp_path_factory.mktemp("scoring")
+    table = write(folder / "people.csv", people(1000, 0))
+    arguments = ["--set", "couplings=2", "--set", "hidden_units=[8]", "--epochs", 2, "--json"]
+    places = ["--output", folder / "run", "--saved-models", folder / "saved"]
+    assert run("train", "--table", table, *arguments, *places) == 0
+    return folder / "run"
+
+
+def test_log_density_is_in_the_units_of_the_data():
+    # Untrained couplings are the identity: what remains is the standardisation, by hand here.
+    flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,))
+    x = people(500, 0)
+    flow.adapt(x)
+    new = people(5, 1)
+    expected = stats.norm.logpdf(new, x.mean(0), x.std(0)).sum(1)
+    np.testing.assert_allclose(scoring.score(flow, new).log_density, expected, rtol=1e-4)
+
+
+def test_quantiles_count_the_reference():
+    flow = perturb(tfnvp.RealNVP(2, couplings=2, hidden_units=(8,)))
+    usual = flow.sample(99, seed=0).numpy()
+    reference = scoring.make_reference(flow, usual)
+    rows = np.concatenate([usual[:3], [[50.0, 50.0], [np.nan, 0.0], [0.0, np.inf]]])
+    scores = scoring.score(flow, rows, reference, threshold=0.05)
+    below = [(reference.log_density <= s).sum() for s in scores.log_density[:3]]
+    np.testing.assert_allclose(scores.quantile[:3], (np.array(below) + 1) / 100)
+    assert scores.quantile[3] == pytest.approx(0.01)
+    assert scores.outlier.tolist()[3:] == [True, False, False]
+    assert np.isnan(scores.log_density[4:]).all()
+    assert np.isnan(scores.quantile[4:]).all()
+    assert scores.skipped == 2
+
+
+def test_few_usual_rows_are_flagged_whatever_was_learned():
+    flow = perturb(tfnvp.RealNVP(3, couplings=2, hidden_units=(8,)))
+    generator = np.random.default_rng(0)
+    reference = scoring.make_reference(flow, generator.normal(size=(2000, 3)).astype("float32"))
+    scores = scoring.score(flow, generator.normal(size=(4000, 3)), reference, threshold=0.1)
+    assert abs(scores.outlier.mean() - 0.1) < 0.025  # Three standard deviations of both samples.
+
+
+def test_thresholds_that_the_reference_cannot_tell():
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    reference = scoring.make_reference(flow, np.zeros((19, 2), "float32"))
+    assert scoring.score(flow, np.zeros((1, 2)), reference).threshold == 0.05
+    for threshold in (0.04, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="`threshold` must lie between"):
+            scoring.score(flow, np.zeros((1, 2)), reference, threshold)
+    with pytest.raises(ValueError, match="`rows` must have the shape"):
+        scoring.score(flow, np.zeros((1, 3)))
+
+
+def test_large_references_are_thinned_evenly():
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    rows = np.random.default_rng(0).normal(size=(30_000, 2)).astype("float32")
+    kept = scoring.make_reference(flow, rows).log_density
+    everything = flow.log_prob(rows).numpy()
+    assert len(kept) == 10_000
+    for share in (0.001, 0.5, 0.9):
+        np.testing.assert_allclose(
+            (everything <= np.quantile(kept, share)).mean(), share, atol=2e-4
+        )
+
+
+def test_training_stores_its_reference(trained):
+    reference = scoring.read_reference(trained)
+    splits = data.load_table(trained.parent / "people.csv")
+    assert reference.columns == splits.columns == NAMES
+    flow = run_folder.load_model(trained)
+    expected = np.sort(flow.log_prob(splits.validation))
+    np.testing.assert_allclose(reference.log_density, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_scored_tables_keep_rows_and_columns(trained, tmp_path, capsys, suffix):
+    rows = people(6, 9)
+    rows[1, 2] = np.nan
+    rows[4] = [900.0, 0.0, 4.0]
+    # Another order of columns, and one more that the flow does not know.
+    names = ("age", "name", "height", "weight")
+    columns = {"age": rows[:, 2], "name": list("abcdef")}
+    columns |= {"height": rows[:, 0], "weight": rows[:, 1]}
+    table = tmp_path / f"new{suffix}"
+    (csv.write_csv if suffix == ".csv" else parquet.write_table)(pyarrow.table(columns), table)
+    scored = tmp_path / f"scored{suffix}"
+    assert run("score", trained, table, "--output", scored, "--threshold", 0.02) == 0
+    out = capsys.readouterr().out
+    assert "rows without score, for missing or infinite values: 1" in out
+    assert f"scores in {scored}" in out
+
+    result = data.files.read_table(scored)
+    assert tuple(result.column_names) == (*names, "log_density", "quantile", "outlier")
+    assert result["name"].to_pylist() == list("abcdef")
+    log_density = result["log_density"].to_pylist()
+    assert log_density[1] is None
+    assert result["outlier"].to_pylist() == [False, None, False, False, True, False]
+    whole = [0, 2, 3, 4, 5]
+    expected = run_folder.load_model(trained).log_prob(rows[whole])
+    np.testing.assert_allclose([log_density[i] for i in whole], expected, rtol=1e-4)
+
+    # Scoring what was scored replaces the scores.
+    assert run("score", trained, scored, "--output", scored, "--json") == 0
+    assert data.files.read_table(scored).num_columns == result.num_columns
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["rows"] == 6
+    assert summary["skipped"] == 1
+    assert summary["reference_rows"] == 100
+
+
+def test_scores_for_machines(trained, tmp_path, capsys):
+    rows = people(3, 4)
+    rows[2, 0] = np.inf
+    assert run("score", trained / "model.keras", write(tmp_path / "a.parquet", rows), "--json") == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert [set(row) for row in scores] == [{"log_density", "quantile", "outlier"}] * 3
+    assert scores[2] == {"log_density": None, "quantile": None, "outlier": None}
+
+
+def test_a_model_without_reference(trained, tmp_path, capsys):
+    flow = run_folder.load_model(trained)
+    flow.save(tmp_path / "alone.keras")
+    array = tmp_path / "rows.npy"
+    np.save(array, people(4, 5))
+    assert run("score", tmp_path / "alone.keras", array) == 0
+    assert "give --reference" in capsys.readouterr().out
+    usual = write(tmp_path / "usual.csv", people(50, 6))
+    assert run("score", tmp_path / "alone.keras", array, "--reference", usual, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["reference_rows"] == 50
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (("height", "weight", "years"), [], "lacks columns that the model was trained on: ['age']"),
+        (NAMES, ["--threshold", "0.001"], "`threshold` must lie between"),
+        (NAMES, ["--output", "scored.txt"], "`--output` must end in"),
+    ],
+)
+def test_bad_use(trained, tmp_path, capsys, names, options, message):
+    table = write(tmp_path / "new.csv", people(3, 7), names)
+    assert run("score", trained, table, *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_image_flows_score_no_tables(tmp_path, capsys):
+    tfnvp.RealNVP((2, 2), couplings=2, hidden_units=(8,)).save(tmp_path / "image.keras")
+    table = write(tmp_path / "new.csv", people(3, 7))
+    assert run("score", tmp_path / "image.keras", table) == 2
+    assert "is no flow of tables" in capsys.readouterr().err

@@ -1,0 +1,83 @@
+"""What `tfnvp train` shows: how far it is, or what it would take."""
+
+import contextlib
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tfnvp.cli_options import console, print_json
+
+_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+
+
+@contextlib.contextmanager
+def training_progress(epochs, shown=True):
+    """Gives Keras callbacks: a bar on terminals, about ten lines in log files, or nothing shown."""
+    import keras
+
+    if not shown:
+        yield []
+        return
+
+    columns = (
+        TextColumn("epoch"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TextColumn("{task.fields[losses]}"),
+        TimeRemainingColumn(),
+    )
+    silent = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=silent) as progress:
+        task = progress.add_task("epochs", total=epochs, losses="")
+
+        def on_epoch_end(epoch, logs):
+            losses = _losses(logs)
+            progress.update(task, completed=epoch + 1, losses=losses)
+            if silent and (epoch + 1) % max(1, epochs // 10) == 0:
+                console.print(f"epoch {epoch + 1}/{epochs}   {losses}")
+
+        yield [keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)]
+
+
+def _losses(logs):
+    unit = "bits_per_dim" if "bits_per_dim" in logs else "loss"
+    name = "bits/dim" if unit == "bits_per_dim" else "nats"
+    shown = {"training": logs.get(unit), "validation": logs.get(f"val_{unit}")}
+    return "   ".join(
+        f"{part} {value:.3f} {name}" for part, value in shown.items() if value is not None
+    )
+
+
+def print_dry_run(recipe, splits, seed, json_output):
+    """Prints what a training would take."""
+    from tfnvp.dry_run import dry_run
+
+    with console.status("a few steps"):
+        found = dry_run(recipe, splits, seed)
+    if json_output:
+        print_json(found)
+        return
+    memory = {name: found[f"bytes_{name}"] for name in ("weights", "gradients", "optimizer")}
+    memory[f"activations of {found['batch_size']} rows"] = found["bytes_activations"]
+    console.print(f"parameters   {found['parameters']:,}")
+    parts = ", ".join(f"{name} {_size(value)}" for name, value in memory.items())
+    console.print(f"memory       about {_size(sum(memory.values()))}: {parts}")
+    step = f"{1000 * found['seconds_per_step']:.1f} ms"
+    console.print(f"step         {step}, {found['steps_per_epoch']} steps an epoch")
+    console.print(f"epoch        {_duration(found['seconds_per_epoch'])}, validation included")
+    longest = _duration(found["seconds_at_most"])
+    console.print(f"training     at most {longest} for {found['epochs']} epochs; nothing written")
+
+
+def _size(number):
+    for unit in _UNITS:
+        if number < 1000 or unit == _UNITS[-1]:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+
+
+def _duration(seconds):
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,165 @@
+"""The command that scores the rows of a table."""
+
+import os
+import pathlib
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from tfnvp.cli_options import Json, Model, console, import_tensorflow, print_json
+
+_WORST = 5
+
+
+def score(
+    model: Model,
+    table: Annotated[
+        pathlib.Path, typer.Argument(help="Rows to score: .csv, .parquet, .npy, .npz.")
+    ],
+    output: Annotated[
+        pathlib.Path | None,
+        typer.Option("--output", "-o", help="The table with its scores: .csv, .parquet."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Flag rows whose quantile is at most this. Default: 0.01."),
+    ] = None,
+    reference: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Usual rows to compare with. Default: the run's validation rows."),
+    ] = None,
+    json_output: Json = False,
+):
+    """Score the rows of a table: log-density, quantile among usual rows, and a flag.
+
+    The table needs the columns that the model was trained on, by name and in any order; others
+    are kept. Rows with missing or infinite values stay in their place, without scores.
+
+    Example: tfnvp score runs/data-real_nvp-1 new.csv --output scored.csv --threshold 0.01
+    """
+    import_tensorflow()
+    from tfnvp import data, run_folder, scoring
+
+    if output is not None and output.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"`--output` must end in .csv or .parquet. Received: {output}")
+    flow = run_folder.load_model(model)
+    if len(flow.event_shape) != 1 or flow.condition_shape is not None:
+        raise ValueError(f"{model} is no flow of tables: its data has shape {flow.event_shape}")
+    known = scoring.read_reference(model)
+    columns = known.columns if known else None
+    if reference is not None:
+        usual = _rows(flow, data.files.read_table(reference), columns, reference)
+        known = scoring.make_reference(flow, usual, columns)
+    whole = data.files.read_table(table)
+    scores = scoring.score(flow, _rows(flow, whole, columns, table), known, threshold)
+    if output is not None:
+        _write(_with_scores(whole, scores), output)
+    if json_output:
+        content = _summary(scores, known)
+        content.update({"output": str(output)} if output else {"scores": _per_row(scores)})
+        print_json(content)
+    else:
+        _print(scores, known, table, output)
+
+
+def _rows(flow, table, columns, source):
+    """The rows of the columns that the model was trained on."""
+    from tfnvp.data import files
+
+    if columns is not None:
+        missing = [name for name in columns if name not in table.column_names]
+        if missing:
+            raise ValueError(f"{source} lacks columns that the model was trained on: {missing}")
+        table = table.select(columns)
+    elif (table.num_columns,) != flow.event_shape:
+        raise ValueError(
+            f"{source} has {table.num_columns} columns, and the model was trained on "
+            f"{flow.event_shape[0]} without names"
+        )
+    return files.rows_of_table(table, source)
+
+
+def _columns(scores):
+    """The scores by the names of their columns, None where a row has none."""
+    import numpy as np
+
+    named = {k: v for k, v in scores._asdict().items() if isinstance(v, np.ndarray)}
+    skipped = np.isnan(scores.log_density)
+    return {
+        name: [
+            None if skip else value for value, skip in zip(values.tolist(), skipped, strict=True)
+        ]
+        for name, values in named.items()
+    }
+
+
+def _per_row(scores):
+    columns = _columns(scores)
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _with_scores(table, scores):
+    import pyarrow
+
+    types = {"outlier": pyarrow.bool_()}
+    for name, values in _columns(scores).items():
+        column = pyarrow.array(values, types.get(name, pyarrow.float64()))
+        if name in table.column_names:  # A table that was scored before is scored anew.
+            table = table.set_column(table.column_names.index(name), name, column)
+        else:
+            table = table.append_column(name, column)
+    return table
+
+
+def _write(table, path):
+    from pyarrow import csv, parquet
+
+    writer = csv.write_csv if path.suffix == ".csv" else parquet.write_table
+    temporary = path.with_name(f"writing-{path.name}")
+    writer(table, temporary)
+    os.replace(temporary, path)
+
+
+def _summary(scores, reference):
+    import numpy as np
+
+    scored = scores.log_density[np.isfinite(scores.log_density)]
+    summary = {
+        "rows": len(scores.log_density),
+        "skipped": scores.skipped,
+        "mean_log_density": float(scored.mean(dtype="float64")) if len(scored) else None,
+    }
+    if reference is not None:
+        summary |= {
+            "outliers": int(scores.outlier.sum()),
+            "threshold": scores.threshold,
+            "reference_rows": len(reference.log_density),
+        }
+    return summary
+
+
+def _print(scores, reference, table, output):
+    import numpy as np
+
+    summary = _summary(scores, reference)
+    mean = summary["mean_log_density"]
+    console.print(f"{summary['rows']} rows of {table}", end="")
+    console.print("" if mean is None else f", mean log-density {mean:.3f} nats")
+    if summary["skipped"]:
+        console.print(f"rows without score, for missing or infinite values: {summary['skipped']}")
+    if reference is None:
+        console.print("no quantiles: the model has no reference.json; give --reference FILE")
+    else:
+        console.print(
+            f"outliers: {summary['outliers']} (as unlikely as the last {scores.threshold:.3g} of "
+            f"{summary['reference_rows']} usual rows)"
+        )
+    worst = np.argsort(scores.log_density)[: min(_WORST, summary["rows"] - summary["skipped"])]
+    listing = Table("row", "log-density", "quantile", title="least likely", box=None)
+    for row in worst:
+        quantile = "" if reference is None else f"{scores.quantile[row]:.4f}"
+        listing.add_row(str(row + 1), f"{scores.log_density[row]:.3f}", quantile)
+    console.print(listing)
+    if output is not None:
+        console.print(f"scores in {output}")

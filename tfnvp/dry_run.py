@@ -1,0 +1,99 @@
+"""What a training would take: parameters, memory and time, from a few real steps."""
+
+import math
+import statistics
+import time
+
+import keras
+import tensorflow as tf
+
+from tfnvp import training
+from tfnvp.data import training_dataset
+
+_STEPS = 8
+
+
+def dry_run(recipe, splits, seed=0):
+    """Measures a few training steps of a recipe on its data, and writes nothing.
+
+    The memory of activations is that of all results of the forward pass of a batch: what the
+    backward pass may need. The real peak is less where TensorFlow frees some early, and more by
+    what it keeps as workspace.
+
+    Args:
+      recipe: `tfnvp.recipes.Recipe`.
+      splits: `tfnvp.data.Splits`.
+      seed: int.
+
+    Returns:
+      Dictionary of plain numbers: counts, bytes and seconds. `seconds_at_most` is for all epochs;
+      training stops earlier when validation no longer improves.
+    """
+    keras.utils.set_random_seed(seed)
+    flow = training.make_flow(recipe, splits)
+    training.compile_flow(flow, recipe, len(splits.train))
+    batches = training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip)
+    clock = _Clock()
+    start = time.perf_counter()
+    # Every epoch of `fit` starts anew, so these are the first batches, again and again.
+    flow.fit(batches.take(_STEPS), epochs=3, callbacks=[clock], verbose=0)
+    first = clock.ends[0] - start
+    step = statistics.median(clock.durations())
+    validation = training.validation_dataset(splits)
+    flow.evaluate(validation, verbose=0)
+    start = time.perf_counter()
+    flow.evaluate(validation, verbose=0)
+    evaluation = time.perf_counter() - start
+
+    steps = math.ceil(len(splits.train) / recipe.batch_size)
+    weights = sum(_bytes(v) for v in flow.variables)
+    return {
+        "parameters": flow.count_params(),
+        "bytes_weights": weights,
+        "bytes_gradients": sum(_bytes(v) for v in flow.trainable_variables),
+        "bytes_optimizer": sum(_bytes(v) for v in flow.optimizer.variables),
+        "bytes_activations": _activation_bytes(flow, min(recipe.batch_size, len(splits.train))),
+        "batch_size": recipe.batch_size,
+        "steps_per_epoch": steps,
+        "epochs": recipe.epochs,
+        "seconds_first_step": first,
+        "seconds_per_step": step,
+        "seconds_per_epoch": steps * step + evaluation,
+        "seconds_at_most": first + recipe.epochs * (steps * step + evaluation),
+    }
+
+
+class _Clock(keras.callbacks.Callback):
+    """Notes when steps begin and end; the first epoch traces and warms up."""
+
+    def __init__(self):
+        super().__init__()
+        self.begins, self.ends = [], []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.begins.append(time.perf_counter())
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.ends.append(time.perf_counter())
+
+    def durations(self):
+        """Seconds of each step after the first epoch."""
+        later = len(self.ends) // 3
+        pairs = zip(self.begins[later:], self.ends[later:], strict=True)
+        return [end - begin for begin, end in pairs]
+
+
+def _bytes(variable):
+    return math.prod(variable.shape) * tf.as_dtype(variable.dtype).size
+
+
+def _activation_bytes(flow, batch_size):
+    """Bytes of all floating-point results in the graph of one forward pass."""
+    spec = tf.TensorSpec((batch_size, *flow.event_shape), tf.float32)
+    graph = tf.function(lambda x: flow(x, training=True)).get_concrete_function(spec).graph
+    tensors = [t for op in graph.get_operations() for t in op.outputs]
+    return sum(
+        t.shape.num_elements() * t.dtype.size
+        for t in tensors
+        if t.dtype.is_floating and t.shape.is_fully_defined() and t.shape.rank
+    )

@@ -1,0 +1,63 @@
+"""Sections on where a flow comes from: learning curves and the model card."""
+
+import csv
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfnvp import run_folder
+from tfnvp._version import __version__
+from tfnvp.report.charts import chart
+from tfnvp.report.section import Section
+
+
+def curves(subject):
+    """Learning curves, from the run's `history.csv`."""
+    file = None if subject.folder is None else subject.folder / "history.csv"
+    if file is None or not file.is_file():
+        return None
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    quantity = "bits_per_dim" if rows and "bits_per_dim" in rows[0] else "loss"
+    curves = {
+        name: np.array([float(row[key] or "nan") for row in rows])
+        for name, key in (("training", quantity), ("validation", f"val_{quantity}"))
+        if rows and key in rows[0]
+    }
+    if not curves:
+        return None
+    values = np.concatenate(list(curves.values()))
+    if not np.isfinite(values).any():
+        return None
+    low, high = np.nanmin(values), np.nanquantile(values, 0.95)
+
+    def draw(axes):
+        panel = axes[0, 0]
+        for name, numbers in curves.items():
+            panel.plot(np.arange(1, len(numbers) + 1), numbers, label=name, linewidth=1.2)
+        pad = 0.05 * (high - low) + 1e-6
+        panel.set(xlabel="epoch", ylim=(low - pad, high + pad))
+        panel.set_ylabel("bits per dimension" if quantity == "bits_per_dim" else "loss, nats")
+        panel.legend()
+
+    text = "The axis leaves out the worst twentieth. Dropout makes training look worse than it is."
+    return Section("Learning curves", text, ((chart("curves", "learning curves", draw), ""),))
+
+
+def cards(subject):
+    """What the model is, and what its run folder knows about it."""
+    flow = subject.flow
+    facts = {
+        "class": type(flow).__name__,
+        "event shape": flow.event_shape,
+        "parameters": f"{flow.count_params():,}",
+        "base": flow.base if isinstance(flow.base, str) else flow.base.name,
+        "grey levels": flow.levels or "none: real numbers",
+        "tfnvp, tensorflow, keras": ", ".join((__version__, tf.__version__, keras.__version__)),
+    }
+    card = run_folder.read_card(subject.folder) if subject.folder is not None else None
+    return [
+        Section(title, *(("", (), tuple(part.items())) if isinstance(part, dict) else (part,)))
+        for title, part in {"Model": facts, **(card or {})}.items()
+    ]

@@ -1,0 +1,158 @@
+"""How unusual is a row? Its log-density, and where that stands among rows known to be usual."""
+
+import json
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from tfnvp import run_folder
+
+#: File of a run folder with what scoring needs to know of the data that a flow was trained on.
+FILE = "reference.json"
+
+# More order statistics than this tell nothing that a threshold could use.
+_MOST = 10_000
+
+
+class Reference(NamedTuple):
+    """Log-densities of usual rows that the flow was not trained on, sorted, and their columns.
+
+    `columns` is None where the data had no names.
+    """
+
+    columns: tuple[str, ...] | None
+    log_density: np.ndarray
+
+    @property
+    def smallest_quantile(self):
+        """The quantile of a row below the whole reference, `1 / (n + 1)`."""
+        return 1.0 / (len(self.log_density) + 1)
+
+
+class Scores(NamedTuple):
+    """Scores of rows, in their order; NaN and False for rows with missing or infinite values.
+
+    `log_density` is in nats, of a density in the units of the data; `quantile` and `outlier` are
+    None without a reference.
+    """
+
+    log_density: np.ndarray
+    quantile: np.ndarray | None
+    outlier: np.ndarray | None
+    threshold: float | None
+
+    @property
+    def skipped(self):
+        """How many rows have no score."""
+        return int(np.isnan(self.log_density).sum())
+
+
+def make_reference(flow, rows, columns=None):
+    """Scores usual rows, for others to be compared with.
+
+    Args:
+      flow: a trained `tfnvp.Flow` of vectors.
+      rows: `[n, columns]`, rows that the flow was not trained on; training rows look more usual
+        than new ones.
+      columns: names of the columns, or None.
+
+    Returns:
+      `Reference`; of more than 10,000 rows, evenly spaced order statistics.
+    """
+    log_density = np.sort(flow.log_prob(rows).numpy())
+    if len(log_density) > _MOST:
+        log_density = log_density[np.linspace(0, len(log_density) - 1, _MOST).round().astype(int)]
+    return Reference(None if columns is None else tuple(columns), log_density)
+
+
+def score(flow, rows, reference=None, threshold=None):
+    """Scores rows by their log-density, and flags those that are unusual.
+
+    ::
+
+        quantile = (1 + #{reference <= log p(row)}) / (1 + n)
+
+    Of usual rows, at most a share `threshold` has a quantile of at most `threshold`, whatever the
+    flow has learned: the quantile is a conformal p-value. What the flow has learned decides how
+    many unusual rows are found.
+
+    Args:
+      flow: a `tfnvp.Flow` of vectors, without condition.
+      rows: `[n, columns]`, real numbers; rows with NaN or infinite values get no score.
+      reference: `Reference`, or None for log-densities alone.
+      threshold: float in (0, 1); rows with a quantile up to it are flagged. Default: 0.01, or the
+        smallest quantile that the reference can tell, if that is larger.
+
+    Returns:
+      `Scores`.
+
+    Raises:
+      ValueError: if `rows` have the wrong shape, or the reference cannot tell `threshold`.
+
+    >>> import numpy as np, tfnvp
+    >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    >>> usual = np.random.default_rng(0).normal(size=(99, 2)).astype("float32")
+    >>> scores = score(flow, [[0.0, 0.0], [9.0, 9.0]], make_reference(flow, usual))
+    >>> scores.quantile.tolist(), scores.outlier.tolist()
+    ([1.0, 0.01], [False, True])
+
+    Source: Laxhammar and Falkman 2014 (inductive conformal anomaly detection); Bates et al. 2023.
+    """
+    rows = np.asarray(rows, "float32")
+    if rows.ndim != 2 or (rows.shape[1],) != flow.event_shape:
+        raise ValueError(
+            f"`rows` must have the shape [n, {', '.join(map(str, flow.event_shape))}]. "
+            f"Received shape: {rows.shape}"
+        )
+    whole = np.isfinite(rows).all(axis=1)
+    log_density = np.full(len(rows), np.nan, "float32")
+    if whole.any():
+        log_density[whole] = flow.log_prob(rows[whole])
+    if reference is None:
+        return Scores(log_density, None, None, None)
+    threshold = _check_threshold(threshold, reference)
+    quantile = np.where(whole, quantiles(log_density, reference), np.nan)
+    return Scores(log_density, quantile, quantile <= threshold, threshold)
+
+
+def quantiles(log_density, reference):
+    """Returns `(1 + #{reference <= log_density}) / (1 + n)` for each of some log-densities.
+
+    >>> reference = Reference(None, np.array([-3.0, -2.0, -1.0]))
+    >>> quantiles([-4.0, -2.0, 0.0], reference).tolist()
+    [0.25, 0.75, 1.0]
+    """
+    below = np.searchsorted(reference.log_density, log_density, side="right")
+    return (1 + below) / (1 + len(reference.log_density))
+
+
+def write_reference(folder, reference):
+    """Writes a reference into a run folder."""
+    content = {"columns": reference.columns, "log_density": reference.log_density.tolist()}
+    run_folder.write_json(pathlib.Path(folder) / FILE, content)
+
+
+def read_reference(path):
+    """Reads the reference beside a model; None where there is none."""
+    path = pathlib.Path(path)
+    file = (path if path.is_dir() else path.parent) / FILE
+    if not file.is_file():
+        return None
+    content = json.loads(file.read_text())
+    columns = content["columns"]
+    return Reference(
+        None if columns is None else tuple(columns), np.asarray(content["log_density"], "float32")
+    )
+
+
+def _check_threshold(threshold, reference):
+    if threshold is None:
+        return max(0.01, reference.smallest_quantile)
+    if not reference.smallest_quantile <= threshold < 1:
+        raise ValueError(
+            f"`threshold` must lie between {reference.smallest_quantile:.2g}, the smallest "
+            f"quantile that a reference of {len(reference.log_density)} rows can tell, and 1. "
+            f"Received: {threshold}"
+        )
+    return threshold
