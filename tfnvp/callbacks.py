@@ -1,9 +1,10 @@
-"""Keras callbacks that look at a flow while it trains.
+"""Keras callbacks that look at a flow while it trains, or keep it from harm.
 
-They change neither weights nor random numbers: training with them ends at the same weights as
-without. Where weights are averaged, put `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)` before
-them, so that they see the averages; put them before `CSVLogger`, `TensorBoard`, `EarlyStopping` and
-whatever else reads the logs that they write.
+`Backup` and `RollBackOnNonFinite` let training survive. The others change neither weights nor
+random numbers: training with them ends at the same weights as without. Where weights are averaged,
+put `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)` before them, so that they see the averages;
+put them before `CSVLogger`, `TensorBoard`, `EarlyStopping` and whatever else reads the logs that
+they write.
 """
 
 import importlib.util
@@ -15,8 +16,12 @@ import tensorflow as tf
 from scipy import stats
 
 from tfnvp import plotting
+from tfnvp.backup import Backup
 from tfnvp.data import dequantize
 from tfnvp.evaluation import evaluate
+from tfnvp.flows.roll_back_on_non_finite import RollBackOnNonFinite
+
+__all__ = ["Backup", "BitsPerDim", "LatentDiagnostics", "RollBackOnNonFinite", "SampleGrid"]
 
 _NOISE_SEED = (8, 0)
 
