@@ -28,10 +28,6 @@ def table_chunks(file):
     file = pathlib.Path(file)
     if not file.is_file():
         raise ValueError(f"no table at {file}")
-    if file.suffix == ".npy":
-        rows = np.load(file, mmap_mode="r", allow_pickle=False)
-        pieces = range(0, len(rows), _ROWS)
-        return (np.array(rows[i : i + _ROWS], "float32") for i in pieces), len(rows)
     return _finite(file), sum(table.num_rows for table in _tables(file))
 
 
@@ -75,6 +71,12 @@ def _tables(file):
     import pyarrow
     from pyarrow import csv, parquet
 
+    if file.suffix == ".npy":
+        rows = np.load(file, mmap_mode="r", allow_pickle=False)
+        for i in range(0, len(rows), _ROWS):
+            columns = np.array(rows[i : i + _ROWS]).T
+            yield pyarrow.table({str(number): column for number, column in enumerate(columns)})
+        return
     if file.suffix not in (".csv", ".parquet"):
         raise ValueError(f"a table in pieces must be .csv, .parquet or .npy. Received: {file}")
     try:
