@@ -18,6 +18,7 @@ from tfnvp.cli_options import (
     ImageSize,
     Json,
     Model,
+    Records,
     SavedModels,
     TableFile,
     console,
@@ -69,6 +70,7 @@ def train(
     dataset: Dataset = None,
     images: Images = None,
     table: TableFile = None,
+    records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     options: Annotated[
@@ -90,6 +92,10 @@ def train(
         bool,
         typer.Option("--dry-run", help="Only tell parameters, memory and time; write nothing."),
     ] = False,
+    strategy: Annotated[
+        str,
+        typer.Option(help="none, mirrored (all GPUs) or multi_worker (all hosts of TF_CONFIG)."),
+    ] = "none",
     json_output: Json = False,
 ):
     """Train a flow; without options, Real NVP on handwritten digits, in a few minutes.
@@ -103,20 +109,24 @@ def train(
         raise ValueError("give --model or --recipe, not both")
     if model is not None and model not in _MODEL_RECIPES:
         raise ValueError(f"unknown model {model!r}: choose one of {', '.join(_MODEL_RECIPES)}")
-    default = "realnvp-table" if table else _MODEL_RECIPES[model or "real_nvp"]
+    default = "realnvp-table" if table or records else _MODEL_RECIPES[model or "real_nvp"]
     chosen = recipes.get(recipe or default).override(options or [])
     chosen = chosen.replace(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     import_tensorflow()
-    from tfnvp import training
+    from tfnvp import replicas, training
 
-    splits = load_data(None, dataset, images, table, data_dir, image_size, chosen.dataset)
+    replicated = replicas.make_strategy(strategy)
+    splits = load_data(None, dataset, images, table, data_dir, image_size, chosen.dataset, records)
     if dry_run:
         cli_progress.print_dry_run(chosen, splits, seed, json_output)
         return
-    with cli_progress.training_progress(chosen.epochs, shown=not json_output) as callbacks:
+    shown = not json_output and replicas.is_chief(replicated)
+    with cli_progress.training_progress(chosen.epochs, shown) as callbacks:
         _, metrics, folder, exported = training.train(
-            chosen, splits, output, saved_models, seed, verbose=0, callbacks=callbacks
+            chosen, splits, output, saved_models, seed, 0, callbacks, replicated
         )
+    if metrics is None:  # The first worker writes, and reports.
+        return
     if json_output:
         print_json({**metrics, "folder": str(folder), "saved_model": str(exported)})
         return
@@ -131,6 +141,7 @@ def evaluate(
     dataset: Dataset = None,
     images: Images = None,
     table: TableFile = None,
+    records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
@@ -143,12 +154,14 @@ def evaluate(
     """
     if split not in ("train", "validation", "test"):
         raise ValueError(f"unknown split {split!r}: choose one of train, validation, test")
+    if records is not None and split == "train":
+        raise ValueError("training rows of records are streamed: choose --split validation or test")
     import_tensorflow()
     from tfnvp import evaluation, run_folder
 
     flow = run_folder.load_model(model)
     trained_on = run_folder.read_config(model).get("dataset", "digits")
-    splits = load_data(flow, dataset, images, table, data_dir, image_size, trained_on)
+    splits = load_data(flow, dataset, images, table, data_dir, image_size, trained_on, records)
     with console.status("evaluating"):
         result = evaluation.evaluate(flow, getattr(splits, split), draws)._asdict()
     if json_output:
@@ -222,6 +235,28 @@ def export(
         card=run_folder.read_card(model),
     )
     print_result(f"SavedModel   {exported}", {"saved_model": str(exported)}, json_output)
+
+
+@app.command("records")
+def write_records(
+    output: Annotated[pathlib.Path, typer.Argument(help="Folder to write.", metavar="DIR")],
+    images: Images = None,
+    table: TableFile = None,
+    image_size: ImageSize = None,
+    seed: Annotated[int, typer.Option(help="Seed of the division into splits.")] = 0,
+):
+    """Turn a table or image folder larger than memory into records, for `train --records`.
+
+    Example: tfnvp records big --table big.parquet
+    """
+    if (images is None) == (table is None):
+        raise ValueError("give one of --images and --table")
+    import_tensorflow()
+    from tfnvp import data
+
+    chunks, count = data.image_chunks(images, image_size) if images else data.table_chunks(table)
+    data.write_records(chunks, count, output, (images or table).stem, 256 if images else None, seed)
+    console.print(f"{count} rows in {output}")
 
 
 @app.command("recipes")

@@ -1,13 +1,14 @@
 """A training run from a recipe: data in, run folder and SavedModel out."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 
 import keras
 import tensorflow as tf
 
-from tfnvp import plotting, run_folder, scoring
+from tfnvp import plotting, replicas, run_folder, scoring
 from tfnvp._version import __version__
 from tfnvp.data import dequantize, training_dataset
 from tfnvp.evaluation import evaluate
@@ -29,7 +30,14 @@ def make_flow(recipe, splits):
 
 
 def train(
-    recipe, splits, output=None, saved_models="saved_models", seed=0, verbose="auto", callbacks=()
+    recipe,
+    splits,
+    output=None,
+    saved_models="saved_models",
+    seed=0,
+    verbose="auto",
+    callbacks=(),
+    strategy=None,
 ):
     """Trains a flow by a recipe and writes everything it leaves behind.
 
@@ -45,20 +53,35 @@ def train(
       seed: int; on CPU the same seed gives the same weights.
       verbose: as in `keras.Model.fit`.
       callbacks: further Keras callbacks.
+      strategy: `tf.distribute.Strategy`, see `tfnvp.replicas.make_strategy`; default: one replica.
 
     Returns:
       `(flow, metrics, folder, exported)`: the trained flow, the contents of `metrics.json`, and
-      the paths of run folder and SavedModel.
+      the paths of run folder and SavedModel. Of several workers only the first writes; the others
+      return the flow and None.
     """
+    strategy = strategy or tf.distribute.get_strategy()
     keras.utils.set_random_seed(seed)
-    flow = make_flow(recipe, splits)
+    with strategy.scope():
+        flow = make_flow(recipe, splits)
+        compile_flow(flow, recipe, len(splits.train))
+    fit = functools.partial(_fit, flow, recipe, splits, seed, verbose, callbacks)
+    if replicas.is_chief(strategy):
+        result = _train_and_write(flow, recipe, splits, output, saved_models, seed, fit)
+    else:
+        fit(folder=None)
+        result = flow, None, None, None
+    replicas.wait_for_chief(strategy)
+    return result
+
+
+def _train_and_write(flow, recipe, splits, output, saved_models, seed, fit):
     stem = f"{splits.name}-{recipe.model}"
     folder = run_folder.create(output, stem)
     config = {**dataclasses.asdict(recipe), "dataset": splits.name, "seed": seed}
     run_folder.write_json(folder / "config.json", {**config, "tfnvp": __version__})
 
-    compile_flow(flow, recipe, len(splits.train))
-    history = _fit(flow, recipe, splits, folder, seed, verbose, callbacks)
+    history = fit(folder)
     run_folder.save_model(flow, folder)
     if len(splits.event_shape) == 1:
         reference = scoring.make_reference(flow, splits.validation, splits.columns)
@@ -83,13 +106,14 @@ def compile_flow(flow, recipe, rows):
     flow.compile(_optimizer(recipe, steps), jit_compile=recipe.model != "image_real_nvp")
 
 
-def _fit(flow, recipe, splits, folder, seed, verbose, more_callbacks):
+def _fit(flow, recipe, splits, seed, verbose, more_callbacks, folder):
     """Fits, and on an interruption saves the best weights so far before it says so."""
     stopping = keras.callbacks.EarlyStopping(
         monitor="val_loss", patience=recipe.patience, restore_best_weights=True
     )
-    callbacks = [stopping, keras.callbacks.CSVLogger(folder / "history.csv")]
-    callbacks += more_callbacks
+    callbacks = [stopping, *more_callbacks]
+    if folder is not None:
+        callbacks.append(keras.callbacks.CSVLogger(folder / "history.csv"))
     if recipe.ema_momentum is not None:
         # First, so that the others see the averaged weights.
         callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
@@ -102,8 +126,8 @@ def _fit(flow, recipe, splits, folder, seed, verbose, more_callbacks):
             verbose=verbose,
         ).history
     except KeyboardInterrupt:
-        if stopping.best_weights is None:
-            raise InterruptedError("training interrupted in its first epoch") from None
+        if stopping.best_weights is None or folder is None:
+            raise InterruptedError("training interrupted: nothing was written") from None
         flow.set_weights(stopping.best_weights)
         run_folder.save_model(flow, folder)
         raise InterruptedError(

@@ -30,7 +30,7 @@ class Adaptation(keras.layers.Layer):
 
     def run_once(self, flow, x, y):
         """Adapts to the beginning of training data, unless it has been done."""
-        if self.done is None or int(self.done.value):
+        if self.done is None or self.done.numpy():
             return
         pieces, count = [], 0
         for piece, condition in batches(flow, x, y):
