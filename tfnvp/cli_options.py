@@ -31,6 +31,10 @@ DataDir = Annotated[
 ImageSize = Annotated[
     int | None, typer.Option(help="Crop and resize images of a folder to this size.", min=2)
 ]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave out images and rows that are damaged, and count them."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
 
@@ -41,16 +45,25 @@ def import_tensorflow():
     import_tensorflow()
 
 
-def load_data(flow, dataset, images, table, data_dir, image_size, default):
+def load_data(
+    flow,
+    dataset=None,
+    images=None,
+    table=None,
+    data_dir=None,
+    image_size=None,
+    default="digits",
+    skip_bad=False,
+):
     """Loads the data that the options name, and checks that it is of the flow's shape, if any."""
     from tfnvp import data
 
     if sum(option is not None for option in (dataset, images, table)) > 1:
         raise ValueError("give one of --dataset, --images and --table")
     if images is not None:
-        splits = data.load_images(images, image_size)
+        splits = data.load_images(images, image_size, skip_bad)
     elif table is not None:
-        splits = data.load_table(table)
+        splits = data.load_table(table, skip_bad)
     else:
         splits = data.load_named(dataset or default, data_dir)
     if flow is not None and splits.event_shape != flow.event_shape:

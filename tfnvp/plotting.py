@@ -6,6 +6,8 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from tfnvp.atomic import replacing
+
 
 def image_grid(images, columns=None, scale=None, gap=1, smooth=None):
     """Puts images side by side into one.
@@ -56,7 +58,8 @@ def image_grid(images, columns=None, scale=None, gap=1, smooth=None):
 def save_grid(path, images, **kwargs):
     """Writes `image_grid(images, **kwargs)` as a PNG file and returns its path."""
     path = pathlib.Path(path)
-    image_grid(images, **kwargs).save(path)
+    with replacing(path) as temporary:
+        image_grid(images, **kwargs).save(temporary)
     return path
 
 
@@ -84,5 +87,6 @@ def save_scatter(path, points, title="samples"):
     axes = figure.subplots()
     axes.scatter(*np.asarray(points).T, s=2, alpha=0.5, linewidths=0)
     axes.set(title=title, xlabel="x₁", ylabel="x₂", aspect="equal")
-    figure.savefig(path, dpi=120)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
     return pathlib.Path(path)

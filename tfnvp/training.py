@@ -7,17 +7,23 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from tfnvp import plotting, run_folder
+from tfnvp import learning_curve, plotting, resuming, run_folder
 from tfnvp._version import __version__
-from tfnvp.data import dequantize, training_dataset
+from tfnvp.backup import Backup
+from tfnvp.data import Epoch, dequantize, training_dataset
 from tfnvp.evaluation import evaluate
 from tfnvp.flows import NICE, ImageRealNVP, RealNVP
+from tfnvp.flows.roll_back_on_non_finite import RollBackOnNonFinite
+from tfnvp.flows.stop_on_non_finite import NonFiniteLossError
 
 MODELS = {"nice": NICE, "real_nvp": RealNVP, "image_real_nvp": ImageRealNVP}
 
 # Numbers in the validation set above which one draw of dequantization noise says enough.
 _MANY = 2**20
 _VALIDATION_DRAWS = 5
+
+# How often to go back at most, where training diverges.
+_ROLL_BACKS = {"stop": 0, "roll-back": 3}
 
 
 def make_flow(recipe, splits):
@@ -28,76 +34,153 @@ def make_flow(recipe, splits):
     return MODELS[recipe.model](splits.event_shape, **options)
 
 
-def train(recipe, splits, output=None, saved_models="saved_models", seed=0, verbose="auto"):
+def train(
+    recipe,
+    splits,
+    output=None,
+    saved_models="saved_models",
+    seed=0,
+    verbose="auto",
+    resume=False,
+    on_divergence="stop",
+    source_of_data=None,
+):
     """Trains a flow by a recipe and writes everything it leaves behind.
 
     The run folder gets `config.json`, `history.csv`, `model.keras` (the weights that did best on
     the validation split), `metrics.json` and, of images and points, `samples.png`; the SavedModel
-    goes to `SAVED_MODELS/DATASET-MODEL/VERSION`.
+    goes to `SAVED_MODELS/DATASET-MODEL/VERSION`. While training runs, `backup.npz` holds what it
+    needs to go on from the epoch that last began, whenever and however the process ends.
 
     Args:
       recipe: `tfnvp.recipes.Recipe`.
       splits: `tfnvp.data.Splits`.
-      output: run folder; default: the next free `runs/DATASET-MODEL-N`.
+      output: run folder; default: the next free `runs/DATASET-MODEL-N`, or with `resume` the
+        newest unfinished run of the recipe on the data set.
       saved_models: folder of SavedModels.
       seed: int; on CPU the same seed gives the same weights.
       verbose: as in `keras.Model.fit`.
+      resume: bool, go on with the run in `output`; the result is that of a run never stopped.
+        A folder that is not there or empty begins a new run.
+      on_divergence: "stop", or "roll-back": see `tfnvp.RollBackOnNonFinite`.
+      source_of_data: dictionary kept in `config.json`, from which the command line finds the data
+        again.
 
     Returns:
       `(flow, metrics, folder, exported)`: the trained flow, the contents of `metrics.json`, and
       the paths of run folder and SavedModel.
+
+    Raises:
+      ValueError: if `output` holds something (without `resume`), or a run that is finished, in
+        use, or another training (with it).
+      OSError: if a folder cannot be written to, or a disk is full.
+      InterruptedError: after Ctrl-C or SIGTERM, with the best weights saved.
+      RuntimeError: if training diverged, with the best weights saved.
     """
+    if on_divergence not in _ROLL_BACKS:
+        raise ValueError(
+            f"`on_divergence` must be one of {', '.join(_ROLL_BACKS)}. Received: {on_divergence!r}"
+        )
     keras.utils.set_random_seed(seed)
     flow = make_flow(recipe, splits)
     stem = f"{splits.name}-{recipe.model}"
-    folder = run_folder.create(output, stem)
-    config = {**dataclasses.asdict(recipe), "dataset": splits.name, "seed": seed}
-    run_folder.write_json(folder / "config.json", {**config, "tfnvp": __version__})
+    config = {
+        **dataclasses.asdict(recipe),
+        "dataset": splits.name,
+        "data_crc32": resuming.fingerprint(splits),
+        "seed": seed,
+        "source_of_data": {
+            name: value if isinstance(value, int) else str(value)
+            for name, value in (source_of_data or {}).items()
+        },
+        "tfnvp": __version__,
+    }
+    if resume and output is None:
+        output = resuming.newest_unfinished(recipe.name, splits.name)
+    if resume and resuming.is_run(output):
+        folder = pathlib.Path(output)
+        resuming.check_same(folder, config)
+    else:
+        folder = run_folder.create(output, stem)
+    run_folder.require_writable(saved_models)
+    with run_folder.held(folder):
+        run_folder.write_json(folder / "config.json", config)
+        stopping = keras.callbacks.EarlyStopping(
+            monitor="val_loss", patience=recipe.patience, restore_best_weights=True
+        )
+        try:
+            _fit(flow, recipe, splits, folder, seed, verbose, stopping, _ROLL_BACKS[on_divergence])
+            run_folder.save_model(flow, folder)
+            metrics = _measure(flow, splits, folder)
+            plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
+            card = run_folder.read_card(folder)
+            exported = flow.export(pathlib.Path(saved_models) / stem, card=card)
+        except KeyboardInterrupt:
+            saved = _save_best(flow, stopping, folder)
+            raise InterruptedError(f"training interrupted: {saved}") from None
+        except NonFiniteLossError as error:
+            raise RuntimeError(f"{error}; {_save_best(flow, stopping, folder)}") from error
+        except OSError as error:
+            saved = _save_best(flow, stopping, folder)
+            raise OSError(f"training stopped, {error}; {saved}") from error
+        # Last: as long as it is there, the run is unfinished.
+        (folder / resuming.BACKUP).unlink()
+    return flow, metrics, folder, exported
 
+
+def _fit(flow, recipe, splits, folder, seed, verbose, stopping, roll_backs):
     steps = math.ceil(len(splits.train) / recipe.batch_size)
     # On CPUs XLA more than doubles the step of convolutions.
     flow.compile(_optimizer(recipe, steps), jit_compile=recipe.model != "image_real_nvp")
-    history = _fit(flow, recipe, splits, folder, seed, verbose)
-    run_folder.save_model(flow, folder)
+    epoch = Epoch()
+    guard = RollBackOnNonFinite(roll_backs)
+    backup = Backup(folder / resuming.BACKUP, [stopping, guard])
+    history = folder / "history.csv"
+    learning_curve.cut(history, backup.epoch)
+    callbacks = [epoch, guard, stopping, keras.callbacks.CSVLogger(history, append=True), backup]
+    if recipe.ema_momentum is not None:
+        # First, so that the others see the averaged weights.
+        callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    flow.fit(
+        training_dataset(
+            splits.train, splits.levels, recipe.batch_size, seed, splits.flip, epoch=epoch
+        ),
+        initial_epoch=backup.epoch,
+        epochs=recipe.epochs,
+        validation_data=_validation_dataset(splits),
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+
+
+def _measure(flow, splits, folder):
+    """Evaluates the trained flow, and writes `metrics.json`."""
+    losses = learning_curve.read(folder / "history.csv", "val_loss")
     metrics = {
         "test": evaluate(flow, splits.test)._asdict(),
-        "validation_loss": min(history["val_loss"]),
-        "epochs": len(history["val_loss"]),
+        "validation_loss": min(losses),
+        "epochs": len(losses),
         "parameters": flow.count_params(),
         "rows": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
     }
     run_folder.write_json(folder / "metrics.json", metrics)
-    plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
-    exported = flow.export(pathlib.Path(saved_models) / stem, card=run_folder.read_card(folder))
-    return flow, metrics, folder, exported
+    return metrics
 
 
-def _fit(flow, recipe, splits, folder, seed, verbose):
-    """Fits, and on an interruption saves the best weights so far before it says so."""
-    stopping = keras.callbacks.EarlyStopping(
-        monitor="val_loss", patience=recipe.patience, restore_best_weights=True
-    )
-    callbacks = [stopping, keras.callbacks.CSVLogger(folder / "history.csv")]
-    if recipe.ema_momentum is not None:
-        # First, so that the others see the averaged weights.
-        callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+def _save_best(flow, stopping, folder):
+    """Saves the best weights so far; returns where they are, and how to go on, as a sentence."""
+    go_on = f"`tfnvp train --resume --output {folder}` goes on"
+    if stopping.best_weights is None:
+        return f"no epoch had ended. {go_on}"
+    flow.set_weights(stopping.best_weights)
     try:
-        return flow.fit(
-            training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip),
-            epochs=recipe.epochs,
-            validation_data=_validation_dataset(splits),
-            callbacks=callbacks,
-            verbose=verbose,
-        ).history
-    except KeyboardInterrupt:
-        if stopping.best_weights is None:
-            raise InterruptedError("training interrupted in its first epoch") from None
-        flow.set_weights(stopping.best_weights)
         run_folder.save_model(flow, folder)
-        raise InterruptedError(
-            f"training interrupted: the best weights, of epoch {stopping.best_epoch + 1}, are in "
-            f"{folder / run_folder.MODEL}"
-        ) from None
+    except OSError as error:
+        return f"the best weights are only in the backup, there was no room ({error}). {go_on}"
+    return (
+        f"the best weights, of epoch {stopping.best_epoch + 1}, are in "
+        f"{folder / run_folder.MODEL}. {go_on}"
+    )
 
 
 def _optimizer(recipe, steps):

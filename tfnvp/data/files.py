@@ -1,6 +1,8 @@
 """Data from files: folders of images, arrays, and tables."""
 
 import pathlib
+import warnings
+import zipfile
 
 import numpy as np
 
@@ -9,13 +11,14 @@ from tfnvp.data.splits import split_at_random
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
-def load_images(folder, size=None):
+def load_images(folder, size=None, skip_bad=False):
     """Reads a folder of images, and its sub-folders.
 
     Args:
       folder: path of the folder.
       size: int; images are cropped to their central square and resized to it. Default: as they
         are, all of the same size.
+      skip_bad: bool, leave out images that cannot be read, with a warning that counts them.
 
     Returns:
       `Splits` of `[n, H, W, 3]` (or 1, if all are grey), 256 levels.
@@ -29,7 +32,7 @@ def load_images(folder, size=None):
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
     if not files:
         raise ValueError(f"no images in {folder}: looked for files that end in {_IMAGES}")
-    images = []
+    images, bad = [], []
     for file in files:
         try:
             with Image.open(file) as image:
@@ -37,8 +40,15 @@ def load_images(folder, size=None):
                 if size is not None:
                     image = ImageOps.fit(image, (size, size))
                 images.append(np.asarray(image))
-        except OSError as error:
-            raise ValueError(f"{file} is not a readable image: {error}") from error
+        # What Pillow raises for damaged files depends on their format.
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if not skip_bad:
+                raise ValueError(f"{file} is not a readable image: {error}") from error
+            bad.append(file)
+    if not images:
+        raise ValueError(f"no readable images in {folder}: all {len(bad)} are damaged")
+    if bad:
+        _warn_of_skipped(len(bad), len(files), f"images in {folder}", bad[0].name)
     if any(image.ndim == 3 for image in images):
         images = [i if i.ndim == 3 else np.repeat(i[..., np.newaxis], 3, axis=-1) for i in images]
     shapes = {image.shape for image in images}
@@ -50,8 +60,13 @@ def load_images(folder, size=None):
     return split_at_random(folder.name, stacked.reshape((*stacked.shape[:3], -1)), 256)
 
 
-def load_table(file):
+def load_table(file, skip_bad=False):
     """Reads a table of real numbers: `.csv`, `.parquet`, `.npy` or `.npz` (its first array).
+
+    Args:
+      file: path of the file.
+      skip_bad: bool, leave out rows with missing or infinite values, with a warning that counts
+        them.
 
     Returns:
       `Splits` of float32 `[n, columns]`; the flow standardises them itself.
@@ -61,7 +76,12 @@ def load_table(file):
     """
     name, rows, columns = _read_table(pathlib.Path(file))
     broken = np.argwhere(~np.isfinite(rows))
-    if len(broken):
+    if len(broken) and skip_bad:
+        good = np.isfinite(rows).all(axis=1)
+        what = f"rows of {file}"
+        _warn_of_skipped(np.sum(~good), len(rows), what, f"row {broken[0][0] + 1}")
+        rows = rows[good]
+    elif len(broken):
         row, column = broken[0]
         raise ValueError(
             f"{file} has {len(broken)} missing or infinite values, the first in row {row + 1}, "
@@ -70,12 +90,22 @@ def load_table(file):
     return split_at_random(name, rows)
 
 
+def _warn_of_skipped(count, total, what, first):
+    warnings.warn(
+        f"{count} of {total} {what} are left out because they are damaged, the first is {first}",
+        stacklevel=3,
+    )
+
+
 def _read_table(file):
     if not file.is_file():
         raise ValueError(f"no table at {file}")
     if file.suffix in (".npy", ".npz"):
-        loaded = np.load(file, allow_pickle=False)
-        rows = loaded if file.suffix == ".npy" else loaded[loaded.files[0]]
+        try:
+            loaded = np.load(file, allow_pickle=False)
+            rows = loaded if file.suffix == ".npy" else loaded[loaded.files[0]]
+        except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{file} cannot be read as a table: {error}") from error
         columns = list(range(rows.shape[-1] if rows.ndim else 0))
     else:
         rows, columns = _read_columns(file)

@@ -1,5 +1,6 @@
 """A normalizing flow as a Keras model: trained by `fit`, sampled, inverted, saved."""
 
+import functools
 import math
 
 import keras
@@ -19,6 +20,9 @@ from tfnvp.serialization import deserialize, serialize
 
 # Rows are evaluated in pieces of at most this many numbers, so that memory stays bounded.
 _CHUNK_ELEMENTS = 2**20
+
+# Under these names, with a number, the states of random generators are saved.
+_RANDOM_STATE = "random_state_"
 
 
 @keras.saving.register_keras_serializable("tfnvp")
@@ -315,7 +319,13 @@ class Flow(keras.Model):
             kwargs.setdefault("shuffle", False)  # The data set has its own order.
         callbacks = kwargs.pop("callbacks", None)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [StopOnNonFinite(), *(keras.tree.flatten(callbacks) if callbacks else [])]
+            callbacks = keras.tree.flatten(callbacks) if callbacks else []
+            guards = [c for c in callbacks if isinstance(c, StopOnNonFinite)]
+            if not guards:
+                guards = [StopOnNonFinite()]
+                callbacks = guards + callbacks
+            for guard in guards:
+                guard.data = functools.partial(inputs.as_dataset, x, y, kwargs.get("batch_size"))
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
 
@@ -349,6 +359,26 @@ class Flow(keras.Model):
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     # --- Saving -------------------------------------------------------------------------------
+
+    def save_own_variables(self, store):
+        """Saves the random states too, which Keras leaves out: dropout goes on where it was."""
+        super().save_own_variables(store)
+        for name, state in self._random_states():
+            store[name] = state.numpy()
+
+    def load_own_variables(self, store):
+        stored = {name: store[name] for name in list(store.keys())}
+        for name, state in self._random_states():
+            if name in stored:
+                state.assign(stored[name])
+        super().load_own_variables(
+            {name: value for name, value in stored.items() if not name.startswith(_RANDOM_STATE)}
+        )
+
+    def _random_states(self):
+        weights = {id(v) for v in self.weights}
+        states = [v for v in self.variables if id(v) not in weights]
+        return [(f"{_RANDOM_STATE}{i}", state) for i, state in enumerate(states)]
 
     def get_config(self):
         return {
