@@ -240,7 +240,7 @@ def export(
     flow = run_folder.load_model(model)
     config = run_folder.read_config(model)
     default = f"{config['dataset']}-{config['model']}" if config else flow.name
-    path = saved_models / (name or default)
+    path = saved_models / run_folder.plain_name(name or default)
     exported = flow.export(
         path,
         weights_dtype=weights_dtype,

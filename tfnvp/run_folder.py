@@ -28,9 +28,10 @@ def create(output, stem):
       `pathlib.Path`.
 
     Raises:
-      ValueError: if `output` exists and holds something.
+      ValueError: if `output` exists and holds something, or `stem` is no plain name.
       OSError: if it cannot be written to.
     """
+    stem = plain_name(stem)
     if output is not None:
         folder = pathlib.Path(output)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -45,6 +46,17 @@ def create(output, stem):
         except FileExistsError:
             continue
         return folder
+
+
+def plain_name(name):
+    """Returns a name that stays inside of the folder in which something is written under it.
+
+    Raises:
+      ValueError: if it is empty, or holds more than one part of a path.
+    """
+    if name in ("", ".", "..") or any(character in name for character in "/\\\0:"):
+        raise ValueError(f"must be a plain name, not a path. Received: {name!r}")
+    return name
 
 
 def require_writable(folder):

@@ -83,7 +83,8 @@ def train(
         )
     keras.utils.set_random_seed(seed)
     flow = make_flow(recipe, splits)
-    stem = f"{splits.name}-{recipe.model}"
+    # Names of TensorFlow Datasets can have a part for the configuration.
+    stem = f"{splits.name.replace('/', '-')}-{recipe.model}"
     config = {
         **dataclasses.asdict(recipe),
         "dataset": splits.name,

@@ -75,7 +75,7 @@ def name_explosion(flow, x, condition=None):
 
     >>> import tensorflow as tf, tfnvp
     >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(), scale="exp", standardize=False)
-    >>> flow.trainable_variables[-1].assign([0.0, -200.0])
+    >>> _ = flow.trainable_variables[-1].assign([0.0, -200.0])
     >>> print(name_explosion(flow, tf.ones([3, 2])))
     The log-scale of coupling_1 exploded: it reached 200
     """
