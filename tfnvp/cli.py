@@ -239,7 +239,7 @@ def export(
 
     flow = run_folder.load_model(model)
     config = run_folder.read_config(model)
-    default = f"{config['dataset']}-{config['model']}" if config else flow.name
+    default = run_folder.stem(config["dataset"], config["model"]) if config else flow.name
     path = saved_models / run_folder.plain_name(name or default)
     exported = flow.export(
         path,

@@ -48,6 +48,12 @@ def create(output, stem):
         return folder
 
 
+def stem(dataset, model):
+    """What a run, and its SavedModel, are called."""
+    # Names of TensorFlow Datasets can have a part for the configuration.
+    return f"{dataset.replace('/', '-')}-{model}"
+
+
 def plain_name(name):
     """Returns a name that stays inside of the folder in which something is written under it.
 

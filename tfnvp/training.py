@@ -83,8 +83,7 @@ def train(
         )
     keras.utils.set_random_seed(seed)
     flow = make_flow(recipe, splits)
-    # Names of TensorFlow Datasets can have a part for the configuration.
-    stem = f"{splits.name.replace('/', '-')}-{recipe.model}"
+    stem = run_folder.stem(splits.name, recipe.model)
     config = {
         **dataclasses.asdict(recipe),
         "dataset": splits.name,
