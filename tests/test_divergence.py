@@ -73,9 +73,9 @@ def test_what_it_goes_back_to_is_what_the_epoch_began_with(moons):
 
 
 def test_the_message_names_the_coupling_that_exploded(moons):
-    flow = tfnvp.RealNVP(2, scale="exp", **SMALL)
+    flow = tfnvp.RealNVP(2, scale="exp", standardize=False, **SMALL)
     # So high that the first steps explode, again when they are repeated.
-    flow.compile(keras.optimizers.SGD(1e6))
+    flow.compile(keras.optimizers.SGD(1e3))
     data = tf.data.Dataset.from_tensor_slices(moons).batch(100)
     with pytest.raises(
         NonFiniteLossError, match=r"epoch 1, batch \d+\. The log-scale of coupling_\d exploded"
@@ -141,6 +141,7 @@ def test_bad_rows_of_a_stream_are_named(moons, value, roll_back):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
 def test_bad_rows_are_left_out_and_counted(moons):
     broken = moons.copy()
     broken[[3, 500, 999], 0] = [np.nan, np.inf, -np.inf]

@@ -12,7 +12,7 @@ from tests.conftest import perturb
 @pytest.mark.parametrize("condition_shape", [None, 1])
 def test_threads_get_the_answers_of_one(moons, condition_shape):
     flow = perturb(
-        tfnvp.RealNVP(2, couplings=4, hidden_units=(16,), condition_shape=condition_shape), 0.1
+        tfnvp.RealNVP(2, couplings=2, hidden_units=(8,), condition_shape=condition_shape), 0.1
     )
     condition = None if condition_shape is None else np.ones((1,), "float32")
     twin = type(flow).from_config(flow.get_config())

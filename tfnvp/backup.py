@@ -83,9 +83,8 @@ class Backup(keras.callbacks.Callback):
             with replacing(self.file) as temporary, temporary.open("wb") as file:
                 np.savez(file, state=np.array(json.dumps(state)), **arrays)
         except OSError as error:
-            raise OSError(
-                error.errno, f"{error.strerror}: backup not written", str(self.file)
-            ) from error
+            reason = f"no backup could be written: {error.strerror or error}"
+            raise OSError(error.errno, reason, str(self.file)) from error
 
     def _variables(self):
         return [*self.model.variables, *self.model.optimizer.variables]

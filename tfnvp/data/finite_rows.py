@@ -14,6 +14,9 @@ class FiniteRows:
         flow.fit(dataset.apply(finite), ...)
         print(finite.skipped, "rows were left out")
 
+    Nobody knows beforehand how many batches are left, so Keras says once, in the first epoch, that
+    the input ran out of data.
+
     >>> import numpy as np, tensorflow as tf
     >>> rows = np.array([[1.0, 2.0], [np.nan, 0.0], [3.0, 4.0], [np.inf, 0.0]], "float32")
     >>> finite = FiniteRows()
