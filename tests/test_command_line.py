@@ -1,11 +1,9 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -210,20 +208,3 @@ def test_commands_are_quiet_and_import_registers_the_classes(folder):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-
-
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_training_keeps_its_best_weights(tmp_path, monkeypatch, capsys, stop):
-    class Interrupt(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 2:
-                os.kill(os.getpid(), stop)
-
-    monkeypatch.setattr(keras.callbacks, "CSVLogger", lambda file: Interrupt())
-    table = tmp_path / "table.npy"
-    np.save(table, np.random.default_rng(0).normal(size=(100, 2)))
-    made = tmp_path / "run"
-    assert run("train", "--table", table, "--set", "couplings=2", "--output", made) == 1
-    error = capsys.readouterr().err
-    assert f"are in {made / 'model.keras'}" in error
-    assert run_folder.load_model(made).event_shape == (2,)

@@ -83,3 +83,46 @@ def test_grey_folders_have_one_channel(tmp_path):
     assert splits.event_shape == (4, 4, 1)
     with pytest.raises(ValueError, match="no images in"):
         data.load_images(tmp_path / "nothing")
+
+
+def test_damaged_images_are_refused_or_left_out_and_counted(tmp_path):
+    for i in range(12):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / f"{i:02}.png")
+    whole = (tmp_path / "05.png").read_bytes()
+    (tmp_path / "05.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "07.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"05\.png is not a readable image"):
+        data.load_images(tmp_path)
+    with pytest.warns(UserWarning, match=r"2 of 12 images .* the first is 05\.png"):
+        splits = data.load_images(tmp_path, skip_bad=True)
+    together = np.concatenate([splits.train, splits.validation, splits.test])
+    assert sorted(together[:, 0, 0, 0]) == [0, 1, 2, 3, 4, 6, 8, 9, 10, 11]
+
+
+def test_a_folder_of_damaged_images_alone_is_refused(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="all 1 are damaged"):
+        data.load_images(tmp_path, skip_bad=True)
+
+
+def test_bad_rows_of_a_table_are_left_out_and_counted(tmp_path, rows):
+    rows[[3, 8], [1, 0]] = np.nan, np.inf
+    table = write(tmp_path / "holes.csv", rows)
+    with pytest.warns(UserWarning, match=r"2 of 20 rows of .* the first is row 4"):
+        splits = data.load_table(table, skip_bad=True)
+    assert sum(len(part) for part in (splits.train, splits.validation, splits.test)) == 18
+    assert np.isfinite(splits.train).all()
+
+
+@pytest.mark.parametrize("name", ["table.npy", "table.npz", "table.parquet"])
+def test_truncated_tables_are_refused(tmp_path, rows, name):
+    table = write(tmp_path / name, rows)
+    table.write_bytes(table.read_bytes()[:60])
+    with pytest.raises(ValueError, match="cannot be read as a table"):
+        data.load_table(table)
+
+
+def test_a_table_is_never_unpickled(tmp_path):
+    np.save(tmp_path / "table.npy", np.array([[print, print]]), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"cannot be read as a table: .*allow_pickle=False"):
+        data.load_table(tmp_path / "table.npy")

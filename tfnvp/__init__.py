@@ -11,6 +11,10 @@ import sys
 from tfnvp._version import __version__
 
 _FLOWS = ("Flow", "ImageRealNVP", "NICE", "RealNVP")
+_CALLBACKS = {
+    "Backup": "tfnvp.backup",
+    "RollBackOnNonFinite": "tfnvp.flows.roll_back_on_non_finite",
+}
 _MODULES = (
     "bijectors",
     "callbacks",
@@ -25,12 +29,14 @@ _MODULES = (
     "testing",
 )
 
-__all__ = [*_FLOWS, *_MODULES, "__version__", "load_pretrained"]
+__all__ = [*_CALLBACKS, *_FLOWS, *_MODULES, "__version__", "load_pretrained"]
 
 
 def __getattr__(name):
     if name in _FLOWS:
         return getattr(importlib.import_module("tfnvp.flows"), name)
+    if name in _CALLBACKS:
+        return getattr(importlib.import_module(_CALLBACKS[name]), name)
     if name in _MODULES:
         return importlib.import_module(f"tfnvp.{name}")
     if name == "load_pretrained":

@@ -3,6 +3,7 @@
 import pathlib
 import signal
 import threading
+import warnings
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ from tfnvp.cli_options import (
     Model,
     Records,
     SavedModels,
+    SkipBad,
     TableFile,
     console,
     import_tensorflow,
@@ -82,7 +84,9 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Most epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows of a batch.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights, noise and order.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of weights, noise and order. Default: 0.")
+    ] = None,
     output: Annotated[
         pathlib.Path | None,
         typer.Option(help="Run folder. Default: the next free runs/NAME-N.", metavar="DIR"),
@@ -96,12 +100,27 @@ def train(
         str,
         typer.Option(help="none, mirrored (all GPUs) or multi_worker (all hosts of TF_CONFIG)."),
     ] = "none",
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the run in --output, or with the newest unfinished one."
+        ),
+    ] = False,
+    on_divergence: Annotated[
+        str,
+        typer.Option(
+            help="Where the loss becomes NaN: stop, or roll-back to good weights, up to 3 times.",
+            metavar="ACTION",
+        ),
+    ] = "stop",
+    skip_bad: SkipBad = False,
     json_output: Json = False,
 ):
     """Train a flow; without options, Real NVP on handwritten digits, in a few minutes.
 
     Writes the model, a picture of samples, the learning curve, the test likelihood and a
-    SavedModel for TensorFlow Serving.
+    SavedModel for TensorFlow Serving. A run that was stopped, in whatever way, goes on by --resume
+    to the weights that it would have reached; what is not said again is as it was.
 
     Example: tfnvp train --model nice --epochs 100 --seed 1
     """
@@ -109,21 +128,49 @@ def train(
         raise ValueError("give --model or --recipe, not both")
     if model is not None and model not in _MODEL_RECIPES:
         raise ValueError(f"unknown model {model!r}: choose one of {', '.join(_MODEL_RECIPES)}")
-    default = "realnvp-table" if table or records else _MODEL_RECIPES[model or "real_nvp"]
-    chosen = recipes.get(recipe or default).override(options or [])
-    chosen = chosen.replace(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    recipe = recipe or (_MODEL_RECIPES[model] if model else None)
+    if recipe is not None:
+        recipes.get(recipe)
     import_tensorflow()
-    from tfnvp import replicas, training
+    from tfnvp import replicas, resuming, run_folder, training
 
     replicated = replicas.make_strategy(strategy)
-    splits = load_data(None, dataset, images, table, data_dir, image_size, chosen.dataset, records)
+    source = {"dataset": dataset, "images": images, "table": table, "records": records}
+    source |= {"data_dir": data_dir, "image_size": image_size, "skip_bad": skip_bad or None}
+    source = {name: value for name, value in source.items() if value is not None}
+    stored = {}
+    if resume:
+        output = output or resuming.newest_unfinished(recipe, dataset)
+        stored = run_folder.read_config(output) if resuming.is_run(output) else {}
+        if not json_output:
+            console.print(f"{'resuming' if stored else 'starting'}     {output}")
+    if stored and recipe is None:
+        chosen = recipes.Recipe(**{name: stored[name] for name in recipes.FIELDS})
+    else:
+        default = "realnvp-table" if table or records else _MODEL_RECIPES["real_nvp"]
+        chosen = recipes.get(recipe or default)
+    chosen = chosen.override(options or [])
+    chosen = chosen.replace(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    source = source or stored.get("source_of_data", {})
+    seed = stored.get("seed", 0) if seed is None else seed
+    splits = load_data(None, default=chosen.dataset, **source)
     if dry_run:
         cli_progress.print_dry_run(chosen, splits, seed, json_output)
         return
     shown = not json_output and replicas.is_chief(replicated)
     with cli_progress.training_progress(chosen.epochs, shown) as callbacks:
         _, metrics, folder, exported = training.train(
-            chosen, splits, output, saved_models, seed, 0, callbacks, replicated
+            chosen,
+            splits,
+            output,
+            saved_models,
+            seed,
+            verbose=0,
+            callbacks=callbacks,
+            strategy=replicated,
+            resume=resume,
+            on_divergence=on_divergence,
+            source_of_data=source,
         )
     if metrics is None:  # The first worker writes, and reports.
         return
@@ -225,8 +272,8 @@ def export(
 
     flow = run_folder.load_model(model)
     config = run_folder.read_config(model)
-    default = f"{config['dataset']}-{config['model']}" if config else flow.name
-    path = saved_models / (name or default)
+    default = run_folder.stem(config["dataset"], config["model"]) if config else flow.name
+    path = saved_models / run_folder.plain_name(name or default)
     exported = flow.export(
         path,
         weights_dtype=weights_dtype,
@@ -302,16 +349,24 @@ def main(arguments=None):
     # A scheduler's request to stop ends a training run as Ctrl-C does: with its weights saved.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    warnings.showwarning = _warn
     try:
         app(arguments, prog_name="tfnvp")
+    except (OSError, RuntimeError) as error:
+        _fail(error, 1)
     except (ValueError, TypeError) as error:
         _fail(error, 2)
-    except OSError as error:
-        _fail(error, 1)
+
+
+def _warn(message, category, filename, lineno, file=None, line=None):
+    del category, filename, lineno, file, line
+    _print_error(f"warning: {message}", "yellow")
 
 
 def _fail(error, code):
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        f"error: {error}", style="red", markup=False
-    )
+    _print_error(f"error: {error}", "red")
     raise SystemExit(code)
+
+
+def _print_error(text, style):
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style=style, markup=False)

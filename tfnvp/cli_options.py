@@ -37,6 +37,10 @@ DataDir = Annotated[
 ImageSize = Annotated[
     int | None, typer.Option(help="Crop and resize images of a folder to this size.", min=2)
 ]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave out images and rows that are damaged, and count them."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
 
@@ -60,16 +64,26 @@ def import_tensorflow():
     import_tensorflow()
 
 
-def load_data(flow, dataset, images, table, data_dir, image_size, default, records=None):
+def load_data(
+    flow,
+    dataset=None,
+    images=None,
+    table=None,
+    data_dir=None,
+    image_size=None,
+    default="digits",
+    records=None,
+    skip_bad=False,
+):
     """Loads the data that the options name, and checks that it is of the flow's shape, if any."""
     from tfnvp import data
 
     if sum(option is not None for option in (dataset, images, table, records)) > 1:
         raise ValueError("give one of --dataset, --images, --table and --records")
     if images is not None:
-        splits = data.load_images(images, image_size)
+        splits = data.load_images(images, image_size, skip_bad)
     elif table is not None:
-        splits = data.load_table(table)
+        splits = data.load_table(table, skip_bad)
     elif records is not None:
         splits = data.read_records(records)
     else:

@@ -6,6 +6,8 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from tfnvp.atomic import replacing
+
 
 def image_grid(images, columns=None, scale=None, gap=1, smooth=None):
     """Puts images side by side into one.
@@ -56,7 +58,8 @@ def image_grid(images, columns=None, scale=None, gap=1, smooth=None):
 def save_grid(path, images, **kwargs):
     """Writes `image_grid(images, **kwargs)` as a PNG file and returns its path."""
     path = pathlib.Path(path)
-    image_grid(images, **kwargs).save(path)
+    with replacing(path) as temporary:
+        image_grid(images, **kwargs).save(temporary)
     return path
 
 

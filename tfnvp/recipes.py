@@ -67,7 +67,7 @@ class Recipe:
         Raises:
           ValueError: for a text without "=".
         """
-        fields = {field.name for field in dataclasses.fields(self)} - {"name", "options"}
+        fields = set(FIELDS) - {"name", "options"}
         changes, options = {}, dict(self.options)
         for assignment in assignments:
             name, equals, text = assignment.partition("=")
@@ -80,6 +80,9 @@ class Recipe:
             (changes if name in fields else options)[name] = value
         return dataclasses.replace(self, options=options, **changes)
 
+
+#: Names of a recipe's fields.
+FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))
 
 _NICE = "Dinh, Krueger and Bengio 2014 (NICE, v6), figure 3"
 _REAL_NVP = "Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 4 and table 1"

@@ -1,13 +1,19 @@
 """The folder that a training run leaves behind."""
 
+import contextlib
 import itertools
 import json
 import os
 import pathlib
+import tempfile
 
 import keras
 
+from tfnvp.atomic import replacing
+
 MODEL = "model.keras"
+
+_NOT_ON_CARDS = ("options", "published", "source_of_data", "data_crc32")
 
 
 def create(output, stem):
@@ -22,14 +28,17 @@ def create(output, stem):
       `pathlib.Path`.
 
     Raises:
-      ValueError: if `output` exists and holds something.
+      ValueError: if `output` exists and holds something, or `stem` is no plain name.
+      OSError: if it cannot be written to.
     """
+    stem = plain_name(stem)
     if output is not None:
         folder = pathlib.Path(output)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"{folder} exists already and is not overwritten: choose another")
-        folder.mkdir(parents=True, exist_ok=True)
+        require_writable(folder)
         return folder
+    require_writable("runs")
     for number in itertools.count(1):
         folder = pathlib.Path("runs") / f"{stem}-{number}"
         try:
@@ -39,38 +48,95 @@ def create(output, stem):
         return folder
 
 
+def stem(dataset, model):
+    """What a run, and its SavedModel, are called."""
+    # Names of TensorFlow Datasets can have a part for the configuration.
+    return f"{dataset.replace('/', '-')}-{model}"
+
+
+def plain_name(name):
+    """Returns a name that stays inside of the folder in which something is written under it.
+
+    Raises:
+      ValueError: if it is empty, or holds more than one part of a path.
+    """
+    if name in ("", ".", "..") or any(character in name for character in "/\\\0:"):
+        raise ValueError(f"must be a plain name, not a path. Received: {name!r}")
+    return name
+
+
+def require_writable(folder):
+    """Makes a folder, and raises `OSError` unless files can be written into it."""
+    folder = pathlib.Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write there: {error.strerror}", str(folder)) from error
+
+
+@contextlib.contextmanager
+def held(folder):
+    """Keeps other processes from training into a folder, until the block, or the process, ends.
+
+    Raises:
+      ValueError: if another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Not on Windows.
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder} is in use: another process is training into it") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write_json(path, content):
-    """Writes JSON under a temporary name and renames it, so that no reader sees half a file."""
-    path = pathlib.Path(path)
-    temporary = path.with_suffix(".writing")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    """Writes JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def save_model(flow, folder):
-    """Saves a flow as `model.keras`, under a temporary name first."""
-    folder = pathlib.Path(folder)
-    temporary = folder / f"writing-{MODEL}"
-    flow.save(temporary)
-    os.replace(temporary, folder / MODEL)
+    """Saves a flow as `model.keras`, whole or not at all."""
+    with replacing(pathlib.Path(folder) / MODEL) as temporary:
+        flow.save(temporary)
 
 
 def load_model(path):
     """Loads a flow from a `.keras` file or from the run folder that holds one.
 
+    Nothing in the file is ever run as code: it holds a configuration and weights, and names only
+    classes of Keras, TFP and tfnvp.
+
     Raises:
-      ValueError: if there is no such file, or it is no saved flow.
+      ValueError: if there is no such file, or it is of another kind.
+      OSError: if the file is damaged, or holds what is not allowed.
     """
     from tfnvp.flows import Flow
 
     path = pathlib.Path(path)
     file = path / MODEL if path.is_dir() else path
     if not file.is_file():
-        raise ValueError(f"no model at {path}: expected a .keras file or a run folder with one")
+        hint = ""
+        if (path / "saved_model.pb").is_file():
+            hint = ". This is a SavedModel, which `tf.saved_model.load` loads"
+        raise ValueError(
+            f"no model at {path}: expected a .keras file or a run folder with one{hint}"
+        )
+    if file.suffix != ".keras":
+        raise ValueError(f"{file} cannot be loaded: it is no .keras file")
     try:
         model = keras.saving.load_model(file, safe_mode=True)
     except Exception as error:
-        raise ValueError(f"{file} cannot be loaded: {error}") from error
+        raise OSError(f"{file} cannot be loaded, it is damaged or not a flow: {error}") from error
     if not isinstance(model, Flow):
         raise ValueError(f"{file} holds a {type(model).__name__}, not a flow")
     return model
@@ -86,7 +152,7 @@ def read_card(path):
     config, metrics = read_config(path), _read_json(path, "metrics.json")
     if not config:
         return None
-    training = {key: value for key, value in config.items() if key not in ("options", "published")}
+    training = {key: value for key, value in config.items() if key not in _NOT_ON_CARDS}
     card = {"Training": {**training, **config["options"]}}
     if metrics:
         likelihood = {k: v for k, v in metrics["test"].items() if v is not None}

@@ -8,17 +8,25 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from tfnvp import plotting, replicas, run_folder, scoring
+from tfnvp import learning_curve, optimizers, plotting, replicas, resuming, run_folder, scoring
 from tfnvp._version import __version__
-from tfnvp.data import dequantize, training_dataset
+from tfnvp.backup import Backup
+from tfnvp.data import Epoch, dequantize, training_dataset
 from tfnvp.evaluation import evaluate
 from tfnvp.flows import NICE, ImageRealNVP, RealNVP
+from tfnvp.flows.roll_back_on_non_finite import RollBackOnNonFinite
+from tfnvp.flows.stop_on_non_finite import NonFiniteLossError
 
 MODELS = {"nice": NICE, "real_nvp": RealNVP, "image_real_nvp": ImageRealNVP}
 
 # Numbers in the validation set above which one draw of dequantization noise says enough.
 _MANY = 2**20
 _VALIDATION_DRAWS = 5
+
+# How often to go back at most, where training diverges.
+_ROLL_BACKS = {"stop": 0, "roll-back": 3}
+
+_REMEMBERING = (keras.callbacks.EarlyStopping, RollBackOnNonFinite)
 
 
 def make_flow(recipe, splits):
@@ -38,36 +46,72 @@ def train(
     verbose="auto",
     callbacks=(),
     strategy=None,
+    resume=False,
+    on_divergence="stop",
+    source_of_data=None,
 ):
     """Trains a flow by a recipe and writes everything it leaves behind.
 
     The run folder gets `config.json`, `history.csv`, `model.keras` (the weights that did best on
     the validation split), `metrics.json`, of images and points `samples.png`, of tables
     `reference.json` for `tfnvp score`; the SavedModel goes to `SAVED_MODELS/DATASET-MODEL/VERSION`.
+    While training runs, `backup.npz` holds what it needs to go on from the epoch that last began,
+    whenever and however the process ends.
 
     Args:
       recipe: `tfnvp.recipes.Recipe`.
       splits: `tfnvp.data.Splits`.
-      output: run folder; default: the next free `runs/DATASET-MODEL-N`.
+      output: run folder; default: the next free `runs/DATASET-MODEL-N`, or with `resume` the
+        newest unfinished run of the recipe on the data set.
       saved_models: folder of SavedModels.
       seed: int; on CPU the same seed gives the same weights.
       verbose: as in `keras.Model.fit`.
       callbacks: further Keras callbacks.
       strategy: `tf.distribute.Strategy`, see `tfnvp.replicas.make_strategy`; default: one replica.
+      resume: bool, go on with the run in `output`; the result is that of a run never stopped.
+        A folder that is not there or empty begins a new run.
+      on_divergence: "stop", or "roll-back": see `tfnvp.RollBackOnNonFinite`.
+      source_of_data: dictionary kept in `config.json`, from which the command line finds the data
+        again.
 
     Returns:
       `(flow, metrics, folder, exported)`: the trained flow, the contents of `metrics.json`, and
       the paths of run folder and SavedModel. Of several workers only the first writes; the others
       return the flow and None.
+
+    Raises:
+      ValueError: if `output` holds something (without `resume`), or a run that is finished, in
+        use, or another training (with it).
+      OSError: if a folder cannot be written to, or a disk is full.
+      InterruptedError: after Ctrl-C or SIGTERM, with the best weights saved.
+      RuntimeError: if training diverged, with the best weights saved.
     """
+    if on_divergence not in _ROLL_BACKS:
+        raise ValueError(
+            f"`on_divergence` must be one of {', '.join(_ROLL_BACKS)}. Received: {on_divergence!r}"
+        )
     strategy = strategy or tf.distribute.get_strategy()
     keras.utils.set_random_seed(seed)
     with strategy.scope():
         flow = make_flow(recipe, splits)
         compile_flow(flow, recipe, len(splits.train))
-    fit = functools.partial(_fit, flow, recipe, splits, seed, verbose, callbacks)
+    stopping = keras.callbacks.EarlyStopping(
+        monitor="val_loss", patience=recipe.patience, restore_best_weights=True
+    )
+    guard = RollBackOnNonFinite(_ROLL_BACKS[on_divergence])
+    fit = functools.partial(
+        _fit, flow, recipe, splits, seed, verbose, [guard, stopping, *callbacks]
+    )
     if replicas.is_chief(strategy):
-        result = _train_and_write(flow, recipe, splits, output, saved_models, seed, fit)
+        source = {
+            name: value if isinstance(value, int) else str(value)
+            for name, value in (source_of_data or {}).items()
+        }
+        folder = _open(recipe, splits, output, saved_models, seed, resume, source)
+        with run_folder.held(folder):
+            result = _train_and_write(
+                flow, recipe, splits, folder, saved_models, seed, stopping, fit
+            )
     else:
         fit(folder=None)
         result = flow, None, None, None
@@ -75,65 +119,113 @@ def train(
     return result
 
 
-def _train_and_write(flow, recipe, splits, output, saved_models, seed, fit):
-    stem = f"{splits.name}-{recipe.model}"
-    folder = run_folder.create(output, stem)
-    config = {**dataclasses.asdict(recipe), "dataset": splits.name, "seed": seed}
-    run_folder.write_json(folder / "config.json", {**config, "tfnvp": __version__})
-
-    history = fit(folder)
-    run_folder.save_model(flow, folder)
-    if len(splits.event_shape) == 1:
-        reference = scoring.make_reference(flow, splits.validation, splits.columns)
-        scoring.write_reference(folder, reference)
-    metrics = {
-        "test": evaluate(flow, splits.test)._asdict(),
-        "validation_loss": min(history["val_loss"]),
-        "epochs": len(history["val_loss"]),
-        "parameters": flow.count_params(),
-        "rows": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
+def _open(recipe, splits, output, saved_models, seed, resume, source_of_data):
+    """Returns the run folder: that of the run to resume, or a new one with its `config.json`."""
+    config = {
+        **dataclasses.asdict(recipe),
+        "dataset": splits.name,
+        "data_crc32": resuming.fingerprint(splits),
+        "seed": seed,
+        "source_of_data": source_of_data,
+        "tfnvp": __version__,
     }
-    run_folder.write_json(folder / "metrics.json", metrics)
-    plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
-    exported = flow.export(pathlib.Path(saved_models) / stem, card=run_folder.read_card(folder))
+    if resume and output is None:
+        output = resuming.newest_unfinished(recipe.name, splits.name)
+    if resume and resuming.is_run(output):
+        folder = pathlib.Path(output)
+        resuming.check_same(folder, config)
+    else:
+        folder = run_folder.create(output, run_folder.stem(splits.name, recipe.model))
+    run_folder.require_writable(saved_models)
+    with run_folder.held(folder):
+        run_folder.write_json(folder / "config.json", config)
+    return folder
+
+
+def _train_and_write(flow, recipe, splits, folder, saved_models, seed, stopping, fit):
+    try:
+        fit(folder)
+        run_folder.save_model(flow, folder)
+        if len(splits.event_shape) == 1:
+            reference = scoring.make_reference(flow, splits.validation, splits.columns)
+            scoring.write_reference(folder, reference)
+        metrics = _measure(flow, splits, folder)
+        plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
+        path = pathlib.Path(saved_models) / run_folder.stem(splits.name, recipe.model)
+        exported = flow.export(path, card=run_folder.read_card(folder))
+    except KeyboardInterrupt:
+        raise InterruptedError(
+            f"training interrupted: {_save_best(flow, stopping, folder)}"
+        ) from None
+    except NonFiniteLossError as error:
+        raise RuntimeError(f"{error}; {_save_best(flow, stopping, folder)}") from error
+    except OSError as error:
+        saved = _save_best(flow, stopping, folder)
+        raise OSError(f"training stopped, {error}; {saved}") from error
+    # Last: as long as it is there, the run is unfinished.
+    (folder / resuming.BACKUP).unlink()
     return flow, metrics, folder, exported
 
 
 def compile_flow(flow, recipe, rows):
     """Compiles a flow with the recipe's optimizer and schedule, for so many training rows."""
-    steps = math.ceil(rows / recipe.batch_size)
-    # On CPUs XLA more than doubles the step of convolutions.
-    flow.compile(_optimizer(recipe, steps), jit_compile=recipe.model != "image_real_nvp")
+    flow.compile(_optimizer(recipe, math.ceil(rows / recipe.batch_size)))
 
 
-def _fit(flow, recipe, splits, seed, verbose, more_callbacks, folder):
-    """Fits, and on an interruption saves the best weights so far before it says so."""
-    stopping = keras.callbacks.EarlyStopping(
-        monitor="val_loss", patience=recipe.patience, restore_best_weights=True
-    )
-    callbacks = [stopping, *more_callbacks]
-    if folder is not None:
-        callbacks.append(keras.callbacks.CSVLogger(folder / "history.csv"))
+def _fit(flow, recipe, splits, seed, verbose, callbacks, folder):
+    """Fits; in a folder, with a learning curve, and a backup from which it goes on."""
+    epoch, begin = Epoch(), 0
+    callbacks = [epoch, *callbacks]
     if recipe.ema_momentum is not None:
         # First, so that the others see the averaged weights.
         callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    if folder is not None:
+        remembering = [c for c in callbacks if isinstance(c, _REMEMBERING)]
+        backup = Backup(folder / resuming.BACKUP, remembering)
+        begin = backup.epoch
+        history = folder / "history.csv"
+        learning_curve.cut(history, begin)
+        callbacks += [keras.callbacks.CSVLogger(history, append=True), backup]
+    flow.fit(
+        training_dataset(
+            splits.train, splits.levels, recipe.batch_size, seed, splits.flip, epoch=epoch
+        ),
+        initial_epoch=begin,
+        epochs=recipe.epochs,
+        validation_data=validation_dataset(splits),
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+
+
+def _measure(flow, splits, folder):
+    """Evaluates the trained flow, and writes `metrics.json`."""
+    losses = learning_curve.read(folder / "history.csv", "val_loss")
+    metrics = {
+        "test": evaluate(flow, splits.test)._asdict(),
+        "validation_loss": min(losses),
+        "epochs": len(losses),
+        "parameters": flow.count_params(),
+        "rows": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
+    }
+    run_folder.write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _save_best(flow, stopping, folder):
+    """Saves the best weights so far; returns where they are, and how to go on, as a sentence."""
+    go_on = f"`tfnvp train --resume --output {folder}` goes on"
+    if stopping.best_weights is None:
+        return f"no epoch had ended. {go_on}"
+    flow.set_weights(stopping.best_weights)
     try:
-        return flow.fit(
-            training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip),
-            epochs=recipe.epochs,
-            validation_data=validation_dataset(splits),
-            callbacks=callbacks,
-            verbose=verbose,
-        ).history
-    except KeyboardInterrupt:
-        if stopping.best_weights is None or folder is None:
-            raise InterruptedError("training interrupted: nothing was written") from None
-        flow.set_weights(stopping.best_weights)
         run_folder.save_model(flow, folder)
-        raise InterruptedError(
-            f"training interrupted: the best weights, of epoch {stopping.best_epoch + 1}, are in "
-            f"{folder / run_folder.MODEL}"
-        ) from None
+    except OSError as error:
+        return f"the best weights are only in the backup, there was no room ({error}). {go_on}"
+    return (
+        f"the best weights, of epoch {stopping.best_epoch + 1}, are in "
+        f"{folder / run_folder.MODEL}. {go_on}"
+    )
 
 
 def _optimizer(recipe, steps):
@@ -143,7 +235,7 @@ def _optimizer(recipe, steps):
         warmup_steps=max(1, recipe.warmup_epochs * steps),
         decay_steps=max(1, (recipe.epochs - recipe.warmup_epochs) * steps),
     )
-    return keras.optimizers.AdamW(
+    return optimizers.AdamW(
         schedule,
         beta_2=recipe.beta_2,
         epsilon=recipe.epsilon,

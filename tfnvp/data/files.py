@@ -1,6 +1,8 @@
 """Data from files: folders of images, arrays, and tables."""
 
 import pathlib
+import warnings
+import zipfile
 
 import numpy as np
 
@@ -9,13 +11,14 @@ from tfnvp.data.splits import split_at_random
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
-def load_images(folder, size=None):
+def load_images(folder, size=None, skip_bad=False):
     """Reads a folder of images, and its sub-folders.
 
     Args:
       folder: path of the folder.
       size: int; images are cropped to their central square and resized to it. Default: as they
         are, all of the same size.
+      skip_bad: bool, leave out images that cannot be read, with a warning that counts them.
 
     Returns:
       `Splits` of `[n, H, W, 3]` (or 1, if all are grey), 256 levels.
@@ -24,7 +27,19 @@ def load_images(folder, size=None):
       ValueError: if there are no images, one cannot be read, or sizes differ and `size` is None.
     """
     folder = pathlib.Path(folder)
-    images = [read_image(file, size) for file in image_files(folder)]
+    files = image_files(folder)
+    images, bad = [], []
+    for file in files:
+        try:
+            images.append(read_image(file, size))
+        except ValueError:
+            if not skip_bad:
+                raise
+            bad.append(file)
+    if not images:
+        raise ValueError(f"no readable images in {folder}: all {len(bad)} are damaged")
+    if bad:
+        _warn_of_skipped(len(bad), len(files), f"images in {folder}", bad[0].name)
     if any(image.ndim == 3 for image in images):
         images = [i if i.ndim == 3 else np.repeat(i[..., np.newaxis], 3, axis=-1) for i in images]
     shapes = {image.shape for image in images}
@@ -54,12 +69,18 @@ def read_image(file, size=None, mode=None):
             if size is not None:
                 image = ImageOps.fit(image, (size, size))
             return np.asarray(image)
-    except OSError as error:
+    # What Pillow raises for damaged files depends on their format.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{file} is not a readable image: {error}") from error
 
 
-def load_table(file):
+def load_table(file, skip_bad=False):
     """Reads a table of real numbers: `.csv`, `.parquet`, `.npy` or `.npz` (its first array).
+
+    Args:
+      file: path of the file.
+      skip_bad: bool, leave out rows with missing or infinite values, with a warning that counts
+        them.
 
     Returns:
       `Splits` of float32 `[n, columns]` with the names of the columns; the flow standardises them
@@ -71,7 +92,12 @@ def load_table(file):
     table = read_table(file)
     rows, columns = rows_of_table(table, file), tuple(table.column_names)
     broken = np.argwhere(~np.isfinite(rows))
-    if len(broken):
+    if len(broken) and skip_bad:
+        good = np.isfinite(rows).all(axis=1)
+        what = f"rows of {file}"
+        _warn_of_skipped(np.sum(~good), len(rows), what, f"row {broken[0][0] + 1}")
+        rows = rows[good]
+    elif len(broken):
         row, column = broken[0]
         raise ValueError(
             f"{file} has {len(broken)} missing or infinite values, the first in row {row + 1}, "
@@ -80,6 +106,13 @@ def load_table(file):
     file = pathlib.Path(file)
     named = file.suffix in (".csv", ".parquet")
     return split_at_random(file.stem, rows, columns=columns if named else None)
+
+
+def _warn_of_skipped(count, total, what, first):
+    warnings.warn(
+        f"{count} of {total} {what} are left out because they are damaged, the first is {first}",
+        stacklevel=3,
+    )
 
 
 def read_table(file):
@@ -118,8 +151,11 @@ def read_table(file):
 def _read_array(file):
     import pyarrow
 
-    loaded = np.load(file, allow_pickle=False)
-    rows = loaded if file.suffix == ".npy" else loaded[loaded.files[0]]
+    try:
+        loaded = np.load(file, allow_pickle=False)
+        rows = loaded if file.suffix == ".npy" else loaded[loaded.files[0]]
+    except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} cannot be read as a table: {error}") from error
     if rows.ndim != 2:
         raise ValueError(
             f"{file} must hold rows of two or more numbers. Received: shape {rows.shape}"

@@ -44,7 +44,9 @@ def _lsun_crop(image):
     size = tf.cast(tf.stack([height, width]), tf.float32)
     size = tf.cast(tf.round(size * (96.0 / tf.reduce_min(size))), tf.int32)
     resized = tf.image.resize(image, size, antialias=True)
-    cropped = tf.image.random_crop(resized, (64, 64, 3))
+    # Always the same crop of an image, so that a training that goes on sees the same data.
+    seed = tf.stack([0, tf.reduce_sum(tf.cast(image, tf.int32))])
+    cropped = tf.image.stateless_random_crop(resized, (64, 64, 3), seed)
     return tf.cast(tf.round(tf.clip_by_value(cropped, 0.0, 255.0)), tf.uint8)
 
 

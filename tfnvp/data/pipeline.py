@@ -1,8 +1,9 @@
-"""From arrays to batches."""
+"""From arrays to batches that follow from a seed and the number of the epoch alone."""
 
 import itertools
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -10,48 +11,108 @@ from tfnvp.data.dequantization import dequantize
 from tfnvp.data.records import RecordStream
 
 
-def training_dataset(rows, levels, batch_size, seed=None, flip=False):
+class Epoch(keras.callbacks.Callback):
+    """Tells `training_dataset` which epoch it is; a Keras callback.
+
+    With it a training that is resumed at some epoch sees the rows in the same order, with the same
+    noise, as one that was never stopped.
+
+    >>> import numpy as np, tfnvp
+    >>> epoch = tfnvp.data.Epoch()
+    >>> batches = training_dataset(np.eye(8), None, batch_size=4, seed=0, epoch=epoch)
+    >>> flow = tfnvp.RealNVP(8, couplings=2, hidden_units=(8,))
+    >>> flow.compile()
+    >>> _ = flow.fit(batches, epochs=2, callbacks=[epoch], verbose=0)
+    >>> epoch.number
+    1
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.number = epoch
+
+
+def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None):
     """Batches of data, shuffled anew in every epoch, quantized data dequantized anew.
+
+    Order, flips and noise are functions of the seed and the epoch, and of nothing else.
 
     Args:
       rows: array `[n, *event_shape]`: whole numbers from 0 to `levels - 1`, or real numbers. Or a
         `tfnvp.data.RecordStream` of such rows, whose order follows from seed and epoch.
       levels: int, number of grey levels; None for real numbers.
-      batch_size: int; the last, smaller batch of an epoch is kept.
-      seed: int for shuffling; noise and flips follow TensorFlow's global seed.
+      batch_size: int; the last, smaller batch of an epoch is kept, and where there are fewer
+        rows than this they make one batch.
+      seed: int. Default: one from NumPy's global generator, so `keras.utils.set_random_seed`
+        reproduces.
       flip: mirror images left to right with probability one half.
+      epoch: `Epoch`, which must also be among the callbacks of `fit`. Default: the passes over
+        the data set are counted.
 
     Returns:
       `tf.data.Dataset` of float32 `[batch, *event_shape]`.
+
+    Raises:
+      ValueError: if there are no rows, or `batch_size` is not a positive int.
 
     >>> import numpy as np
     >>> batches = training_dataset(np.zeros((10, 8, 8), "uint8"), 17, batch_size=4)
     >>> [len(batch) for batch in batches]
     [4, 4, 2]
     """
-    if isinstance(rows, RecordStream):
-        dataset = _stream(rows, batch_size, seed)
-    else:
-        dataset = tf.data.Dataset.from_tensor_slices(rows).shuffle(len(rows), seed=seed)
-        dataset = dataset.batch(batch_size)
-    if flip:
-        dataset = dataset.map(tf.image.random_flip_left_right, tf.data.AUTOTUNE)
-    if levels is not None:
-        dataset = dataset.map(lambda batch: dequantize(batch, levels), tf.data.AUTOTUNE)
-    return dataset.prefetch(tf.data.AUTOTUNE)
-
-
-def _stream(stream, batch_size, seed):
-    """Batches of a stream, in another order in every pass; workers share out each batch."""
+    if len(rows) == 0:
+        raise ValueError(f"`rows` must not be empty. Received shape: {np.shape(rows)}")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
     seed = np.random.randint(2**31) if seed is None else seed % 2**31
     passes = itertools.count()
     dataset = tf.data.Dataset.from_generator(
-        lambda: [next(passes)], output_signature=tf.TensorSpec((), tf.int32)
+        lambda: [next(passes) if epoch is None else epoch.number],
+        output_signature=tf.TensorSpec((), tf.int32),
     )
-    dataset = dataset.flat_map(lambda epoch: stream.batches(batch_size, tf.stack([seed, epoch])))
-    steps = math.ceil(len(stream) / batch_size)
+    read = _read_stream if isinstance(rows, RecordStream) else _read_array
+    dataset = read(dataset.map(lambda number: tf.stack([seed, number])), rows, batch_size)
+    dataset = dataset.map(
+        lambda rows, key: _batch(rows, levels, flip, key), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    steps = math.ceil(len(rows) / batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     options = tf.data.Options()
-    # By files, some workers would have more steps than others.
+    # Workers share out each batch: by files, some would have more steps than others.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return dataset.with_options(options)
+    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _read_array(keys, rows, batch_size):
+    """Batches of an array and, for each, a random key of its own."""
+    # Rows and their order stay in the memory of the host, also where there is a GPU.
+    with tf.device("CPU:0"):
+        rows = tf.convert_to_tensor(rows)
+
+    def order(key):
+        places = tf.random.experimental.stateless_shuffle(tf.range(len(rows)), key)
+        places = tf.data.Dataset.from_tensor_slices(places).batch(batch_size)
+        return _numbered(places, key)
+
+    return keys.flat_map(order).map(lambda places, key: (tf.gather(rows, places), key))
+
+
+def _read_stream(keys, stream, batch_size):
+    return keys.flat_map(lambda key: _numbered(stream.batches(batch_size, key), key))
+
+
+def _numbered(batches, key):
+    """Gives each batch of an epoch a random key."""
+    return batches.enumerate().map(
+        lambda i, batch: (batch, tf.random.fold_in(key, tf.cast(i, tf.int32)))
+    )
+
+
+def _batch(rows, levels, flip, key):
+    for_noise, for_flips = tf.unstack(tf.random.split(key, alg="philox"))
+    if flip:
+        rows = tf.image.stateless_random_flip_left_right(rows, for_flips)
+    return rows if levels is None else dequantize(rows, levels, seed=for_noise)

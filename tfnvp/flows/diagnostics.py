@@ -98,7 +98,7 @@ def _log_dets(flow, x, condition):
     x, condition = inputs.prepare(flow, x, condition, flow.event_shape, "x")
     event_ndims = len(flow.event_shape)
     log_dets = {}
-    for i, member in enumerate(members(flow.bijector)):
+    for i, member in enumerate(chain_members(flow.bijector)):
         name = member.name if member.name not in log_dets else f"{member.name}_{i}"
         x, log_det = inverse_and_log_det(member, x, event_ndims, condition)
         log_dets[name] = tf.broadcast_to(log_det, x.shape[:1])
@@ -106,11 +106,11 @@ def _log_dets(flow, x, condition):
     return log_dets
 
 
-def members(bijector):
-    """Returns the bijectors of a chain, also of chains in it, data side first."""
+def chain_members(bijector):
+    """The bijectors of a chain, nested ones unfolded, from the data to the latents."""
     if not isinstance(bijector, _Chain):
         return [bijector]
-    return [member for b in bijector.bijectors for member in members(b)]
+    return [member for b in bijector.bijectors for member in chain_members(b)]
 
 
 def _base_moments(flow):

@@ -1,5 +1,6 @@
 """A normalizing flow as a Keras model: trained by `fit`, sampled, inverted, saved."""
 
+import functools
 import math
 
 import keras
@@ -23,6 +24,9 @@ _CHUNK_ELEMENTS = 2**20
 
 # Fewer rows than these are not worth the seconds that XLA takes to compile for their number.
 _COMPILED_ROWS = 2**12
+
+# Under these names, with a number, the states of random generators are saved.
+_RANDOM_STATE = "random_state_"
 
 
 @keras.saving.register_keras_serializable("tfnvp")
@@ -371,7 +375,12 @@ class Flow(keras.Model):
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = keras.tree.flatten(callbacks) if callbacks else []
             self._choose_steps(callbacks, kwargs)
-            callbacks = [StopOnNonFinite(), *callbacks]
+            guards = [c for c in callbacks if isinstance(c, StopOnNonFinite)]
+            if not guards:
+                guards = [StopOnNonFinite()]
+                callbacks = guards + callbacks
+            for guard in guards:
+                guard.data = functools.partial(inputs.as_dataset, x, y, kwargs.get("batch_size"))
             if replicas.multi_worker(self.distribute_strategy):
                 callbacks.append(replicas.FollowChief())
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
@@ -387,7 +396,9 @@ class Flow(keras.Model):
         if not self._steps_are_free or not self._runs_in_xla():
             return
         limits = (arguments.get("steps_per_epoch"), arguments.get("validation_steps"))
-        steps = compiled_steps.choose(callbacks, *limits)
+        # A loss that is not finite stays so in the running mean: the guards see it in the end.
+        others = [c for c in callbacks if not isinstance(c, StopOnNonFinite)]
+        steps = compiled_steps.choose(others, *limits)
         if steps != self.steps_per_execution:
             self.steps_per_execution = steps
             self.train_function = self.test_function = None
@@ -453,6 +464,26 @@ class Flow(keras.Model):
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
     # --- Saving -------------------------------------------------------------------------------
+
+    def save_own_variables(self, store):
+        """Saves the random states too, which Keras leaves out: dropout goes on where it was."""
+        super().save_own_variables(store)
+        for name, state in self._random_states():
+            store[name] = state.numpy()
+
+    def load_own_variables(self, store):
+        stored = {name: store[name] for name in list(store.keys())}
+        for name, state in self._random_states():
+            if name in stored:
+                state.assign(stored[name])
+        super().load_own_variables(
+            {name: value for name, value in stored.items() if not name.startswith(_RANDOM_STATE)}
+        )
+
+    def _random_states(self):
+        weights = {id(v) for v in self.weights}
+        states = [v for v in self.variables if id(v) not in weights]
+        return [(f"{_RANDOM_STATE}{i}", state) for i, state in enumerate(states)]
 
     def get_config(self):
         return {

@@ -117,6 +117,8 @@ def condition_from_targets(flow, data):
 def check_training_data(flow, x, y, name="x"):
     """Raises `ValueError` for data that cannot be trained on, as far as can be seen beforehand."""
     if isinstance(x, tf.data.Dataset):
+        if int(x.cardinality()) == 0:
+            raise ValueError(f"`{name}` must not be empty. Received: {x}")
         first = as_pair(x.element_spec)[0]
         first = first.get("x") if isinstance(first, dict) else first
         if isinstance(first, tf.TensorSpec):
@@ -141,6 +143,18 @@ def check_training_data(flow, x, y, name="x"):
             f"row {where[0][0]}, position {tuple(int(i) for i in where[0][1:])}: "
             f"{array[tuple(where[0])]}"
         )
+
+
+def as_dataset(x, y, batch_size):
+    """Returns training data as a `tf.data.Dataset` of batches, or None where it is of other kind.
+
+    Arrays come in their own order, not in the one that `fit` shuffles them to.
+    """
+    if isinstance(x, tf.data.Dataset):
+        return x
+    if not isinstance(x, (np.ndarray, tf.Tensor, list, dict)):
+        return None
+    return tf.data.Dataset.from_tensor_slices(x if y is None else (x, y)).batch(batch_size or 32)
 
 
 def batches(flow, x, y):

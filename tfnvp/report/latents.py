@@ -4,7 +4,7 @@ import numpy as np
 from scipy import stats
 
 from tfnvp.bijectors import DiagonalScaling
-from tfnvp.flows.diagnostics import members
+from tfnvp.flows.diagnostics import chain_members
 from tfnvp.report.charts import BLUE, ORANGE, chart
 from tfnvp.report.section import Section
 
@@ -59,7 +59,7 @@ def _base_quantiles(flow, shares, seed):
 
 def spectrum(subject):
     """The learned scales of a flow that ends in a diagonal rescaling, sorted, as in NICE."""
-    scalings = [b for b in members(subject.flow.bijector) if isinstance(b, DiagonalScaling)]
+    scalings = [b for b in chain_members(subject.flow.bijector) if isinstance(b, DiagonalScaling)]
     if not scalings:
         return None
     scales = np.sort(np.exp(np.ravel(scalings[-1].log_scale)))[::-1]

@@ -1,0 +1,35 @@
+"""Files that are there whole or not at all."""
+
+import contextlib
+import os
+import pathlib
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Gives a temporary path to write to, which takes the place of `path` when all went well.
+
+    A process killed in between, or a full disk, leaves the old file as it was. The temporary file
+    lies beside it, and its bytes are on the disk before it is renamed.
+
+    Args:
+      path: the file to write.
+
+    >>> import tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "numbers.txt"
+    >>> with replacing(file) as temporary:
+    ...     _ = temporary.write_text("1 2 3")
+    >>> file.read_text(), len(list(file.parent.iterdir()))
+    ('1 2 3', 1)
+    """
+    path = pathlib.Path(path)
+    # The ending stays: writers of pictures and of models look at it.
+    temporary = path.with_name(f"writing-{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
