@@ -22,7 +22,7 @@ import time
 from benchmarks.libraries import fastest
 from benchmarks.workloads import SCALING, WORKLOADS
 
-_WARM_UP_BLOCKS = 2
+_WARM_UP_BLOCKS = 1
 
 
 def main():

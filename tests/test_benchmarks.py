@@ -44,7 +44,7 @@ def test_a_run_times_every_cell_and_prints_tables(measured):
     importlib.util.find_spec("nflows") is not None, reason="nflows is installed here"
 )
 def test_a_library_that_is_not_installed_is_left_out_with_the_reason(measured):
-    assert "nflows left out: ModuleNotFoundError: No module named 'nflows'" in measured[1]
+    assert "nflows left out: ModuleNotFoundError: No module named" in measured[1]
 
 
 def test_a_picture_is_drawn(measured, tmp_path):

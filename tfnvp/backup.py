@@ -67,6 +67,11 @@ class Backup(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if self.file.exists():
             self._restore(*self._read())
+        # Keras' place for it, from which other workers learn it too.
+        self.model._initial_epoch = self.epoch
+
+    def on_train_end(self, logs=None):
+        self.model._initial_epoch = None
 
     def on_epoch_begin(self, epoch, logs=None):
         arrays = {f"variable_{i}": _array(v) for i, v in enumerate(self._variables())}

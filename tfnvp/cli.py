@@ -19,6 +19,7 @@ from tfnvp.cli_options import (
     ImageSize,
     Json,
     Model,
+    Records,
     SavedModels,
     SkipBad,
     TableFile,
@@ -71,6 +72,7 @@ def train(
     dataset: Dataset = None,
     images: Images = None,
     table: TableFile = None,
+    records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     options: Annotated[
@@ -94,6 +96,10 @@ def train(
         bool,
         typer.Option("--dry-run", help="Only tell parameters, memory and time; write nothing."),
     ] = False,
+    strategy: Annotated[
+        str,
+        typer.Option(help="none, mirrored (all GPUs) or multi_worker (all hosts of TF_CONFIG)."),
+    ] = "none",
     resume: Annotated[
         bool,
         typer.Option(
@@ -126,10 +132,11 @@ def train(
     if recipe is not None:
         recipes.get(recipe)
     import_tensorflow()
-    from tfnvp import resuming, run_folder, training
+    from tfnvp import replicas, resuming, run_folder, training
 
-    source = {"dataset": dataset, "images": images, "table": table, "data_dir": data_dir}
-    source |= {"image_size": image_size, "skip_bad": skip_bad or None}
+    replicated = replicas.make_strategy(strategy)
+    source = {"dataset": dataset, "images": images, "table": table, "records": records}
+    source |= {"data_dir": data_dir, "image_size": image_size, "skip_bad": skip_bad or None}
     source = {name: value for name, value in source.items() if value is not None}
     stored = {}
     if resume:
@@ -140,7 +147,7 @@ def train(
     if stored and recipe is None:
         chosen = recipes.Recipe(**{name: stored[name] for name in recipes.FIELDS})
     else:
-        default = "realnvp-table" if table else _MODEL_RECIPES["real_nvp"]
+        default = "realnvp-table" if table or records else _MODEL_RECIPES["real_nvp"]
         chosen = recipes.get(recipe or default)
     chosen = chosen.override(options or [])
     chosen = chosen.replace(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
@@ -150,7 +157,8 @@ def train(
     if dry_run:
         cli_progress.print_dry_run(chosen, splits, seed, json_output)
         return
-    with cli_progress.training_progress(chosen.epochs, shown=not json_output) as callbacks:
+    shown = not json_output and replicas.is_chief(replicated)
+    with cli_progress.training_progress(chosen.epochs, shown) as callbacks:
         _, metrics, folder, exported = training.train(
             chosen,
             splits,
@@ -159,10 +167,13 @@ def train(
             seed,
             verbose=0,
             callbacks=callbacks,
+            strategy=replicated,
             resume=resume,
             on_divergence=on_divergence,
             source_of_data=source,
         )
+    if metrics is None:  # The first worker writes, and reports.
+        return
     if json_output:
         print_json({**metrics, "folder": str(folder), "saved_model": str(exported)})
         return
@@ -177,6 +188,7 @@ def evaluate(
     dataset: Dataset = None,
     images: Images = None,
     table: TableFile = None,
+    records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
@@ -189,12 +201,14 @@ def evaluate(
     """
     if split not in ("train", "validation", "test"):
         raise ValueError(f"unknown split {split!r}: choose one of train, validation, test")
+    if records is not None and split == "train":
+        raise ValueError("training rows of records are streamed: choose --split validation or test")
     import_tensorflow()
     from tfnvp import evaluation, run_folder
 
     flow = run_folder.load_model(model)
     trained_on = run_folder.read_config(model).get("dataset", "digits")
-    splits = load_data(flow, dataset, images, table, data_dir, image_size, trained_on)
+    splits = load_data(flow, dataset, images, table, data_dir, image_size, trained_on, records)
     with console.status("evaluating"):
         result = evaluation.evaluate(flow, getattr(splits, split), draws)._asdict()
     if json_output:
@@ -268,6 +282,28 @@ def export(
         card=run_folder.read_card(model),
     )
     print_result(f"SavedModel   {exported}", {"saved_model": str(exported)}, json_output)
+
+
+@app.command("records")
+def write_records(
+    output: Annotated[pathlib.Path, typer.Argument(help="Folder to write.", metavar="DIR")],
+    images: Images = None,
+    table: TableFile = None,
+    image_size: ImageSize = None,
+    seed: Annotated[int, typer.Option(help="Seed of the division into splits.")] = 0,
+):
+    """Turn a table or image folder larger than memory into records, for `train --records`.
+
+    Example: tfnvp records big --table big.parquet
+    """
+    if (images is None) == (table is None):
+        raise ValueError("give one of --images and --table")
+    import_tensorflow()
+    from tfnvp import data
+
+    chunks, count = data.image_chunks(images, image_size) if images else data.table_chunks(table)
+    data.write_records(chunks, count, output, (images or table).stem, 256 if images else None, seed)
+    console.print(f"{count} rows in {output}")
 
 
 @app.command("recipes")

@@ -27,6 +27,10 @@ TableFile = Annotated[
     pathlib.Path | None,
     typer.Option("--table", help="A table instead: .csv, .parquet, .npy, .npz.", metavar="FILE"),
 ]
+Records = Annotated[
+    pathlib.Path | None,
+    typer.Option(help="Records instead, which are streamed; see `tfnvp records`.", metavar="DIR"),
+]
 DataDir = Annotated[
     pathlib.Path | None, typer.Option(help="Folder of prepared TFDS data sets.", metavar="DIR")
 ]
@@ -68,17 +72,20 @@ def load_data(
     data_dir=None,
     image_size=None,
     default="digits",
+    records=None,
     skip_bad=False,
 ):
     """Loads the data that the options name, and checks that it is of the flow's shape, if any."""
     from tfnvp import data
 
-    if sum(option is not None for option in (dataset, images, table)) > 1:
-        raise ValueError("give one of --dataset, --images and --table")
+    if sum(option is not None for option in (dataset, images, table, records)) > 1:
+        raise ValueError("give one of --dataset, --images, --table and --records")
     if images is not None:
         splits = data.load_images(images, image_size, skip_bad)
     elif table is not None:
         splits = data.load_table(table, skip_bad)
+    elif records is not None:
+        splits = data.read_records(records)
     else:
         splits = data.load_named(dataset or default, data_dir)
     if flow is not None and splits.event_shape != flow.event_shape:

@@ -1,13 +1,14 @@
 """A training run from a recipe: data in, run folder and SavedModel out."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 
 import keras
 import tensorflow as tf
 
-from tfnvp import learning_curve, plotting, resuming, run_folder, scoring
+from tfnvp import learning_curve, optimizers, plotting, replicas, resuming, run_folder, scoring
 from tfnvp._version import __version__
 from tfnvp.backup import Backup
 from tfnvp.data import Epoch, dequantize, training_dataset
@@ -24,6 +25,8 @@ _VALIDATION_DRAWS = 5
 
 # How often to go back at most, where training diverges.
 _ROLL_BACKS = {"stop": 0, "roll-back": 3}
+
+_REMEMBERING = (keras.callbacks.EarlyStopping, RollBackOnNonFinite)
 
 
 def make_flow(recipe, splits):
@@ -42,6 +45,7 @@ def train(
     seed=0,
     verbose="auto",
     callbacks=(),
+    strategy=None,
     resume=False,
     on_divergence="stop",
     source_of_data=None,
@@ -51,8 +55,8 @@ def train(
     The run folder gets `config.json`, `history.csv`, `model.keras` (the weights that did best on
     the validation split), `metrics.json`, of images and points `samples.png`, of tables
     `reference.json` for `tfnvp score`; the SavedModel goes to `SAVED_MODELS/DATASET-MODEL/VERSION`.
-    While training runs, `backup.npz` holds what it
-    needs to go on from the epoch that last began, whenever and however the process ends.
+    While training runs, `backup.npz` holds what it needs to go on from the epoch that last began,
+    whenever and however the process ends.
 
     Args:
       recipe: `tfnvp.recipes.Recipe`.
@@ -63,6 +67,7 @@ def train(
       seed: int; on CPU the same seed gives the same weights.
       verbose: as in `keras.Model.fit`.
       callbacks: further Keras callbacks.
+      strategy: `tf.distribute.Strategy`, see `tfnvp.replicas.make_strategy`; default: one replica.
       resume: bool, go on with the run in `output`; the result is that of a run never stopped.
         A folder that is not there or empty begins a new run.
       on_divergence: "stop", or "roll-back": see `tfnvp.callbacks.RollBackOnNonFinite`.
@@ -71,7 +76,8 @@ def train(
 
     Returns:
       `(flow, metrics, folder, exported)`: the trained flow, the contents of `metrics.json`, and
-      the paths of run folder and SavedModel.
+      the paths of run folder and SavedModel. Of several workers only the first writes; the others
+      return the flow and None.
 
     Raises:
       ValueError: if `output` holds something (without `resume`), or a run that is finished, in
@@ -84,18 +90,43 @@ def train(
         raise ValueError(
             f"`on_divergence` must be one of {', '.join(_ROLL_BACKS)}. Received: {on_divergence!r}"
         )
+    strategy = strategy or tf.distribute.get_strategy()
     keras.utils.set_random_seed(seed)
-    flow = make_flow(recipe, splits)
-    stem = run_folder.stem(splits.name, recipe.model)
+    with strategy.scope():
+        flow = make_flow(recipe, splits)
+        compile_flow(flow, recipe, len(splits.train))
+    stopping = keras.callbacks.EarlyStopping(
+        monitor="val_loss", patience=recipe.patience, restore_best_weights=True
+    )
+    guard = RollBackOnNonFinite(_ROLL_BACKS[on_divergence])
+    fit = functools.partial(
+        _fit, flow, recipe, splits, seed, verbose, [guard, stopping, *callbacks]
+    )
+    if replicas.is_chief(strategy):
+        source = {
+            name: value if isinstance(value, int) else str(value)
+            for name, value in (source_of_data or {}).items()
+        }
+        folder = _open(recipe, splits, output, saved_models, seed, resume, source)
+        with run_folder.held(folder):
+            result = _train_and_write(
+                flow, recipe, splits, folder, saved_models, seed, stopping, fit
+            )
+    else:
+        fit(folder=None)
+        result = flow, None, None, None
+    replicas.wait_for_chief(strategy)
+    return result
+
+
+def _open(recipe, splits, output, saved_models, seed, resume, source_of_data):
+    """Returns the run folder: that of the run to resume, or a new one with its `config.json`."""
     config = {
         **dataclasses.asdict(recipe),
         "dataset": splits.name,
         "data_crc32": resuming.fingerprint(splits),
         "seed": seed,
-        "source_of_data": {
-            name: value if isinstance(value, int) else str(value)
-            for name, value in (source_of_data or {}).items()
-        },
+        "source_of_data": source_of_data,
         "tfnvp": __version__,
     }
     if resume and output is None:
@@ -104,60 +135,62 @@ def train(
         folder = pathlib.Path(output)
         resuming.check_same(folder, config)
     else:
-        folder = run_folder.create(output, stem)
+        folder = run_folder.create(output, run_folder.stem(splits.name, recipe.model))
     run_folder.require_writable(saved_models)
     with run_folder.held(folder):
         run_folder.write_json(folder / "config.json", config)
-        stopping = keras.callbacks.EarlyStopping(
-            monitor="val_loss", patience=recipe.patience, restore_best_weights=True
-        )
-        try:
-            guard = RollBackOnNonFinite(_ROLL_BACKS[on_divergence])
-            compile_flow(flow, recipe, len(splits.train))
-            _fit(flow, recipe, splits, folder, seed, verbose, [guard, stopping], callbacks)
-            run_folder.save_model(flow, folder)
-            if len(splits.event_shape) == 1:
-                reference = scoring.make_reference(flow, splits.validation, splits.columns)
-                scoring.write_reference(folder, reference)
-            metrics = _measure(flow, splits, folder)
-            plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
-            card = run_folder.read_card(folder)
-            exported = flow.export(pathlib.Path(saved_models) / stem, card=card)
-        except KeyboardInterrupt:
-            saved = _save_best(flow, stopping, folder)
-            raise InterruptedError(f"training interrupted: {saved}") from None
-        except NonFiniteLossError as error:
-            raise RuntimeError(f"{error}; {_save_best(flow, stopping, folder)}") from error
-        except OSError as error:
-            saved = _save_best(flow, stopping, folder)
-            raise OSError(f"training stopped, {error}; {saved}") from error
-        # Last: as long as it is there, the run is unfinished.
-        (folder / resuming.BACKUP).unlink()
+    return folder
+
+
+def _train_and_write(flow, recipe, splits, folder, saved_models, seed, stopping, fit):
+    try:
+        fit(folder)
+        run_folder.save_model(flow, folder)
+        if len(splits.event_shape) == 1:
+            reference = scoring.make_reference(flow, splits.validation, splits.columns)
+            scoring.write_reference(folder, reference)
+        metrics = _measure(flow, splits, folder)
+        plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
+        path = pathlib.Path(saved_models) / run_folder.stem(splits.name, recipe.model)
+        exported = flow.export(path, card=run_folder.read_card(folder))
+    except KeyboardInterrupt:
+        raise InterruptedError(
+            f"training interrupted: {_save_best(flow, stopping, folder)}"
+        ) from None
+    except NonFiniteLossError as error:
+        raise RuntimeError(f"{error}; {_save_best(flow, stopping, folder)}") from error
+    except OSError as error:
+        saved = _save_best(flow, stopping, folder)
+        raise OSError(f"training stopped, {error}; {saved}") from error
+    # Last: as long as it is there, the run is unfinished.
+    (folder / resuming.BACKUP).unlink()
     return flow, metrics, folder, exported
 
 
 def compile_flow(flow, recipe, rows):
     """Compiles a flow with the recipe's optimizer and schedule, for so many training rows."""
-    steps = math.ceil(rows / recipe.batch_size)
-    # On CPUs XLA more than doubles the step of convolutions.
-    flow.compile(_optimizer(recipe, steps), jit_compile=recipe.model != "image_real_nvp")
+    flow.compile(_optimizer(recipe, math.ceil(rows / recipe.batch_size)))
 
 
-def _fit(flow, recipe, splits, folder, seed, verbose, with_memory, more_callbacks):
-    epoch = Epoch()
-    backup = Backup(folder / resuming.BACKUP, with_memory)
-    history = folder / "history.csv"
-    learning_curve.cut(history, backup.epoch)
-    callbacks = [epoch, *with_memory, keras.callbacks.CSVLogger(history, append=True)]
-    callbacks += [*more_callbacks, backup]
+def _fit(flow, recipe, splits, seed, verbose, callbacks, folder):
+    """Fits; in a folder, with a learning curve, and a backup from which it goes on."""
+    epoch, begin = Epoch(), 0
+    callbacks = [epoch, *callbacks]
     if recipe.ema_momentum is not None:
         # First, so that the others see the averaged weights.
         callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    if folder is not None:
+        remembering = [c for c in callbacks if isinstance(c, _REMEMBERING)]
+        backup = Backup(folder / resuming.BACKUP, remembering)
+        begin = backup.epoch
+        history = folder / "history.csv"
+        learning_curve.cut(history, begin)
+        callbacks += [keras.callbacks.CSVLogger(history, append=True), backup]
     flow.fit(
         training_dataset(
             splits.train, splits.levels, recipe.batch_size, seed, splits.flip, epoch=epoch
         ),
-        initial_epoch=backup.epoch,
+        initial_epoch=begin,
         epochs=recipe.epochs,
         validation_data=validation_dataset(splits),
         callbacks=callbacks,
@@ -202,7 +235,7 @@ def _optimizer(recipe, steps):
         warmup_steps=max(1, recipe.warmup_epochs * steps),
         decay_steps=max(1, (recipe.epochs - recipe.warmup_epochs) * steps),
     )
-    return keras.optimizers.AdamW(
+    return optimizers.AdamW(
         schedule,
         beta_2=recipe.beta_2,
         epsilon=recipe.epsilon,

@@ -4,7 +4,7 @@ import sys
 import time
 
 #: Blocks that each mode is given; with none, the first mode is taken untried.
-TRIALS = 3
+TRIALS = 2
 
 
 def fastest(variants):

@@ -81,7 +81,7 @@ class ActNorm(Bijector):
     def _initialize_once(self, x, adapt):
         """Runs `adapt(x)` on the first batch; leaves no trace in graphs made after that."""
         with tf.init_scope():
-            if tf.executing_eagerly() and int(self.initialized.value) == 1:
+            if tf.executing_eagerly() and self.initialized.numpy() == 1:
                 return
         tf.cond(self.initialized.value > 0, lambda: None, lambda: adapt(x))
 

@@ -1,22 +1,30 @@
 """Data sets, and the way from stored numbers to what a flow trains on."""
 
+from tfnvp.data.chunks import image_chunks, table_chunks
 from tfnvp.data.dequantization import dequantize, quantize
 from tfnvp.data.digits import load_digits
 from tfnvp.data.files import load_images, load_table
 from tfnvp.data.finite_rows import FiniteRows
 from tfnvp.data.named import load_named
 from tfnvp.data.pipeline import Epoch, training_dataset
+from tfnvp.data.records import RecordStream, check_records, read_records, write_records
 from tfnvp.data.splits import Splits
 
 __all__ = [
     "Epoch",
     "FiniteRows",
+    "RecordStream",
     "Splits",
+    "check_records",
     "dequantize",
+    "image_chunks",
     "load_digits",
     "load_images",
     "load_named",
     "load_table",
     "quantize",
+    "read_records",
+    "table_chunks",
     "training_dataset",
+    "write_records",
 ]

@@ -26,24 +26,15 @@ def load_images(folder, size=None, skip_bad=False):
     Raises:
       ValueError: if there are no images, one cannot be read, or sizes differ and `size` is None.
     """
-    from PIL import Image, ImageOps
-
     folder = pathlib.Path(folder)
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
-    if not files:
-        raise ValueError(f"no images in {folder}: looked for files that end in {_IMAGES}")
+    files = image_files(folder)
     images, bad = [], []
     for file in files:
         try:
-            with Image.open(file) as image:
-                image = image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB")
-                if size is not None:
-                    image = ImageOps.fit(image, (size, size))
-                images.append(np.asarray(image))
-        # What Pillow raises for damaged files depends on their format.
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            images.append(read_image(file, size))
+        except ValueError:
             if not skip_bad:
-                raise ValueError(f"{file} is not a readable image: {error}") from error
+                raise
             bad.append(file)
     if not images:
         raise ValueError(f"no readable images in {folder}: all {len(bad)} are damaged")
@@ -58,6 +49,29 @@ def load_images(folder, size=None, skip_bad=False):
         )
     stacked = np.stack(images)
     return split_at_random(folder.name, stacked.reshape((*stacked.shape[:3], -1)), 256)
+
+
+def image_files(folder):
+    """Returns the images in a folder and its sub-folders, in order; there must be one."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
+    if not files:
+        raise ValueError(f"no images in {folder}: looked for files that end in {_IMAGES}")
+    return files
+
+
+def read_image(file, size=None, mode=None):
+    """Reads an image as uint8 `[H, W]` or `[H, W, 3]`; `mode` is "L", "RGB" or None, as it is."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as image:
+            image = image.convert(mode or ("L" if image.mode in ("1", "L", "I;16") else "RGB"))
+            if size is not None:
+                image = ImageOps.fit(image, (size, size))
+            return np.asarray(image)
+    # What Pillow raises for damaged files depends on their format.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file} is not a readable image: {error}") from error
 
 
 def load_table(file, skip_bad=False):

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.data.dequantization import dequantize
+from tfnvp.data.records import RecordStream
 
 
 class Epoch(keras.callbacks.Callback):
@@ -40,7 +41,8 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
     Order, flips and noise are functions of the seed and the epoch, and of nothing else.
 
     Args:
-      rows: array `[n, *event_shape]`: whole numbers from 0 to `levels - 1`, or real numbers.
+      rows: array `[n, *event_shape]`: whole numbers from 0 to `levels - 1`, or real numbers. Or a
+        `tfnvp.data.RecordStream` of such rows, whose order follows from seed and epoch.
       levels: int, number of grey levels; None for real numbers.
       batch_size: int; the last, smaller batch of an epoch is kept, and where there are fewer
         rows than this they make one batch.
@@ -67,32 +69,50 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
         raise ValueError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
     seed = np.random.randint(2**31) if seed is None else seed % 2**31
     passes = itertools.count()
-    # Rows and their order stay in the memory of the host, also where there is a GPU.
-    with tf.device("CPU:0"):
-        rows = tf.convert_to_tensor(rows)
     dataset = tf.data.Dataset.from_generator(
         lambda: [next(passes) if epoch is None else epoch.number],
         output_signature=tf.TensorSpec((), tf.int32),
     )
-    dataset = dataset.flat_map(lambda number: _order(len(rows), seed, number)).batch(batch_size)
+    read = _read_stream if isinstance(rows, RecordStream) else _read_array
+    dataset = read(dataset.map(lambda number: tf.stack([seed, number])), rows, batch_size)
     dataset = dataset.map(
-        lambda keys, places: _batch(tf.gather(rows, places), levels, flip, keys[0], places[0]),
-        tf.data.AUTOTUNE,
+        lambda rows, key: _batch(rows, levels, flip, key), num_parallel_calls=tf.data.AUTOTUNE
     )
     steps = math.ceil(len(rows) / batch_size)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    options = tf.data.Options()
+    # Workers share out each batch: by files, some would have more steps than others.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 
-def _order(count, seed, epoch):
-    """The places of all rows in the order of an epoch, each with the epoch's random key."""
-    key = tf.stack([seed, epoch])
-    order = tf.random.experimental.stateless_shuffle(tf.range(count), key)
-    return tf.data.Dataset.from_tensor_slices((tf.tile(key[tf.newaxis], (count, 1)), order))
+def _read_array(keys, rows, batch_size):
+    """Batches of an array and, for each, a random key of its own."""
+    # Rows and their order stay in the memory of the host, also where there is a GPU.
+    with tf.device("CPU:0"):
+        rows = tf.convert_to_tensor(rows)
+
+    def order(key):
+        places = tf.random.experimental.stateless_shuffle(tf.range(len(rows)), key)
+        places = tf.data.Dataset.from_tensor_slices(places).batch(batch_size)
+        return _numbered(places, key)
+
+    return keys.flat_map(order).map(lambda places, key: (tf.gather(rows, places), key))
 
 
-def _batch(rows, levels, flip, key, first):
-    # No two batches of an epoch begin with the same row.
-    for_noise, for_flips = tf.unstack(tf.random.split(tf.random.fold_in(key, first), alg="philox"))
+def _read_stream(keys, stream, batch_size):
+    return keys.flat_map(lambda key: _numbered(stream.batches(batch_size, key), key))
+
+
+def _numbered(batches, key):
+    """Gives each batch of an epoch a random key."""
+    return batches.enumerate().map(
+        lambda i, batch: (batch, tf.random.fold_in(key, tf.cast(i, tf.int32)))
+    )
+
+
+def _batch(rows, levels, flip, key):
+    for_noise, for_flips = tf.unstack(tf.random.split(key, alg="philox"))
     if flip:
         rows = tf.image.stateless_random_flip_left_right(rows, for_flips)
     return rows if levels is None else dequantize(rows, levels, seed=for_noise)

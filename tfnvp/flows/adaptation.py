@@ -35,7 +35,7 @@ class Adaptation(keras.layers.Layer):
         Raises:
           ValueError: if the data is empty, or not finite.
         """
-        if self.done is None or int(self.done.value):
+        if self.done is None or self.done.numpy():
             return
         pieces, count = [], 0
         for piece, condition in batches(flow, x, y):

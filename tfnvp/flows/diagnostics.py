@@ -107,7 +107,7 @@ def _log_dets(flow, x, condition):
 
 
 def members(bijector):
-    """Returns the bijectors of a chain, also of chains in it, data side first."""
+    """The bijectors of a chain, nested ones unfolded, from the data to the latents."""
     if not isinstance(bijector, _Chain):
         return [bijector]
     return [member for b in bijector.bijectors for member in members(b)]

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfnvp import optimizers
+from tfnvp import optimizers, replicas
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.log_det import forward_and_log_det, inverse_and_log_det, takes_condition
 from tfnvp.flows import compiled_steps, inputs, tracking
@@ -293,13 +293,16 @@ class Flow(keras.Model):
         policies = {layer.compute_dtype for layer in self.keras_layers}
         # On CPUs, XLA's products of half precision are slower than TensorFlow's.
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        return self.compiles_well and replicas == 1 and (on_gpu or policies <= {"float32"})
+        alone = self.distribute_strategy.num_replicas_in_sync == 1
+        return self.compiles_well and alone and (on_gpu or policies <= {"float32"})
 
     # --- Training -----------------------------------------------------------------------------
 
     def compile(self, optimizer="adam", jit_compile="auto", steps_per_execution=None, **kwargs):
         """Configures training as `keras.Model.compile`; the loss is the flow's own.
+
+        A flow made under a `tf.distribute` strategy of several replicas trains as in one process
+        with the whole batch; `jit_compile` and `steps_per_execution` then have no effect.
 
         Args:
           optimizer: name or Keras optimizer; "adam" and "adamw" are those of `tfnvp.optimizers`.
@@ -310,20 +313,30 @@ class Flow(keras.Model):
           **kwargs: further arguments of `keras.Model.compile`.
 
         Raises:
-          ValueError: if a `loss` is given.
+          ValueError: if a `loss` is given, or an optimizer that was made outside of the scope of
+            the flow's strategy.
         """
         if kwargs.get("loss") is not None:
             raise ValueError(
                 "a flow is trained on its own loss, the mean of -log p(x). "
                 f"Received: loss={kwargs['loss']!r}"
             )
-        super().compile(
-            optimizer=optimizers.get(optimizer),
-            jit_compile=True if jit_compile == "auto" and self.uses_xla() else jit_compile,
-            steps_per_execution=steps_per_execution or 1,
-            **kwargs,
-        )
+        strategy = self.distribute_strategy
+        several = strategy.num_replicas_in_sync > 1
+        if several:
+            # Neither XLA nor Keras' loop over steps can hold the sums over replicas.
+            jit_compile, steps_per_execution = False, 1
+        with strategy.scope():
+            super().compile(
+                optimizer=optimizers.get(optimizer),
+                jit_compile=True if jit_compile == "auto" and self.uses_xla() else jit_compile,
+                steps_per_execution=steps_per_execution or 1,
+                **kwargs,
+            )
         self._steps_are_free = steps_per_execution is None
+        if several:
+            replicas.check_optimizer(self.optimizer, strategy)
+            replicas.sum_before_clipping(self.optimizer)
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -369,6 +382,8 @@ class Flow(keras.Model):
                 callbacks = guards + callbacks
             for guard in guards:
                 guard.data = functools.partial(inputs.as_dataset, x, y, kwargs.get("batch_size"))
+            if replicas.multi_worker(self.distribute_strategy):
+                callbacks.append(replicas.FollowChief())
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
 
@@ -416,13 +431,21 @@ class Flow(keras.Model):
         return compiled_steps.run_many(step, self.get_metrics_result, self.steps_per_execution)
 
     def train_step(self, data):
-        return super().train_step(inputs.condition_from_targets(self, data))
+        logs = super().train_step(inputs.condition_from_targets(self, data))
+        return replicas.as_step_logs(logs)
 
     def test_step(self, data):
-        return super().test_step(inputs.condition_from_targets(self, data))
+        logs = super().test_step(inputs.condition_from_targets(self, data))
+        return replicas.as_step_logs(logs)
 
     def predict_step(self, data):
         return super().predict_step(inputs.condition_from_targets(self, data))
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Does nothing: a flow has its weights from the start.
+
+        Keras' own reads a batch for it under `tf.distribute`, and fails on dictionaries.
+        """
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean of `-log p(x)` over the batch, in nats, plus the losses of regularizers."""
@@ -431,8 +454,8 @@ class Flow(keras.Model):
         if sample_weight is not None:
             nll *= tf.cast(sample_weight, nll.dtype)
         # Replicas' gradients are summed, so each must hold its share of the mean.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        return (tf.reduce_mean(nll) + sum(self.losses)) / replicas
+        count = tf.distribute.get_strategy().num_replicas_in_sync
+        return replicas.share_of_mean(nll) + sum(self.losses) / count
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if self.levels is not None:

@@ -54,6 +54,8 @@ class ImageRealNVP(Flow):
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`, for example the
         number of classes for one-hot labels.
       base: "normal", "logistic", or a `tfd.Distribution` over `image_shape`.
+      conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
+        global policy. Whatever it is, likelihoods are float32.
       levels: int, number of grey levels, or None for images that were never quantized.
       name: name of the model.
 
@@ -92,6 +94,7 @@ class ImageRealNVP(Flow):
         condition_shape=None,
         base="normal",
         levels=256,
+        conditioner_dtype=None,
         name=None,
     ):
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
@@ -111,6 +114,7 @@ class ImageRealNVP(Flow):
                 residual_blocks,
                 parity=getattr(partition, "parity", None),
                 batch_norm=network_batch_norm,
+                dtype=conditioner_dtype,
                 name=f"{name}_network",
             )
             members = [AffineCoupling(network, partition, shape, scale, condition_shape, name)]

@@ -38,6 +38,8 @@ class NICE(Flow):
       whiten: bool, start with `tfnvp.bijectors.Whitening`, fitted to the data by `fit` or `adapt`;
         its log-det counts.
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
+      conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
+        global policy. Whatever it is, likelihoods are float32.
       levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
       name: name of the model.
 
@@ -69,6 +71,7 @@ class NICE(Flow):
         whiten=False,
         condition_shape=None,
         levels=None,
+        conditioner_dtype=None,
         name=None,
     ):
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
@@ -82,7 +85,12 @@ class NICE(Flow):
             assembly.partitions_for(partition, couplings, size),
             assembly.hidden_units_for(hidden_units, couplings),
             condition_shape,
-            {"activation": activation, "dropout": dropout, "residual": residual},
+            {
+                "activation": activation,
+                "dropout": dropout,
+                "residual": residual,
+                "dtype": conditioner_dtype,
+            },
         )
         chain = Chain([*before, *layers, DiagonalScaling(size)], name="nice")
         super().__init__(chain, event_shape, base, condition_shape, levels, name)

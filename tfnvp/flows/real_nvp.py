@@ -39,6 +39,8 @@ class RealNVP(Flow):
         `tfnvp.bijectors.Logit(alpha)` first (log-dets included in the likelihood).
       standardize: bool, start with a learned shift and scale of every variable (`ActNorm`), set
         from the data by `fit` or `adapt`.
+      conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
+        global policy. Whatever it is, likelihoods are float32.
       levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
       name: name of the model.
 
@@ -70,6 +72,7 @@ class RealNVP(Flow):
         logit_alpha=None,
         standardize=True,
         levels=None,
+        conditioner_dtype=None,
         name=None,
     ):
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
@@ -83,7 +86,12 @@ class RealNVP(Flow):
             assembly.partitions_for(partition, couplings, size),
             assembly.hidden_units_for(hidden_units, couplings),
             condition_shape,
-            {"activation": activation, "dropout": dropout, "residual": residual},
+            {
+                "activation": activation,
+                "dropout": dropout,
+                "residual": residual,
+                "dtype": conditioner_dtype,
+            },
             scale=scale,
         )
         chain = Chain([*before, *layers], name="real_nvp")

@@ -1,0 +1,104 @@
+"""Tables and folders of images in pieces, for those that do not fit into memory."""
+
+import pathlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from tfnvp.data.files import image_files, read_image, rows_of_table
+
+_ROWS = 2**16
+_IMAGES = 512
+
+
+def table_chunks(file):
+    """Reads a table of real numbers in pieces of bounded size.
+
+    Args:
+      file: path of a `.parquet` file, whose row groups are read one by one, a `.csv` file, or an
+        array `.npy`.
+
+    Returns:
+      `(chunks, count)`: an iterator over float32 arrays `[n, columns]`, and the number of rows.
+
+    Raises:
+      ValueError: if there is no such table; from the iterator, if values are missing, infinite or
+        no numbers.
+    """
+    file = pathlib.Path(file)
+    if not file.is_file():
+        raise ValueError(f"no table at {file}")
+    return _finite(file), sum(table.num_rows for table in _tables(file))
+
+
+def image_chunks(folder, size=None):
+    """Reads a folder of images, and its sub-folders, in pieces; several files at a time.
+
+    Args:
+      folder: path of the folder.
+      size: int; images are cropped to their central square and resized to it.
+
+    Returns:
+      `(chunks, count)`: an iterator over uint8 arrays `[n, H, W, channels]`, and the number of
+      images. There is one channel if the first image is grey; the others are brought to that.
+
+    Raises:
+      ValueError: if there are no images; from the iterator, if one cannot be read or differs in
+        size.
+    """
+    files = image_files(pathlib.Path(folder))
+    mode = "L" if read_image(files[0], size).ndim == 2 else "RGB"
+
+    def chunks():
+        with ThreadPoolExecutor() as pool:
+            for i in range(0, len(files), _IMAGES):
+                piece = files[i : i + _IMAGES]
+                images = list(pool.map(lambda file: read_image(file, size, mode), piece))
+                shapes = {image.shape for image in images}
+                if len(shapes) > 1:
+                    raise ValueError(
+                        f"the images in {folder} differ in size: give --image-size. "
+                        f"Received: {sorted(shapes)}"
+                    )
+                stacked = np.stack(images)
+                yield stacked.reshape((*stacked.shape[:3], -1))
+
+    return chunks(), len(files)
+
+
+def _tables(file):
+    """Reads a table in Arrow tables of bounded size."""
+    import pyarrow
+    from pyarrow import csv, parquet
+
+    if file.suffix == ".npy":
+        rows = np.load(file, mmap_mode="r", allow_pickle=False)
+        for i in range(0, len(rows), _ROWS):
+            columns = np.array(rows[i : i + _ROWS]).T
+            yield pyarrow.table({str(number): column for number, column in enumerate(columns)})
+        return
+    if file.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"a table in pieces must be .csv, .parquet or .npy. Received: {file}")
+    try:
+        if file.suffix == ".csv":
+            batches = csv.open_csv(file)
+        else:
+            batches = parquet.ParquetFile(file).iter_batches(_ROWS)
+        yield from (pyarrow.Table.from_batches([batch]) for batch in batches)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{file} cannot be read as a table: {error}") from error
+
+
+def _finite(file):
+    first = 0
+    for table in _tables(file):
+        rows = rows_of_table(table, file)
+        broken = np.argwhere(~np.isfinite(rows))
+        if len(broken):
+            row, column = broken[0]
+            raise ValueError(
+                f"{file} has missing or infinite values, the first in row {first + row + 1}, "
+                f"column {table.column_names[column]!r}"
+            )
+        first += len(rows)
+        yield rows

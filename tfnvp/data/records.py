@@ -1,0 +1,280 @@
+"""Data sets larger than memory: rows in TFRecord shards, written and read in bounded memory.
+
+A folder of records holds `records.json` and shards such as `train-00003-of-00016.tfrecord`. Every
+record is a `tf.train.Example` with one feature `x`: the bytes of one row, little-endian and in C
+order. `records.json` says what they mean: `name`, `dtype`, `event_shape`, `levels` (null for real
+numbers), and of each shard its `rows` and `bytes`.
+"""
+
+import contextlib
+import itertools
+import json
+import math
+import pathlib
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+from tfnvp.data.splits import Splits
+
+_DESCRIPTION = "records.json"
+
+# A tenth of the rows each for validation and test, which are kept in memory, and no more than:
+_MOST_HELD_OUT = 10_000
+_FEWEST_SHARDS, _MOST_SHARDS, _SHARD_BYTES = 16, 256, 2**27
+
+
+class RecordStream:
+    """Training rows that are read from shards in every epoch anew.
+
+    Has the length and the `shape` of the array that it stands for.
+
+    Args:
+      files: paths of the shards.
+      count: int, rows in all of them.
+      dtype: NumPy type of the rows.
+      event_shape: tuple, shape of one row.
+      skip_broken: bool; leave out what follows a broken record in its shard.
+    """
+
+    # Shards that are read by turns, rows of each in a turn, and what is shuffled in memory.
+    interleaved = 8
+    block = 16
+    shuffled_bytes = 2**26
+
+    def __init__(self, files, count, dtype, event_shape, skip_broken=False):
+        self.files = [str(file) for file in files]
+        self.shape = (count, *event_shape)
+        self.dtype = np.dtype(dtype)
+        self.skip_broken = skip_broken
+
+    def __len__(self):
+        return self.shape[0]
+
+    def batches(self, batch_size, key):
+        """Batches of one epoch, in an order that is a function of the key alone.
+
+        The order of the shards is random, several are read by turns, and their rows are shuffled
+        in pieces of `shuffled_bytes`. Their order in the shards is random already.
+
+        Args:
+          batch_size: int; the last, smaller batch is kept.
+          key: int32 `[2]`, of the random order.
+
+        Returns:
+          `tf.data.Dataset` of `[batch, *event_shape]` in the type of the records.
+        """
+        shuffle = tf.random.experimental.stateless_shuffle
+        rows = tf.data.Dataset.from_tensor_slices(shuffle(tf.constant(self.files), key)).interleave(
+            self._read, self.interleaved, self.block, tf.data.AUTOTUNE, deterministic=True
+        )
+        row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+        piece = max(batch_size, self.shuffled_bytes // row_bytes)
+        pieces = rows.batch(min(piece, len(self))).enumerate()
+        rows = pieces.map(
+            lambda i, piece: shuffle(piece, tf.random.fold_in(key, tf.cast(i, tf.int32)))
+        )
+        return rows.rebatch(batch_size).map(self._parse, tf.data.AUTOTUNE)
+
+    def _read(self, file):
+        rows = tf.data.TFRecordDataset(file)
+        return rows.ignore_errors() if self.skip_broken else rows
+
+    def _parse(self, records):
+        return parse(records, self.dtype, self.shape[1:])
+
+
+def parse(records, dtype, event_shape):
+    """Returns the rows `[n, *event_shape]` of serialised records `[n]`."""
+    feature = {"x": tf.io.FixedLenFeature((), tf.string)}
+    values = tf.io.decode_raw(tf.io.parse_example(records, feature)["x"], tf.as_dtype(dtype))
+    return tf.ensure_shape(tf.reshape(values, (-1, *event_shape)), (None, *event_shape))
+
+
+def write_records(chunks, count, folder, name=None, levels=None, seed=0):
+    """Writes rows into shards, divided at random into training, validation and test rows.
+
+    A tenth of the rows are for validation and a tenth for test, but not more than 10,000 each.
+    Every training row goes to a shard at random, and each shard is shuffled: the order in which
+    rows are read does not depend on the one in which they came.
+
+    Args:
+      chunks: iterable of arrays `[n, *event_shape]` of one type and shape.
+      count: int, the number of rows in all chunks.
+      folder: path of a folder that does not exist yet, or is empty.
+      name: what the data set is called. Default: the name of the folder.
+      levels: int, number of grey levels of quantized data.
+      seed: int, of the division.
+
+    Returns:
+      The folder.
+
+    Raises:
+      ValueError: if the folder holds something, there are fewer than ten rows, or the chunks do not
+        fit to `count` and to each other.
+
+    >>> import numpy as np, tempfile
+    >>> chunks = (np.full([10, 3], i, "float32") for i in range(10))
+    >>> splits = read_records(write_records(chunks, 100, tempfile.mkdtemp() + "/records"))
+    >>> len(splits.train), splits.validation.shape
+    (80, (10, 3))
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} exists already and is not overwritten: choose another")
+    if count < 10:
+        raise ValueError(f"{folder.name}: at least 10 rows are needed to split them. Got {count}")
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = _rows(chunks)
+    first = next(rows)
+    files, places = _deal(count, first.nbytes, seed)
+    written = [0] * len(files)
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(tf.io.TFRecordWriter(str(folder / file))) for file in files]
+        number = -1
+        for number, row in enumerate(itertools.chain([first], rows)):
+            if row.shape != first.shape or row.dtype != first.dtype or number == count:
+                raise ValueError(
+                    f"`chunks` must hold {count} rows of {first.dtype} {first.shape}. Received: in "
+                    f"row {number + 1}, {row.dtype} {row.shape}"
+                )
+            writers[places[number]].write(_example(row))
+            written[places[number]] += 1
+    if number + 1 != count:
+        raise ValueError(f"`chunks` must hold {count} rows. Received: {number + 1}")
+    for file in files:
+        _shuffle(folder / file, np.random.default_rng(seed))
+    shards = {
+        file: {"rows": n, "bytes": (folder / file).stat().st_size}
+        for file, n in zip(files, written, strict=True)
+    }
+    description = {
+        "name": name or folder.name,
+        "dtype": first.dtype.name,
+        "event_shape": list(first.shape),
+        "levels": levels,
+        "shards": shards,
+    }
+    # Last, so that a folder that has it is complete.
+    (folder / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+    return folder
+
+
+def read_records(folder, skip_broken=False):
+    """Opens a folder of records: training rows as a stream, the others in memory.
+
+    Args:
+      folder: path of a folder that `write_records` made.
+      skip_broken: bool; leave out broken records and what follows them in their shards, with a
+        warning that says how many rows are lost. It reads everything once, to count them.
+
+    Returns:
+      `Splits` whose `train` is a `RecordStream`.
+
+    Raises:
+      ValueError: if it is no such folder, or, without `skip_broken`, a shard is missing or has not
+        the size it was written with; the message names the file. `check_records` finds records
+        that were changed within.
+    """
+    folder = pathlib.Path(folder)
+    description = _describe(folder)
+    shards = description["shards"]
+    if skip_broken:
+        shards = _readable(folder, shards)
+    else:
+        _check_sizes(folder, shards)
+    dtype, shape = description["dtype"], tuple(description["event_shape"])
+
+    def in_memory(file):
+        stream = RecordStream([folder / file], shards[file]["rows"], dtype, shape, skip_broken)
+        return np.concatenate([np.zeros((0, *shape), dtype), *stream.batches(1000, (0, 0))])
+
+    train = [file for file in shards if file.startswith("train-")]
+    count = sum(shards[file]["rows"] for file in train)
+    stream = RecordStream([folder / f for f in train], count, dtype, shape, skip_broken)
+    held_out = (in_memory("validation.tfrecord"), in_memory("test.tfrecord"))
+    return Splits(description["name"], stream, *held_out, description["levels"])
+
+
+def check_records(folder):
+    """Reads all records of a folder.
+
+    Raises:
+      ValueError: if one is broken; the message names its file and its place there.
+    """
+    folder = pathlib.Path(folder)
+    shards = _describe(folder)["shards"]
+    _check_sizes(folder, shards)
+    for file, shard in shards.items():
+        rows = _count(folder / file)
+        if rows != shard["rows"]:
+            raise ValueError(f"{folder / file} is broken after {rows} of {shard['rows']} records")
+
+
+def _rows(chunks):
+    for chunk in chunks:
+        chunk = np.asarray(chunk)
+        yield from chunk.astype(chunk.dtype.newbyteorder("<"), order="C", copy=False)
+
+
+def _deal(count, row_bytes, seed):
+    """Returns the names of shards, and for each row the number of its shard."""
+    held_out = min(count // 10, _MOST_HELD_OUT)
+    shards = int(np.clip(count * row_bytes // _SHARD_BYTES, _FEWEST_SHARDS, _MOST_SHARDS))
+    files = [f"train-{i:05}-of-{shards:05}.tfrecord" for i in range(shards)]
+    generator = np.random.default_rng(seed)
+    places = generator.integers(0, shards, count, "int16")
+    chosen = generator.choice(count, 2 * held_out, replace=False)
+    places[chosen[:held_out]], places[chosen[held_out:]] = shards, shards + 1
+    return [*files, "validation.tfrecord", "test.tfrecord"], places
+
+
+def _shuffle(file, generator):
+    """Shuffles the records of a shard, which fit into memory, in place."""
+    records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
+    generator.shuffle(records)
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for record in records:
+            writer.write(record)
+
+
+def _example(row):
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[row.tobytes()]))
+    return tf.train.Example(features=tf.train.Features(feature={"x": feature})).SerializeToString()
+
+
+def _describe(folder):
+    file = folder / _DESCRIPTION
+    if not file.is_file():
+        raise ValueError(
+            f"no records in {folder}: `tfnvp records` writes them, with {_DESCRIPTION}"
+        )
+    return json.loads(file.read_text())
+
+
+def _check_sizes(folder, shards):
+    for file, shard in shards.items():
+        size = (folder / file).stat().st_size if (folder / file).is_file() else None
+        if size != shard["bytes"]:
+            found = "it is missing" if size is None else f"it has {size} bytes"
+            raise ValueError(
+                f"{folder / file} was written with {shard['bytes']} bytes, and {found}: write the "
+                "records again, or read them with `skip_broken`"
+            )
+
+
+def _readable(folder, shards):
+    found = {file: {"rows": _count(folder / file)} for file in shards if (folder / file).is_file()}
+    lost = {f: s["rows"] - found.get(f, {"rows": 0})["rows"] for f, s in shards.items()}
+    lost = {file: rows for file, rows in lost.items() if rows}
+    if lost:
+        each = ", ".join(f"{rows} in {file}" for file, rows in lost.items())
+        warnings.warn(
+            f"{folder}: {sum(lost.values())} broken records left out: {each}", stacklevel=3
+        )
+    return found
+
+
+def _count(file):
+    return sum(1 for _ in tf.data.TFRecordDataset(str(file)).ignore_errors().batch(1000).unbatch())
