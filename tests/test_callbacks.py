@@ -20,14 +20,15 @@ def digits():
 
 
 def fit(digits, callbacks, epochs=3, **compile_options):
-    """Trains on digits, dropout and fresh noise included, and returns flow and history."""
+    """Trains on digits, with dropout and shuffling, and returns flow and history."""
     keras.utils.set_random_seed(0)
     flow = tfnvp.RealNVP(
         (8, 8), couplings=2, hidden_units=(16,), dropout=0.2, logit_alpha=0.05, levels=17
     )
     flow.compile(keras.optimizers.Adam(1e-3, **compile_options))
     history = flow.fit(
-        tfnvp.data.training_dataset(digits[0], 17, batch_size=100),
+        tfnvp.data.dequantize(digits[0], 17, seed=(0, 1)).numpy(),
+        batch_size=100,
         validation_data=(tfnvp.data.dequantize(digits[1], 17, seed=(0, 0)), None),
         epochs=epochs,
         callbacks=callbacks,

@@ -35,9 +35,10 @@ def test_numbers_for_machines(tmp_path, monkeypatch, capsys):
     # Adam's two moments and the averages.
     assert found["bytes_optimizer"] >= 3 * found["bytes_gradients"]
     assert found["steps_per_epoch"] == 8
-    assert 0 < found["seconds_per_step"] < found["seconds_first_step"]
+    # Without what compiling takes, which is far more.
+    assert 0 < found["seconds_per_step"] < 0.1 * found["seconds_to_compile"]
     epochs = found["epochs"] * found["seconds_per_epoch"]
-    assert found["seconds_at_most"] == pytest.approx(epochs + found["seconds_first_step"])
+    assert found["seconds_at_most"] == pytest.approx(epochs + found["seconds_to_compile"])
     assert not list(tmp_path.iterdir())
 
 

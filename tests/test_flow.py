@@ -430,3 +430,9 @@ def test_bad_calls_are_named(trained, call, message):
 def test_bad_constructor_arguments_are_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_flow_that_was_never_compiled_is_not_when_loaded(tmp_path, recwarn):
+    tfnvp.RealNVP(3, couplings=2, hidden_units=(8,)).save(tmp_path / "flow.keras")
+    assert not keras.saving.load_model(tmp_path / "flow.keras").compiled
+    assert not [w for w in recwarn if "optimizer" in str(w.message)]

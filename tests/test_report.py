@@ -1,9 +1,11 @@
 import base64
 import html.parser
 import io
+import json
 import re
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -158,6 +160,28 @@ def test_tables_custom_bases_and_no_data(tmp_path):
     path = write_report(flow, tmp_path / "r.html", splits, other=other, rows=50)
     assert "Likelihoods" in check(path).titles
     assert "elsewhere" in path.read_text(encoding="utf-8")
+
+
+def test_streamed_training_rows_are_left_out(tmp_path):
+    flow = perturb(tfnvp.RealNVP(2, couplings=2, hidden_units=(8,)))
+    rows = flow.sample(40, seed=0).numpy()
+    path = write_report(
+        flow, tmp_path / "r.html", Splits("x", SimpleNamespace(shape=(40, 2)), rows, rows), rows=50
+    )
+    check(path)
+    assert "<td>train</td>" not in path.read_text(encoding="utf-8")
+
+
+def test_runs_on_tables_are_reported_and_evaluated_on_their_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.save("t.npy", np.random.default_rng(0).normal(size=(200, 3)))
+    options = ["--set", "couplings=2", "--set", "hidden_units=[8]", "--epochs", "1", "--json"]
+    assert run("train", "--table", "t.npy", "--output", "r", *options) == 0
+    assert run("report", "r", "--rows", "20") == 0
+    assert "Likelihoods" in check(tmp_path / "report.html").titles
+    capsys.readouterr()
+    assert run("evaluate", "r", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 20
 
 
 def test_colour_images(tmp_path):

@@ -26,6 +26,7 @@ from tfnvp.cli_options import (
     console,
     import_tensorflow,
     load_data,
+    load_data_of,
     print_json,
     print_result,
 )
@@ -201,14 +202,22 @@ def evaluate(
     """
     if split not in ("train", "validation", "test"):
         raise ValueError(f"unknown split {split!r}: choose one of train, validation, test")
-    if records is not None and split == "train":
-        raise ValueError("training rows of records are streamed: choose --split validation or test")
     import_tensorflow()
-    from tfnvp import evaluation, run_folder
+    from tfnvp import data, evaluation, run_folder
 
     flow = run_folder.load_model(model)
-    trained_on = run_folder.read_config(model).get("dataset", "digits")
-    splits = load_data(flow, dataset, images, table, data_dir, image_size, trained_on, records)
+    splits = load_data_of(
+        model,
+        flow,
+        dataset=dataset,
+        images=images,
+        table=table,
+        records=records,
+        data_dir=data_dir,
+        image_size=image_size,
+    )
+    if isinstance(getattr(splits, split), data.records.RecordStream):
+        raise ValueError("training rows of records are streamed: choose --split validation or test")
     with console.status("evaluating"):
         result = evaluation.evaluate(flow, getattr(splits, split), draws)._asdict()
     if json_output:

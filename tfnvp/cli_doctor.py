@@ -1,6 +1,7 @@
 """The command that tells whether everything works."""
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from tfnvp.cli_options import DataDir, Json, console, import_tensorflow, print_json
@@ -28,7 +29,7 @@ def doctor(data_dir: DataDir = None, json_output: Json = False):
         table.add_column()
         table.add_column(overflow="fold")
         for check in checks:
-            table.add_row(_MARKS[check.works], check.name, check.details)
+            table.add_row(_MARKS[check.works], check.name, escape(check.details))
         console.print(table)
     if any(check.works is False for check in checks):
         raise typer.Exit(1)

@@ -94,3 +94,20 @@ def load_data(
             f"{splits.event_shape}"
         )
     return splits
+
+
+def load_data_of(model, flow, **options):
+    """Loads the data that the options name, or else what the model in a run folder was trained on.
+
+    Args:
+      model: path of the model.
+      flow: the model.
+      **options: those of `load_data`; None for what was not given.
+    """
+    from tfnvp import run_folder
+
+    config = run_folder.read_config(model)
+    options = {name: value for name, value in options.items() if value is not None}
+    if not options.keys() & {"dataset", "images", "table", "records"}:
+        options = {**config.get("source_of_data", {}), **options}
+    return load_data(flow, default=config.get("dataset", "digits"), **options)

@@ -14,7 +14,7 @@ from tfnvp.cli_options import (
     Model,
     console,
     import_tensorflow,
-    load_data,
+    load_data_of,
     print_result,
 )
 
@@ -174,8 +174,8 @@ def _flow_and_data(model, dataset, images, data_dir, image_size):
     flow = run_folder.load_model(model)
     if flow.levels is None or len(flow.event_shape) < 2:
         raise ValueError(f"{model} is no flow of images")
-    trained_on = run_folder.read_config(model).get("dataset", "digits")
-    return flow, load_data(flow, dataset, images, None, data_dir, image_size, trained_on)
+    options = {"dataset": dataset, "images": images, "data_dir": data_dir, "image_size": image_size}
+    return flow, load_data_of(model, flow, **options)
 
 
 def _rows(rows, n, seed):

@@ -17,6 +17,7 @@ from tfnvp.cli_options import (
     console,
     import_tensorflow,
     load_data,
+    load_data_of,
     print_result,
 )
 
@@ -41,8 +42,8 @@ def report(
 ):
     """Write one HTML page on a model: samples, likelihoods, latents, errors, curves, card.
 
-    A model of a table or of an image folder needs its data by --table or --images; without, it is
-    shown by its own samples.
+    A model of a table that was not trained by this command needs its data by --table; without, it
+    is shown by its own samples.
 
     Example: tfnvp report runs/digits-real_nvp-1 -o digits.html
     """
@@ -51,13 +52,14 @@ def report(
     from tfnvp.report import write_report
 
     flow = run_folder.load_model(model)
-    trained_on = run_folder.read_config(model).get("dataset", "digits")
+    options = {"dataset": dataset, "images": images, "table": table}
+    options |= {"data_dir": data_dir, "image_size": image_size}
     splits = other = None
-    # Only data sets of images have names.
-    if flow.levels is not None or any((dataset, images, table)):
-        splits = load_data(flow, dataset, images, table, data_dir, image_size, trained_on)
+    # Data sets of vectors have no names to load them by.
+    if flow.levels is not None or any((images, table, *_sources(model))):
+        splits = load_data_of(model, flow, **options)
     if ood is not None:
-        other = load_data(flow, ood, None, None, data_dir, None, ood)
+        other = load_data(flow, ood, data_dir=data_dir)
     folder = model if model.is_dir() else model.parent
     title = folder.resolve().name if model.name == run_folder.MODEL else model.resolve().stem
 
@@ -67,3 +69,11 @@ def report(
 
     write_report(flow, output, splits, folder, other, title, rows, seed, progress)
     print_result(f"report in {output}", {"output": str(output)}, json_output)
+
+
+def _sources(model):
+    """Where the run of a model had its data from, if from files."""
+    from tfnvp import run_folder
+
+    stored = run_folder.read_config(model).get("source_of_data", {})
+    return [stored[name] for name in ("images", "table", "records") if name in stored]

@@ -1,7 +1,6 @@
 """What a training would take: parameters, memory and time, from a few real steps."""
 
 import math
-import statistics
 import time
 
 import keras
@@ -10,7 +9,9 @@ import tensorflow as tf
 from tfnvp import training
 from tfnvp.data import training_dataset
 
-_STEPS = 8
+# Steps that are timed at most, and seconds that they should take at most.
+_STEPS = 16
+_SECONDS = 10.0
 
 
 def dry_run(recipe, splits, seed=0):
@@ -33,19 +34,19 @@ def dry_run(recipe, splits, seed=0):
     flow = training.make_flow(recipe, splits)
     training.compile_flow(flow, recipe, len(splits.train))
     batches = training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip)
-    clock = _Clock()
-    start = time.perf_counter()
-    # Every epoch of `fit` starts anew, so these are the first batches, again and again.
-    flow.fit(batches.take(_STEPS), epochs=3, callbacks=[clock], verbose=0)
-    first = clock.ends[0] - start
-    step = statistics.median(clock.durations())
+    first = _epoch_seconds(flow, batches.take(1))
+    steps = math.ceil(len(splits.train) / recipe.batch_size)
+    timed = min(steps, _STEPS, max(1, int(_SECONDS / _epoch_seconds(flow, batches.take(1)))))
+    # Once more to compile for whatever sizes of batches there are.
+    warm_up = _epoch_seconds(flow, batches.take(timed))
+    step = _epoch_seconds(flow, batches.take(timed)) / timed
     validation = training.validation_dataset(splits)
     flow.evaluate(validation, verbose=0)
     start = time.perf_counter()
     flow.evaluate(validation, verbose=0)
     evaluation = time.perf_counter() - start
 
-    steps = math.ceil(len(splits.train) / recipe.batch_size)
+    compiling = first + warm_up - (1 + timed) * step
     weights = sum(_bytes(v) for v in flow.variables)
     return {
         "parameters": flow.count_params(),
@@ -56,31 +57,23 @@ def dry_run(recipe, splits, seed=0):
         "batch_size": recipe.batch_size,
         "steps_per_epoch": steps,
         "epochs": recipe.epochs,
-        "seconds_first_step": first,
+        "seconds_to_compile": compiling,
         "seconds_per_step": step,
         "seconds_per_epoch": steps * step + evaluation,
-        "seconds_at_most": first + recipe.epochs * (steps * step + evaluation),
+        "seconds_at_most": compiling + recipe.epochs * (steps * step + evaluation),
     }
 
 
-class _Clock(keras.callbacks.Callback):
-    """Notes when steps begin and end; the first epoch traces and warms up."""
+def _epoch_seconds(flow, batches):
+    """Times one epoch, without a callback for single batches: many steps may run in one program."""
+    times = []
 
-    def __init__(self):
-        super().__init__()
-        self.begins, self.ends = [], []
+    def note(*_):
+        times.append(time.perf_counter())
 
-    def on_train_batch_begin(self, batch, logs=None):
-        self.begins.append(time.perf_counter())
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append(time.perf_counter())
-
-    def durations(self):
-        """Seconds of each step after the first epoch."""
-        later = len(self.ends) // 3
-        pairs = zip(self.begins[later:], self.ends[later:], strict=True)
-        return [end - begin for begin, end in pairs]
+    clock = keras.callbacks.LambdaCallback(on_epoch_begin=note, on_epoch_end=note)
+    flow.fit(batches, callbacks=[clock], verbose=0)
+    return times[1] - times[0]
 
 
 def _bytes(variable):

@@ -340,7 +340,10 @@ class Flow(keras.Model):
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        return {**config, "steps_per_execution": None} if self._steps_are_free else config
+        # Empty before `compile`: a flow that was not compiled is not when it is loaded.
+        if config and self._steps_are_free:
+            config["steps_per_execution"] = None
+        return config
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """Trains by maximum likelihood, with the arguments of `keras.Model.fit`.

@@ -15,7 +15,9 @@ def likelihoods(subject):
     if subject.splits is None:
         return None
     flow = subject.flow
-    known = {"train": flow.log_prob(subject.train).numpy(), "test": subject.test_log_prob}
+    known = {"test": subject.test_log_prob}
+    if subject.train is not None:
+        known = {"train": flow.log_prob(subject.train).numpy(), **known}
     unusual = {name: flow.log_prob(rows).numpy() for name, rows in unusual_data(subject).items()}
 
     def panel(name, label, groups, colours):
@@ -27,7 +29,7 @@ def likelihoods(subject):
         return chart(name, label, draw, size=(3.8, 2.6)), label
 
     figures = (
-        panel("known", "Training and test data", known, COLOURS),
+        panel("known", "Training and test data", known, COLOURS[2 - len(known) :]),
         panel("unusual", "Unusual data", {"test": known["test"], **unusual}, COLOURS[1:]),
     )
     head = (("data", f"{subject.unit}, mean ± standard error", "rows", "AUC against test"),)
@@ -64,7 +66,7 @@ def unusual_data(subject):
             grey = generator.integers(0, subject.flow.levels, x.shape)
             made["noise"] = dequantize(grey, subject.flow.levels, seed=(6, subject.seed)).numpy()
     else:
-        low, high = subject.train.min(axis=0), subject.train.max(axis=0)
+        low, high = x.min(axis=0), x.max(axis=0)
         made = {
             "columns shuffled": generator.permuted(x, axis=0),
             "uniform": generator.uniform(low, high, x.shape).astype("float32"),

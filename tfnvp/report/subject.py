@@ -48,8 +48,9 @@ class Subject:
 
     @functools.cached_property
     def train(self):
-        """Training rows."""
-        return self.take(self.splits.train)
+        """Training rows, or None where they are a stream."""
+        rows = self.splits.train
+        return self.take(rows) if isinstance(rows, np.ndarray) else None
 
     @functools.cached_property
     def test(self):
