@@ -106,6 +106,19 @@ def starts_from_different_rows():
     )[:-1]
 
 
+def the_chief_decides():
+    """The first worker's callbacks change the learning rate, the weights, and stop training."""
+
+    def on_epoch_end(epoch, logs):
+        flow = callback.model
+        flow.optimizer.learning_rate = 0.01
+        flow.trainable_variables[0].assign_add(tf.ones_like(flow.trainable_variables[0]))
+        flow.stop_training = epoch == 1
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)
+    return dense(epochs=4, callbacks=[callback] if TASK == 0 else [])
+
+
 def answers():
     keras.utils.set_random_seed(0)
     with tempfile.TemporaryDirectory() as folder, STRATEGY.scope():
@@ -157,6 +170,7 @@ SCENARIOS = {
         image,
         normalizations,
         starts_from_different_rows,
+        the_chief_decides,
         answers,
         dropout,
         continued_after_a_loss,

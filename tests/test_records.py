@@ -81,7 +81,7 @@ def test_broken_shards_are_named_or_skipped(folder):
     content[len(content) // 2] ^= 255
     changed.write_bytes(content)
     with pytest.warns(UserWarning, match=f"broken records left out: .* in {truncated.name}, .* in"):
-        splits = data.read_records(folder, skip_broken=True)
+        splits = data.read_records(folder, skip_bad=True)
     rows = all_rows(splits)
     assert len(rows) == len(splits.train) < 800
     assert set(rows[:, 0]) <= set(ROWS[:, 0])

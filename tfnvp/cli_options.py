@@ -85,7 +85,7 @@ def load_data(
     elif table is not None:
         splits = data.load_table(table, skip_bad)
     elif records is not None:
-        splits = data.read_records(records)
+        splits = data.read_records(records, skip_bad)
     else:
         splits = data.load_named(dataset or default, data_dir)
     if flow is not None and splits.event_shape != flow.event_shape:

@@ -141,7 +141,7 @@ def is_chief(strategy):
 def wait_for_chief(strategy):
     """Returns when all workers have come here: a worker that ends too early ends the others."""
     if multi_worker(strategy):
-        _of_chief(strategy, [tf.constant(0)])
+        _from_first(strategy, [])(0)
 
 
 def as_step_logs(logs):
@@ -152,32 +152,43 @@ def as_step_logs(logs):
 
 
 class FollowChief(keras.callbacks.Callback):
-    """Starts all workers from the weights and the epoch of the first one.
+    """Keeps all workers at the weights, the optimizer's state and the epoch of the first one.
 
-    Workers may have started normalisations from other noise, or restored backups of another epoch.
-    It stands behind all other callbacks.
+    Before training, for workers may have started normalisations from other noise, or know nothing
+    of a backup; and after every epoch, for the callbacks of the first may have stopped training,
+    taken weights back or lowered the learning rate. It stands behind all other callbacks.
     """
 
     def on_train_begin(self, logs=None):
         flow = self.model
-        variables = [v.value for v in (*flow.weights, *flow.optimizer.variables)]
-        epoch = tf.constant(flow._initial_epoch or 0)
-        *values, epoch = _of_chief(flow.distribute_strategy, [*variables, epoch])
-        for variable, value in zip(variables, values, strict=True):
+        self._variables = [v.value for v in (*flow.weights, *flow.optimizer.variables)]
+        self._broadcast = _from_first(flow.distribute_strategy, self._variables)
+        flow._initial_epoch = self._follow(flow._initial_epoch or 0)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = bool(self._follow(int(self.model.stop_training)))
+
+    def _follow(self, number):
+        """Takes over the variables of the first worker, and returns its number."""
+        number, *values = self._broadcast(number)
+        for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
-        flow._initial_epoch = int(epoch)
+        return int(number)
 
 
-def _of_chief(strategy, tensors):
-    """Returns the values that tensors or variables have in the first worker."""
+def _from_first(strategy, variables):
+    """Returns a function that gives a number and the variables as the first worker has them."""
 
     @tf.function
-    def broadcast():
+    def share(number):
         context = tf.distribute.get_replica_context()
         is_first = tf.equal(context.replica_id_in_sync_group, 0)
-        own = [tf.where(is_first, tensor, tf.zeros_like(tensor)) for tensor in tensors]
+        own = [tf.where(is_first, v, tf.zeros_like(v)) for v in (number, *variables)]
         # One by one, for they are of several types.
-        return [context.all_reduce(tf.distribute.ReduceOp.SUM, tensor) for tensor in own]
+        return [context.all_reduce(tf.distribute.ReduceOp.SUM, value) for value in own]
 
-    values = strategy.run(broadcast)
-    return [strategy.experimental_local_results(value)[0] for value in values]
+    def broadcast(number):
+        values = strategy.run(share, args=(tf.constant(number),))
+        return [strategy.experimental_local_results(value)[0] for value in values]
+
+    return broadcast

@@ -35,7 +35,7 @@ class RecordStream:
       count: int, rows in all of them.
       dtype: NumPy type of the rows.
       event_shape: tuple, shape of one row.
-      skip_broken: bool; leave out what follows a broken record in its shard.
+      skip_bad: bool; leave out what follows a broken record in its shard.
     """
 
     # Shards that are read by turns, rows of each in a turn, and what is shuffled in memory.
@@ -43,11 +43,11 @@ class RecordStream:
     block = 16
     shuffled_bytes = 2**26
 
-    def __init__(self, files, count, dtype, event_shape, skip_broken=False):
+    def __init__(self, files, count, dtype, event_shape, skip_bad=False):
         self.files = [str(file) for file in files]
         self.shape = (count, *event_shape)
         self.dtype = np.dtype(dtype)
-        self.skip_broken = skip_broken
+        self.skip_bad = skip_bad
 
     def __len__(self):
         return self.shape[0]
@@ -79,7 +79,7 @@ class RecordStream:
 
     def _read(self, file):
         rows = tf.data.TFRecordDataset(file)
-        return rows.ignore_errors() if self.skip_broken else rows
+        return rows.ignore_errors() if self.skip_bad else rows
 
     def _parse(self, records):
         return parse(records, self.dtype, self.shape[1:])
@@ -161,38 +161,38 @@ def write_records(chunks, count, folder, name=None, levels=None, seed=0):
     return folder
 
 
-def read_records(folder, skip_broken=False):
+def read_records(folder, skip_bad=False):
     """Opens a folder of records: training rows as a stream, the others in memory.
 
     Args:
       folder: path of a folder that `write_records` made.
-      skip_broken: bool; leave out broken records and what follows them in their shards, with a
+      skip_bad: bool; leave out broken records and what follows them in their shards, with a
         warning that says how many rows are lost. It reads everything once, to count them.
 
     Returns:
       `Splits` whose `train` is a `RecordStream`.
 
     Raises:
-      ValueError: if it is no such folder, or, without `skip_broken`, a shard is missing or has not
+      ValueError: if it is no such folder, or, without `skip_bad`, a shard is missing or has not
         the size it was written with; the message names the file. `check_records` finds records
         that were changed within.
     """
     folder = pathlib.Path(folder)
     description = _describe(folder)
     shards = description["shards"]
-    if skip_broken:
+    if skip_bad:
         shards = _readable(folder, shards)
     else:
         _check_sizes(folder, shards)
     dtype, shape = description["dtype"], tuple(description["event_shape"])
 
     def in_memory(file):
-        stream = RecordStream([folder / file], shards[file]["rows"], dtype, shape, skip_broken)
+        stream = RecordStream([folder / file], shards[file]["rows"], dtype, shape, skip_bad)
         return np.concatenate([np.zeros((0, *shape), dtype), *stream.batches(1000, (0, 0))])
 
     train = [file for file in shards if file.startswith("train-")]
     count = sum(shards[file]["rows"] for file in train)
-    stream = RecordStream([folder / f for f in train], count, dtype, shape, skip_broken)
+    stream = RecordStream([folder / f for f in train], count, dtype, shape, skip_bad)
     held_out = (in_memory("validation.tfrecord"), in_memory("test.tfrecord"))
     return Splits(description["name"], stream, *held_out, description["levels"])
 
@@ -260,7 +260,7 @@ def _check_sizes(folder, shards):
             found = "it is missing" if size is None else f"it has {size} bytes"
             raise ValueError(
                 f"{folder / file} was written with {shard['bytes']} bytes, and {found}: write the "
-                "records again, or read them with `skip_broken`"
+                "records again, or read them with `skip_bad`"
             )
 
 
