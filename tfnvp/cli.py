@@ -300,6 +300,7 @@ def write_records(
     table: TableFile = None,
     image_size: ImageSize = None,
     seed: Annotated[int, typer.Option(help="Seed of the division into splits.")] = 0,
+    json_output: Json = False,
 ):
     """Turn a table or image folder larger than memory into records, for `train --records`.
 
@@ -312,7 +313,8 @@ def write_records(
 
     chunks, count = data.image_chunks(images, image_size) if images else data.table_chunks(table)
     data.write_records(chunks, count, output, (images or table).stem, 256 if images else None, seed)
-    console.print(f"{count} rows in {output}")
+    result = {"output": str(output), "rows": count}
+    print_result(f"{count} rows in {output}", result, json_output)
 
 
 @app.command("recipes")
