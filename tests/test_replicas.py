@@ -72,10 +72,11 @@ def test_replicas_equal_one_process(results, kind, scenario):
     expected, arrays = of("none"), of(kind)
     assert expected
     assert arrays.keys() == expected.keys()
-    # Batch statistics, of few numbers, are sensitive to the order in which they are added up.
-    rtol = 1e-5 if scenario == "image" else 1e-6
+    # Batch statistics, of few numbers, are sensitive to the order in which they are added up, and
+    # Adam's first steps to the sign of what is nearly zero.
+    rtol, atol = (1e-4, 1e-5) if scenario == "image" else (1e-6, 1e-6)
     for key, value in expected.items():
-        np.testing.assert_allclose(arrays[key], value, rtol=rtol, atol=1e-6, err_msg=key)
+        np.testing.assert_allclose(arrays[key], value, rtol=rtol, atol=atol, err_msg=key)
 
 
 def test_a_lost_worker_is_started_again_and_goes_on(results, tmp_path):
