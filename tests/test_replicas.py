@@ -72,8 +72,7 @@ def test_replicas_equal_one_process(results, kind, scenario):
     expected, arrays = of("none"), of(kind)
     assert expected
     assert arrays.keys() == expected.keys()
-    # Batch statistics, of few numbers, are sensitive to the order in which they are added up, and
-    # Adam's first steps to the sign of what is nearly zero.
+    # Batch statistics, of few numbers, are sensitive to the order in which they are added up.
     rtol, atol = (1e-4, 1e-5) if scenario == "image" else (1e-6, 1e-6)
     for key, value in expected.items():
         np.testing.assert_allclose(arrays[key], value, rtol=rtol, atol=atol, err_msg=key)
