@@ -31,4 +31,6 @@ def import_tensorflow():
 
         import tfnvp.flows  # noqa: F401  (its dependencies have their say too)
 
-        tf.zeros(())
+        # A strategy of several workers must be made before anything looks at devices.
+        if "TF_CONFIG" not in os.environ:
+            tf.zeros(())

@@ -146,6 +146,9 @@ def _train_and_write(flow, recipe, splits, folder, saved_models, seed, stopping,
     try:
         fit(folder)
         run_folder.save_model(flow, folder)
+        if flow.distribute_strategy is not tf.distribute.get_strategy():
+            # What is measured and exported has plain variables, not one for each replica.
+            flow = run_folder.load_model(folder)
         if len(splits.event_shape) == 1:
             reference = scoring.make_reference(flow, splits.validation, splits.columns)
             scoring.write_reference(folder, reference)

@@ -138,7 +138,7 @@ def _check_initialized(flow):
     """Raises `ValueError` where the first request would set weights."""
     for module in flow.distribution.submodules:
         initialized = getattr(module, "initialized", None)
-        if isinstance(initialized, keras.Variable) and not int(initialized.value):
+        if isinstance(initialized, keras.Variable) and not int(initialized.numpy()):
             raise ValueError(
                 f"{module.name} still waits for its first batch, from which it starts: call "
                 f"`flow.adapt(data)` or `flow.fit(data)` before the export. Received: {flow}"
