@@ -213,6 +213,15 @@ WORKLOADS = {
             hidden_units=(8,),
             cells=(Cell("train", 16, 4), Cell("log_prob", 32, 4), Cell("sample", 32, 4)),
         ),
+        Workload(
+            "tiny-nice",
+            "NICE, 4 variables, 2 additive couplings of 2x8: to try the harness itself",
+            "nice",
+            (4,),
+            couplings=2,
+            hidden_units=(8, 8),
+            cells=(Cell("train", 16, 4), Cell("log_prob", 32, 4), Cell("sample", 32, 4)),
+        ),
     )
 }
 

@@ -55,6 +55,6 @@ def sample(work, cell):
     flow = make_flow(work)
 
     def function():
-        return flow(torch.randn(cell.batch, work.dimensions), rev=True, jac=False)[0]
+        return flow(torch.randn(cell.batch, work.dimensions), rev=True)[0]
 
     return with_torch.evaluation(cell, function)
