@@ -8,6 +8,9 @@ import tensorflow as tf
 import tfnvp
 from tfnvp.flows import compiled_steps
 
+# Of steps in one program, for flows of few variables.
+MOST = 64
+
 
 def _rows(n=84, seed=0):
     return np.random.default_rng(seed).normal(size=(n, 3)).astype("float32")
@@ -36,7 +39,7 @@ def test_weights_and_history_are_those_of_single_steps(one_by_one):
     """84 rows in batches of 8: ten whole ones and one of four, which has its own shape."""
     expected, expected_history = one_by_one
     flow, history = _fit(None, _rows(), batch_size=8, epochs=2, validation_data=_rows(20, 1))
-    assert flow.steps_per_execution == compiled_steps.STEPS
+    assert flow.steps_per_execution == MOST
     assert int(flow.optimizer.iterations) == int(expected.optimizer.iterations) == 22
     for ours, theirs in zip(flow.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
@@ -100,25 +103,30 @@ def test_callbacks_that_follow_batches_see_each_one():
 @pytest.mark.parametrize(
     ("callback", "expected"),
     [
-        (keras.callbacks.EarlyStopping(), 16),
-        (keras.callbacks.TerminateOnNaN(), 16),
-        (keras.callbacks.ModelCheckpoint("x.keras"), 16),
+        (keras.callbacks.EarlyStopping(), MOST),
+        (keras.callbacks.TerminateOnNaN(), MOST),
+        (keras.callbacks.ModelCheckpoint("x.keras"), MOST),
         (keras.callbacks.ModelCheckpoint("x.keras", save_freq=5), 1),
-        (keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None), 16),
+        (keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None), MOST),
         (keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None), 1),
         (_Counter(), 1),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_choice_by_callback(callback, expected):
-    assert compiled_steps.choose([callback]) == expected
+    assert compiled_steps.choose(3, [callback]) == expected
 
 
 @pytest.mark.parametrize(
-    ("limits", "expected"), [((None, None), 16), ((100, None), 10), ((7, 21), 7)]
+    ("limits", "expected"), [((None, None), MOST), ((100, None), 50), ((7, 21), 7)]
 )
 def test_choice_divides_the_steps_of_an_epoch(limits, expected):
-    assert compiled_steps.choose([], *limits) == expected
+    assert compiled_steps.choose(3, [], *limits) == expected
+
+
+@pytest.mark.parametrize(("event_size", "expected"), [(2, 64), (784, 20), (10**6, 1)])
+def test_choice_keeps_stacks_small(event_size, expected):
+    assert compiled_steps.choose(event_size, []) == expected
 
 
 def test_a_step_of_ones_own_keeps_its_logs():
@@ -138,7 +146,7 @@ def test_choices_survive_saving(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "flow.keras")
     loaded.fit(_rows(), batch_size=28, verbose=0)
     assert loaded.jit_compile
-    assert loaded.steps_per_execution == compiled_steps.STEPS
+    assert loaded.steps_per_execution == MOST
 
 
 def test_convolutions_are_left_to_tensorflow():

@@ -4,6 +4,9 @@ import math
 
 import keras
 
+# Outputs for which sums of products are faster than a matrix product.
+_NARROW = 4
+
 
 @keras.saving.register_keras_serializable("tfnvp")
 class MLP(keras.layers.Layer):
@@ -79,7 +82,7 @@ class MLP(keras.layers.Layer):
             layer.build((None, size))
             size = layer.units
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
         flat = [
             x if len(x.shape) == 2 else keras.ops.reshape(x, (-1, math.prod(x.shape[1:])))
@@ -92,10 +95,22 @@ class MLP(keras.layers.Layer):
                 h = self.dropouts[i](h)
             if self.residual and skip.shape[-1] == h.shape[-1]:
                 h = h + skip
-        outputs = self.projection(h)
+        outputs = self._project(h) if training else self.projection(h)
         if len(self.outputs_shape) == 1:
             return outputs
         return keras.ops.reshape(outputs, (-1, *self.outputs_shape))
+
+    def _project(self, h):
+        """The projection; where it has few outputs, as sums that XLA joins to their neighbours.
+
+        The gradient of so narrow a matrix product takes XLA longer than all other gradients.
+        """
+        if self.projection.units > _NARROW:
+            return self.projection(h)
+        kernel, bias = self.projection.kernel, self.projection.bias
+        kernel, bias = (keras.ops.cast(weight, self.compute_dtype) for weight in (kernel, bias))
+        columns = [keras.ops.sum(h * kernel[:, i], axis=-1) for i in range(self.projection.units)]
+        return keras.ops.stack(columns, axis=-1) + bias
 
     def compute_output_shape(self, input_shape):
         batch = input_shape[0][0] if isinstance(input_shape[0], (list, tuple)) else input_shape[0]

@@ -10,6 +10,9 @@ import tensorflow as tf
 from tfnvp.data.dequantization import dequantize
 from tfnvp.data.records import RecordStream
 
+# Batches that are made at the same time, and that lie ready.
+_PREPARED = 2
+
 
 class Epoch(keras.callbacks.Callback):
     """Tells `training_dataset` which epoch it is; a Keras callback.
@@ -76,14 +79,16 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
     read = _read_stream if isinstance(rows, RecordStream) else _read_array
     dataset = read(dataset.map(lambda number: tf.stack([seed, number])), rows, batch_size)
     dataset = dataset.map(
-        lambda rows, key: _batch(rows, levels, flip, key), num_parallel_calls=tf.data.AUTOTUNE
+        lambda rows, key: _batch(rows, levels, flip, key), num_parallel_calls=_PREPARED
     )
     steps = math.ceil(len(rows) / batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     options = tf.data.Options()
     # Workers share out each batch: by files, some would have more steps than others.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    # Measured on two cores: while tf.data tuned itself, steps took now and then twice their time.
+    options.autotune.enabled = False
+    return dataset.prefetch(_PREPARED).with_options(options)
 
 
 def _read_array(keys, rows, batch_size):
@@ -94,8 +99,9 @@ def _read_array(keys, rows, batch_size):
 
     def order(key):
         places = tf.random.experimental.stateless_shuffle(tf.range(len(rows)), key)
-        places = tf.data.Dataset.from_tensor_slices(places).batch(batch_size)
-        return _numbered(places, key)
+        # Slices of the order: a data set of single places takes longer than a training step.
+        starts = tf.data.Dataset.range(0, len(rows), batch_size, output_type=tf.int32)
+        return _numbered(starts.map(lambda i: places[i : i + batch_size]), key)
 
     return keys.flat_map(order).map(lambda places, key: (tf.gather(rows, places), key))
 
@@ -112,6 +118,8 @@ def _numbered(batches, key):
 
 
 def _batch(rows, levels, flip, key):
+    if levels is None and not flip:
+        return rows
     for_noise, for_flips = tf.unstack(tf.random.split(key, alg="philox"))
     if flip:
         rows = tf.image.stateless_random_flip_left_right(rows, for_flips)

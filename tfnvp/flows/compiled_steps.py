@@ -5,8 +5,10 @@ import itertools
 import keras
 import tensorflow as tf
 
-# Enough that starting a program costs nothing beside running it, few enough for a progress bar.
-STEPS = 16
+# Starting a program costs as much as several steps of a small flow, and nothing beside one step of
+# a large one, whose stacked batches would take memory.
+_MOST_STEPS = 64
+_MOST_NUMBERS = 2**14
 
 _BATCH_HOOKS = (
     "on_batch_begin",
@@ -69,10 +71,11 @@ def _stack(batches, steps):
     return tf.nest.map_structure(stack, *batches)
 
 
-def choose(callbacks, *step_limits):
+def choose(event_size, callbacks, *step_limits):
     """Returns how many steps to run at once: 1 if a callback follows single batches.
 
     Args:
+      event_size: int, variables of one data point: the more, the fewer steps.
       callbacks: iterable of `keras.callbacks.Callback`.
       *step_limits: `steps_per_epoch` and `validation_steps`, which the number must divide, as
         Keras does not stop within a call; None where there are none.
@@ -80,7 +83,8 @@ def choose(callbacks, *step_limits):
     if any(_follows_batches(callback) for callback in callbacks):
         return 1
     limits = [limit for limit in step_limits if limit]
-    return max(n for n in range(1, STEPS + 1) if all(limit % n == 0 for limit in limits))
+    most = min(_MOST_STEPS, max(1, _MOST_NUMBERS // event_size))
+    return max(n for n in range(1, most + 1) if all(limit % n == 0 for limit in limits))
 
 
 def _follows_batches(callback):

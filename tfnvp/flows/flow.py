@@ -10,7 +10,7 @@ import tensorflow_probability as tfp
 from tfnvp import optimizers, replicas
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.log_det import forward_and_log_det, inverse_and_log_det, takes_condition
-from tfnvp.flows import compiled_steps, inputs, tracking
+from tfnvp.flows import compiled_steps, halves, inputs, tracking
 from tfnvp.flows.adaptation import Adaptation
 from tfnvp.flows.base import make_base, sample_base
 from tfnvp.flows.bits_per_dim import BitsPerDim, bits_per_dim
@@ -135,8 +135,11 @@ class Flow(keras.Model):
 
         Called with `training=True` (as `fit` does), dropout and normalisations train.
         """
-        del training  # Layers inside the bijector inherit it from this call's context.
         x, condition = inputs.unpack(self, x, condition)
+        # Layers inside the bijector inherit `training` from this call's context.
+        in_xla = training and self.compiles_well and self._runs_in_xla()
+        if in_xla and halves.worthwhile(x, self.bijector.trainable_variables):
+            return halves.apply(self._log_prob, x, condition)
         return self._log_prob(x, condition)
 
     def _log_prob(self, x, condition):
@@ -197,7 +200,11 @@ class Flow(keras.Model):
         """
         seed = inputs.check_sampling(self, n, seed, temperature)
         # The noise is drawn outside of what is compiled: XLA makes it slowly on CPUs.
-        z = self._sample_base(n, seed, temperature)
+        if tf.executing_eagerly():
+            draw = self._function("sample_base", rows=0)
+            z = draw(tf.constant(n), seed, tf.constant(temperature, tf.float32))
+        else:
+            z = self._sample_base(n, seed, temperature)
         return self.decode(z, condition)
 
     def interpolate(self, corners, rows=8, columns=8, condition=None):
@@ -280,7 +287,7 @@ class Flow(keras.Model):
         return tf.concat(pieces, axis=0)
 
     def _function(self, name, rows):
-        """Returns `_log_prob`, `_encode` or `_decode` as a graph, of many rows by XLA."""
+        """Returns one of the methods above as a graph, for many rows by XLA."""
         xla = self.uses_xla() and rows >= _COMPILED_ROWS
         if (name, xla) not in self._compiled:
             self._compiled[name, xla] = tf.function(
@@ -400,7 +407,7 @@ class Flow(keras.Model):
         if not self._steps_are_free or not self._runs_in_xla():
             return
         limits = (arguments.get("steps_per_epoch"), arguments.get("validation_steps"))
-        steps = compiled_steps.choose(callbacks, *limits)
+        steps = compiled_steps.choose(self.event_size, callbacks, *limits)
         if steps != self.steps_per_execution:
             self.steps_per_execution = steps
             self.train_function = self.test_function = None
