@@ -63,10 +63,10 @@ class RunningStatistics(keras.layers.Layer):
         if x.dtype.size < 4:
             x = tf.cast(x, tf.float32)
         # Read here, before the update: a cast to its own type would return the variable.
-        stored = [tf.cast(v.value.read_value(), x.dtype) for v in (self.mean, self.variance)]
+        stored = [tf.cast(tf.identity(v.value), x.dtype) for v in (self.mean, self.variance)]
         if not training:
             return tuple(stored)
-        batches = self.batches.value.read_value() + 1
+        batches = self.batches.value + 1
         rate = tf.maximum(tf.cast(1 - self.momentum, x.dtype), 1 / tf.cast(batches, x.dtype))
         moments = replicas.moments(x, list(range(x.shape.rank - 1)), shift=stored[0])
         mean, variance = (

@@ -1,6 +1,7 @@
 """Networks, as Keras layers, from the variables that pass a coupling to its parameters."""
 
+from tfnvp.conditioners.gradient_checkpointing import GradientCheckpointing
 from tfnvp.conditioners.mlp import MLP
 from tfnvp.conditioners.residual_cnn import ResidualCNN
 
-__all__ = ["MLP", "ResidualCNN"]
+__all__ = ["MLP", "GradientCheckpointing", "ResidualCNN"]

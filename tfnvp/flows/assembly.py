@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow_probability as tfp
 
 from tfnvp.bijectors import ActNorm, Logit, Whitening
-from tfnvp.conditioners import MLP
+from tfnvp.conditioners import MLP, GradientCheckpointing
 from tfnvp.partitions import EvenOdd, Mask, Partition
 
 tfb = tfp.bijectors
@@ -27,7 +27,9 @@ def data_side(event_shape, logit_alpha, standardize, whiten=False):
     return bijectors
 
 
-def couplings(kind, size, partitions, hidden_units, condition_shape, mlp, **kwargs):
+def couplings(
+    kind, size, partitions, hidden_units, condition_shape, mlp, gradient_checkpointing, **kwargs
+):
     """Returns one coupling of class `kind` for each partition, with an `MLP` of its own."""
     layers = []
     for i, (partition, units) in enumerate(zip(partitions, hidden_units, strict=True)):
@@ -35,6 +37,8 @@ def couplings(kind, size, partitions, hidden_units, condition_shape, mlp, **kwar
         conditioner = MLP(
             moved * kind.parameters_per_variable, units, name=f"conditioner_{i}", **mlp
         )
+        if gradient_checkpointing:
+            conditioner = GradientCheckpointing(conditioner)
         layers.append(
             kind(
                 conditioner,

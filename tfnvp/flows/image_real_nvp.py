@@ -14,7 +14,7 @@ from tfnvp.bijectors import (
     Squeeze,
 )
 from tfnvp.bijectors.bijector import event_shape_tuple
-from tfnvp.conditioners import ResidualCNN
+from tfnvp.conditioners import GradientCheckpointing, ResidualCNN
 from tfnvp.data.dequantization import quantize
 from tfnvp.flows.flow import Flow
 from tfnvp.partitions import Channels, Checkerboard
@@ -57,6 +57,9 @@ class ImageRealNVP(Flow):
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
         global policy. Whatever it is, likelihoods are float32.
       levels: int, number of grey levels, or None for images that were never quantized.
+      gradient_checkpointing: bool, keep no activations of the networks in training, but compute
+        them again for the backward pass: less memory, more time, the same gradients; see
+        `tfnvp.conditioners.GradientCheckpointing`.
       name: name of the model.
 
     Raises:
@@ -95,6 +98,7 @@ class ImageRealNVP(Flow):
         base="normal",
         levels=256,
         conditioner_dtype=None,
+        gradient_checkpointing=False,
         name=None,
     ):
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
@@ -117,6 +121,8 @@ class ImageRealNVP(Flow):
                 dtype=conditioner_dtype,
                 name=f"{name}_network",
             )
+            if gradient_checkpointing:
+                network = GradientCheckpointing(network)
             members = [AffineCoupling(network, partition, shape, scale, condition_shape, name)]
             if normalization is not None:
                 members.append(NORMALIZATIONS[normalization](shape, name=f"{name}_{normalization}"))

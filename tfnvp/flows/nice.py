@@ -41,6 +41,9 @@ class NICE(Flow):
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
         global policy. Whatever it is, likelihoods are float32.
       levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
+      gradient_checkpointing: bool, keep no activations of the networks in training, but compute
+        them again for the backward pass: less memory, more time, the same gradients; see
+        `tfnvp.conditioners.GradientCheckpointing`.
       name: name of the model.
 
     Raises:
@@ -72,6 +75,7 @@ class NICE(Flow):
         condition_shape=None,
         levels=None,
         conditioner_dtype=None,
+        gradient_checkpointing=False,
         name=None,
     ):
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
@@ -91,6 +95,7 @@ class NICE(Flow):
                 "residual": residual,
                 "dtype": conditioner_dtype,
             },
+            gradient_checkpointing,
         )
         chain = Chain([*before, *layers, DiagonalScaling(size)], name="nice")
         super().__init__(chain, event_shape, base, condition_shape, levels, name)

@@ -42,6 +42,9 @@ class RealNVP(Flow):
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
         global policy. Whatever it is, likelihoods are float32.
       levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
+      gradient_checkpointing: bool, keep no activations of the networks in training, but compute
+        them again for the backward pass: less memory, more time, the same gradients; see
+        `tfnvp.conditioners.GradientCheckpointing`.
       name: name of the model.
 
     Raises:
@@ -73,6 +76,7 @@ class RealNVP(Flow):
         standardize=True,
         levels=None,
         conditioner_dtype=None,
+        gradient_checkpointing=False,
         name=None,
     ):
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
@@ -92,6 +96,7 @@ class RealNVP(Flow):
                 "residual": residual,
                 "dtype": conditioner_dtype,
             },
+            gradient_checkpointing,
             scale=scale,
         )
         chain = Chain([*before, *layers], name="real_nvp")
