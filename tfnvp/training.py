@@ -26,6 +26,9 @@ _VALIDATION_DRAWS = 5
 # How often to go back at most, where training diverges.
 _ROLL_BACKS = {"stop": 0, "roll-back": 3}
 
+# Names of weights that weight decay leaves alone.
+_NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta")
+
 _REMEMBERING = (keras.callbacks.EarlyStopping, RollBackOnNonFinite)
 
 
@@ -238,16 +241,18 @@ def _optimizer(recipe, steps):
         warmup_steps=max(1, recipe.warmup_epochs * steps),
         decay_steps=max(1, (recipe.epochs - recipe.warmup_epochs) * steps),
     )
-    return optimizers.AdamW(
+    optimizer = optimizers.AdamW(
         schedule,
         beta_2=recipe.beta_2,
         epsilon=recipe.epsilon,
         weight_decay=recipe.weight_decay or 0.0,
-        # Loose: it only catches explosions. The loss is in nats, so gradients are large.
-        global_clipnorm=100.0,
+        global_clipnorm=recipe.clipnorm,
         use_ema=recipe.ema_momentum is not None,
         ema_momentum=recipe.ema_momentum or 0.99,
     )
+    # As usual, only matrices and filters decay: a learned scale has no reason to tend to 1.
+    optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    return optimizer
 
 
 def validation_dataset(splits):

@@ -15,7 +15,8 @@ class MLP(keras.layers.Layer):
         h_i = dropout(activation(W_i h_{i-1} + b_i))   (+ h_{i-1} with `residual`)
         outputs = reshape(W h_n + b, output_shape)
 
-    The last layer starts at zero, so that a coupling starts as the identity.
+    The last layer starts at zero, so that a coupling starts as the identity. Under a mixed policy
+    it computes in the dtype of its weights: shifts of pixels need more than bfloat16's 8 bits.
 
     Args:
       output_shape: int or tuple, shape of the outputs of one example. An additive coupling
@@ -68,7 +69,7 @@ class MLP(keras.layers.Layer):
         self.projection = keras.layers.Dense(
             math.prod(self.outputs_shape),
             kernel_initializer="zeros" if zero_init else "glorot_uniform",
-            dtype=dtype,
+            dtype=dtype.variable_dtype,
             name="projection",
         )
 
