@@ -227,6 +227,17 @@ def against_mixtures(
     print(tables.markdown(answers))
 
 
+@app.command("needs")
+def needs_of_images():
+    """Print what training the published image flows needs: operations, bytes, hours of an epoch.
+
+    Example: python -m benchmarks needs
+    """
+    from benchmarks import needs
+
+    print(needs.markdown())
+
+
 @app.command()
 def patches(
     path: Annotated[pathlib.Path, typer.Argument(help=".npz of uint8 patches: train, val, test.")],
