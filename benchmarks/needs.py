@@ -70,7 +70,7 @@ def markdown():
             f"{tera:.2f}",
             f"{found['bytes'] / 1e9:.1f}",
             f"{found['steps']:,}",
-            *(f"{number:.2f}" if number < 10 else f"{number:.0f}" for number in hours),
+            *(f"{number:.2g}" if number < 10 else f"{number:.0f}" for number in hours),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
