@@ -227,6 +227,31 @@ def against_mixtures(
     print(tables.markdown(answers))
 
 
+@app.command()
+def curves(
+    runs: Annotated[list[pathlib.Path], typer.Argument(help="Run folders.", metavar="DIR...")],
+    output: Annotated[pathlib.Path, typer.Option("-o", "--output", help="PNG to write.")],
+    floor: Annotated[float | None, typer.Option(help="Nats below which nothing is drawn.")] = None,
+):
+    """Draw the learning curves of runs, and copy them beside the picture as RUN.csv.
+
+    Example: python -m benchmarks curves runs/mnist-nice-1 -o docs/results/mnist.png
+    """
+    import csv
+    import shutil
+
+    from benchmarks import plots
+
+    histories = {}
+    for run in runs:
+        with (run / "history.csv").open(newline="") as table:
+            histories[run.name] = [
+                {name: float(value) for name, value in row.items()} for row in csv.DictReader(table)
+            ]
+        shutil.copyfile(run / "history.csv", output.parent / f"{run.name}.csv")
+    plots.save_curves(histories, output, floor)
+
+
 @app.command("needs")
 def needs_of_images():
     """Print what training the published image flows needs: operations, bytes, hours of an epoch.
