@@ -93,7 +93,8 @@ def test_every_recipe_inverts_at_reduced_width(name):
     if options.get("base") == "logistic_mixture":
         z = np.random.default_rng(0).normal(size=(20, math.prod(shape)))
         options["base"] = tfnvp.bases.logistic_mixture(z, components=2)
-    flow = perturb(MODELS[recipe.model](shape, **options), 0.05)
+    # Little: residual networks at random carry values far from those of training.
+    flow = perturb(MODELS[recipe.model](shape, **options), 0.02)
     x = np.random.default_rng(0).uniform(0.2, 0.8, (3, *shape)).astype("float32")
     z = flow.encode(x)
     np.testing.assert_allclose(flow.decode(z), x, atol=1e-4)
