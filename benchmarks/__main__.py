@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import interleave, quality, results
-from benchmarks.libraries import ALL, COMPARED, FLOORS, NEIGHBOURS, OURS, PIPELINES
+from benchmarks.libraries import ALL, AVERAGED, COMPARED, FLOORS, NEIGHBOURS, OURS, PIPELINES
 from benchmarks.workloads import SCALING, WORKLOADS
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
@@ -170,7 +170,7 @@ def pipeline(
 def equal_budget(
     tasks: Annotated[str, typer.Option(help="moons, digits, by commas.")] = "moons,digits",
     libraries: Annotated[str, typer.Option(help="Libraries, by commas.")] = ",".join(
-        (*OURS, *NEIGHBOURS)
+        (*OURS, *AVERAGED, *NEIGHBOURS)
     ),
     seeds: Annotated[int, typer.Option(help="How many, from 0.")] = 3,
     output: Annotated[pathlib.Path, typer.Option(help="JSON lines are added to it.")] = (
@@ -186,7 +186,7 @@ def equal_budget(
     pythons = _pythons(python, peers_python)
     answers = []
     for task in _chosen("tasks", tasks, quality.TASKS):
-        for library in _chosen("libraries", libraries, (*OURS, *NEIGHBOURS)):
+        for library in _chosen("libraries", libraries, (*OURS, *AVERAGED, *NEIGHBOURS)):
             for seed in range(seeds):
                 answer = quality.run(library, task, seed, pythons(library))
                 if "skipped" in answer:

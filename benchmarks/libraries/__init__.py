@@ -20,6 +20,9 @@ OURS = ("tfnvp",)
 #: Ours by other rules, which are told beside it.
 LABELLED = ("tfnvp_bfloat16",)
 
+#: Ours with averaged weights, where likelihoods are compared.
+AVERAGED = ("tfnvp_averaged",)
+
 NEIGHBOURS = (
     "torch_plain",
     "normflows",

@@ -31,10 +31,10 @@ def train(work, cell):
     return FitBlocks(lambda **kwargs: flow.fit(rows, **kwargs))
 
 
-def trained(work, batches, seed):
+def trained(work, batches, seed, optimizer="adam"):
     keras.utils.set_random_seed(seed)
     flow = make_flow(work)
-    flow.compile("adam")
+    flow.compile(optimizer)
     flow.fit(tf.data.Dataset.from_tensor_slices(batches), verbose=0)
     return lambda rows: flow.log_prob(rows).numpy()
 
