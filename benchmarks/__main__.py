@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import interleave, results
-from benchmarks.libraries import ALL, COMPARED, FLOORS, OURS, PIPELINES
+from benchmarks import interleave, quality, results
+from benchmarks.libraries import ALL, AVERAGED, COMPARED, FLOORS, NEIGHBOURS, OURS, PIPELINES
 from benchmarks.workloads import SCALING, WORKLOADS
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
@@ -164,6 +164,123 @@ def pipeline(
         )
         results.append(output, measured)
     print(results.pipeline_markdown(results.read(output)))
+
+
+@app.command("quality")
+def equal_budget(
+    tasks: Annotated[str, typer.Option(help="moons, digits, by commas.")] = "moons,digits",
+    libraries: Annotated[str, typer.Option(help="Libraries, by commas.")] = ",".join(
+        (*OURS, *AVERAGED, *NEIGHBOURS)
+    ),
+    seeds: Annotated[int, typer.Option(help="How many, from 0.")] = 3,
+    output: Annotated[pathlib.Path, typer.Option(help="JSON lines are added to it.")] = (
+        pathlib.Path("quality.jsonl")
+    ),
+    python: Python = None,
+    peers_python: PeersPython = None,
+):
+    """Likelihood of test data after the same steps with the same networks, by library.
+
+    Example: python -m benchmarks quality --peers-python .venv-peers/bin/python
+    """
+    pythons = _pythons(python, peers_python)
+    answers = []
+    for task in _chosen("tasks", tasks, quality.TASKS):
+        for library in _chosen("libraries", libraries, (*OURS, *AVERAGED, *NEIGHBOURS)):
+            for seed in range(seeds):
+                answer = quality.run(library, task, seed, pythons(library))
+                if "skipped" in answer:
+                    print(f"{library} left out: {answer['skipped']}")
+                    break
+                answers.append(answer)
+                results.append(output, [answer])
+    print(quality.markdown(answers))
+
+
+@app.command("tables")
+def against_mixtures(
+    path: Annotated[pathlib.Path, typer.Argument(help=".npz with a table in every array.")],
+    names: Annotated[str | None, typer.Option(help="Tables, by commas. Default: all.")] = None,
+    seed: Annotated[int, typer.Option(help="Of noise, mixtures and flows.")] = 0,
+    steps: Annotated[int, typer.Option(help="Training steps of the flows.")] = 5000,
+    runs: Annotated[pathlib.Path, typer.Option(help="Folder of run folders.")] = (
+        pathlib.Path("runs")
+    ),
+    output: Annotated[pathlib.Path, typer.Option(help="JSON lines are added to it.")] = (
+        pathlib.Path("tables.jsonl")
+    ),
+):
+    """Likelihood of test rows of tables under Real NVP and under Gaussian mixtures.
+
+    Example: python -m benchmarks tables uci.npz
+    """
+    import numpy as np
+
+    from benchmarks import tables
+
+    arrays = np.load(path)
+    answers = []
+    for name in names.split(",") if names else arrays.files:
+        of_table = list(tables.measure(name, arrays[name], seed, runs, steps))
+        results.append(output, of_table)
+        answers += of_table
+    print(tables.markdown(answers))
+
+
+@app.command()
+def curves(
+    runs: Annotated[list[pathlib.Path], typer.Argument(help="Run folders.", metavar="DIR...")],
+    output: Annotated[pathlib.Path, typer.Option("-o", "--output", help="PNG to write.")],
+    floor: Annotated[float | None, typer.Option(help="Nats below which nothing is drawn.")] = None,
+):
+    """Draw the learning curves of runs, and copy them beside the picture as RUN.csv.
+
+    Example: python -m benchmarks curves runs/mnist-nice-1 -o docs/results/mnist.png
+    """
+    import csv
+    import shutil
+
+    from benchmarks import plots
+
+    histories = {}
+    for run in runs:
+        with (run / "history.csv").open(newline="") as table:
+            histories[run.name] = [
+                {name: float(value) for name, value in row.items()} for row in csv.DictReader(table)
+            ]
+        shutil.copyfile(run / "history.csv", output.parent / f"{run.name}.csv")
+    plots.save_curves(histories, output, floor)
+
+
+@app.command("needs")
+def needs_of_images():
+    """Print what training the published image flows needs: operations, bytes, hours of an epoch.
+
+    Example: python -m benchmarks needs
+    """
+    from benchmarks import needs
+
+    print(needs.markdown())
+
+
+@app.command()
+def patches(
+    path: Annotated[pathlib.Path, typer.Argument(help=".npz of uint8 patches: train, val, test.")],
+    output: Annotated[pathlib.Path, typer.Option("-o", "--output", help=".npz to write.")],
+):
+    """Turn grey patches into rows as BSDS300 has them, for `tfnvp train --table`.
+
+    Example: python -m benchmarks patches patches.npz -o rows.npz
+    """
+    import numpy as np
+
+    from tfnvp.data import patches_to_rows
+
+    arrays = np.load(path)
+    names = {"train": "train", "val": "validation", "test": "test"}
+    rows = {names[part]: patches_to_rows(arrays[part], seed) for seed, part in enumerate(names)}
+    np.savez(output, **rows)
+    print(f"{output}: {', '.join(f'{name} {part.shape}' for name, part in rows.items())}")
 
 
 def _chosen(option, text, known):

@@ -11,10 +11,10 @@ import sys
 import tempfile
 import time
 
-from benchmarks.libraries import LABELLED, OURS, PIPELINES
+from benchmarks.libraries import AVERAGED, LABELLED, OURS, PIPELINES
 
 _ROOT = pathlib.Path(__file__).parent.parent
-_IN_THIS_ENVIRONMENT = {*OURS, *LABELLED, *PIPELINES, "floor_tensorflow", "tfp"}
+_IN_THIS_ENVIRONMENT = {*OURS, *LABELLED, *PIPELINES, *AVERAGED, "floor_tensorflow", "tfp"}
 _IDLE_LIMIT = 0.02
 # What decides how fast matrix products can be.
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")

@@ -41,6 +41,29 @@ def save_ratios(cells, path):
     plt.close(figure)
 
 
+def save_curves(runs, path, floor=None):
+    """Validation and training likelihoods of runs, epoch by epoch.
+
+    Args:
+      runs: dictionary from labels to rows of `history.csv`, as dictionaries of numbers.
+      path: the PNG to write.
+      floor: nats below which nothing is drawn; default: all.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    for label, rows in runs.items():
+        epochs = [int(row["epoch"]) + 1 for row in rows]
+        (line,) = axis.plot(epochs, [-row["val_loss"] for row in rows], label=label)
+        training = [-row["loss"] for row in rows]
+        axis.plot(epochs, training, "--", color=line.get_color(), linewidth=1)
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("log-likelihood, nats (dashed: training)")
+    axis.set_ylim(bottom=floor)
+    axis.legend(frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
 def save_scaling(cells, path):
     """Time of a step and peak memory as couplings, width and batch grow, one at a time."""
     figure, axes = plt.subplots(

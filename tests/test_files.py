@@ -36,6 +36,36 @@ def test_tables_of_every_kind_hold_the_same_rows(tmp_path, rows, suffix):
     assert splits.event_shape == (3,)
 
 
+def test_an_archive_that_is_divided_keeps_its_division(tmp_path, rows):
+    file = tmp_path / "divided.npz"
+    np.savez(file, train=rows[:12], validation=rows[12:15], test=rows[15:])
+    splits = data.load_table(file)
+    np.testing.assert_array_equal(splits.train, rows[:12])
+    np.testing.assert_array_equal(splits.validation, rows[12:15])
+    np.testing.assert_array_equal(splits.test, rows[15:])
+    rows[13, 2] = np.inf
+    np.savez(file, train=rows[:12], validation=rows[12:15], test=rows[15:])
+    with pytest.raises(ValueError, match="row 2, column '2'"):
+        data.load_table(file)
+    np.savez(file, train=rows[:12], validation=rows[12], test=rows[15:])
+    with pytest.raises(ValueError, match=r"validation of .* must hold rows"):
+        data.load_table(file)
+
+
+def test_patches_become_rows_without_their_mean():
+    patches = np.random.default_rng(0).integers(0, 256, (5, 4, 4)).astype("uint8")
+    rows = data.patches_to_rows(patches)
+    assert rows.shape == (5, 15)
+    last = -rows.sum(axis=1, keepdims=True)
+    pixels = np.concatenate([rows, last], axis=1)
+    levels = 256 * (pixels - pixels[:, :1]) + patches.reshape(5, 16)[:, :1]
+    # Each pixel less the first has the noise of two.
+    assert np.abs(levels - patches.reshape(5, 16)).max() < 1.01
+    assert np.abs(levels - patches.reshape(5, 16)).max() > 0.3
+    with pytest.raises(TypeError, match="`patches` must be uint8"):
+        data.patches_to_rows(rows)
+
+
 def test_broken_tables_are_refused(tmp_path, rows):
     with pytest.raises(ValueError, match="no table at"):
         data.load_table(tmp_path / "nothing.csv")

@@ -12,6 +12,7 @@ from tfnvp._version import __version__
 
 _FLOWS = ("Flow", "ImageRealNVP", "NICE", "RealNVP")
 _MODULES = (
+    "bases",
     "bijectors",
     "callbacks",
     "conditioners",

@@ -146,7 +146,7 @@ def train(
         if not json_output:
             console.print(f"{'resuming' if stored else 'starting'}     {output}")
     if stored and recipe is None:
-        chosen = recipes.Recipe(**{name: stored[name] for name in recipes.FIELDS})
+        chosen = recipes.Recipe(**{name: stored[name] for name in recipes.FIELDS if name in stored})
     else:
         default = "realnvp-table" if table or records else _MODEL_RECIPES["real_nvp"]
         chosen = recipes.get(recipe or default)

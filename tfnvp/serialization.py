@@ -38,6 +38,9 @@ def serialize(value):
         return {_KEY: "dtype", "name": value.name}
     if isinstance(value, (np.ndarray, np.generic, tf.Tensor, tf.Variable)):
         return _serialize_array(value)
+    if isinstance(value, tfp.util.TransformedVariable):
+        described = _serialize_array(value.pretransformed_input)
+        return {_KEY: "transformed", "input": described, "bijector": serialize(value.bijector)}
     if isinstance(value, keras.layers.Layer):
         return {_KEY: "keras", "object": keras.saving.serialize_keras_object(value)}
     if isinstance(value, partitions.Partition):
@@ -87,6 +90,11 @@ def deserialize(value):
     if kind == "array":
         array = np.asarray(value["value"], dtype=value["dtype"])
         return tf.Variable(array, trainable=value["trainable"]) if value["variable"] else array
+    if kind == "transformed":
+        bijector = deserialize(value["bijector"])
+        initial = bijector.forward(deserialize(value["input"]))
+        trainable = value["input"]["trainable"]
+        return tfp.util.TransformedVariable(initial, bijector, trainable=trainable)
     if kind == "keras":
         return keras.saving.deserialize_keras_object(value["object"], safe_mode=True)
     module, base = _NAMESPACES.get(kind, (None, None))

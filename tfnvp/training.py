@@ -8,7 +8,16 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from tfnvp import learning_curve, optimizers, plotting, replicas, resuming, run_folder, scoring
+from tfnvp import (
+    bases,
+    learning_curve,
+    optimizers,
+    plotting,
+    replicas,
+    resuming,
+    run_folder,
+    scoring,
+)
 from tfnvp._version import __version__
 from tfnvp.backup import Backup
 from tfnvp.data import Epoch, dequantize, training_dataset
@@ -26,15 +35,32 @@ _VALIDATION_DRAWS = 5
 # How often to go back at most, where training diverges.
 _ROLL_BACKS = {"stop": 0, "roll-back": 3}
 
+# How many training rows a learned base starts from.
+_ROWS_FOR_BASE = 5000
+
+# Patterns of the names of weights that weight decay leaves alone.
+_NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits")
+
 _REMEMBERING = (keras.callbacks.EarlyStopping, RollBackOnNonFinite)
 
 
 def make_flow(recipe, splits):
-    """Returns the recipe's flow for the data's shape and levels, untrained."""
+    """Returns the recipe's flow for the data's shape and levels, untrained.
+
+    The base "logistic_mixture" is that of `tfnvp.bases`, started from training data.
+    """
     options = dict(recipe.options)
     if splits.levels is not None:
         options["levels"] = splits.levels
-    return MODELS[recipe.model](splits.event_shape, **options)
+    make = functools.partial(MODELS[recipe.model], splits.event_shape)
+    if options.get("base") == "logistic_mixture":
+        rows = splits.train[:_ROWS_FOR_BASE]
+        if splits.levels is not None:
+            rows = dequantize(rows, splits.levels, seed=(3, 0))
+        started = make(**{**options, "base": "normal"})
+        started.adapt(rows)
+        options["base"] = bases.logistic_mixture(started.encode(rows))
+    return make(**options)
 
 
 def train(
@@ -238,16 +264,18 @@ def _optimizer(recipe, steps):
         warmup_steps=max(1, recipe.warmup_epochs * steps),
         decay_steps=max(1, (recipe.epochs - recipe.warmup_epochs) * steps),
     )
-    return optimizers.AdamW(
+    optimizer = optimizers.AdamW(
         schedule,
         beta_2=recipe.beta_2,
         epsilon=recipe.epsilon,
         weight_decay=recipe.weight_decay or 0.0,
-        # Loose: it only catches explosions. The loss is in nats, so gradients are large.
-        global_clipnorm=100.0,
+        global_clipnorm=recipe.clipnorm,
         use_ema=recipe.ema_momentum is not None,
         ema_momentum=recipe.ema_momentum or 0.99,
     )
+    # As usual, only matrices and filters decay: a learned scale has no reason to tend to 1.
+    optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    return optimizer
 
 
 def validation_dataset(splits):

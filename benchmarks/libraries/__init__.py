@@ -7,6 +7,8 @@ A module has
 - `train(work, cell)`, `log_prob(work, cell)`, `sample(work, cell)`: build what the cell needs and
   return a function that runs one block of `cell.steps` steps and waits for its end. It may return
   the seconds that count; by default all of its time does. An attribute `mode` says how it runs.
+- `trained(work, batches, seed)`: trains on `[steps, batch, dimensions]` and returns the function
+  from rows to log-densities.
 """
 
 #: The matrix products alone; the faster one counts.
@@ -17,6 +19,9 @@ OURS = ("tfnvp",)
 
 #: Ours by other rules, which are told beside it.
 LABELLED = ("tfnvp_bfloat16",)
+
+#: Ours with averaged weights, where likelihoods are compared.
+AVERAGED = ("tfnvp_averaged",)
 
 NEIGHBOURS = (
     "torch_plain",

@@ -33,13 +33,23 @@ def make_network(work):
 
 
 def train(work, cell):
-    approximator = bayesflow.ContinuousApproximator(
-        inference_network=make_network(work), standardize=None
-    )
-    approximator.compile(optimizer=keras.optimizers.Adam(1e-3))
-    rows = {"inference_variables": work.rows(cell.steps * cell.batch)}
-    dataset = bayesflow.datasets.OfflineDataset(rows, cell.batch, adapter=None)
+    approximator, dataset = _training(make_network(work), work.batches(cell))
     return FitBlocks(lambda **kwargs: approximator.fit(dataset=dataset, **kwargs))
+
+
+def _training(network, batches):
+    approximator = bayesflow.ContinuousApproximator(inference_network=network, standardize=None)
+    approximator.compile(optimizer=keras.optimizers.Adam(1e-3))
+    rows = {"inference_variables": batches.reshape((-1, *batches.shape[2:]))}
+    return approximator, bayesflow.datasets.OfflineDataset(rows, batches.shape[1], adapter=None)
+
+
+def trained(work, batches, seed):
+    keras.utils.set_random_seed(seed)
+    network = make_network(work)
+    approximator, dataset = _training(network, batches)
+    approximator.fit(dataset=dataset, epochs=1, verbose=0)
+    return lambda rows: network(rows, density=True)[1]
 
 
 def log_prob(work, cell):

@@ -10,9 +10,9 @@ KINDS = ("nice", "real_nvp")
 PACKAGES = ("distrax", "jax", "optax")
 
 
-def initial_parameters(work):
+def initial_parameters(work, seed=0):
     """He initialization: a list of (weights, offsets) for every coupling."""
-    key = jax.random.key(0)
+    key = jax.random.key(seed)
     couplings = []
     for conditioner in work.conditioners():
         layers = []
@@ -62,6 +62,13 @@ def train(work, cell):
         return -distribution(work, parameters).log_prob(x).mean()
 
     return with_jax.training(work, cell, initial_parameters(work), loss)
+
+
+def trained(work, batches, seed):
+    def log_prob(parameters, x):
+        return distribution(work, parameters).log_prob(x)
+
+    return with_jax.trained(initial_parameters(work, seed), log_prob, batches)
 
 
 def log_prob(work, cell):

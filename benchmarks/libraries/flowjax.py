@@ -14,10 +14,10 @@ KINDS = ("nice", "real_nvp")
 PACKAGES = ("flowjax", "equinox", "jax", "optax")
 
 
-def make_flow(work):
+def make_flow(work, seed=0):
     """Returns the flow's arrays, and the function from arrays to the flow."""
     flow = flowjax.flows.coupling_flow(
-        jax.random.key(0),
+        jax.random.key(seed),
         base_dist=flowjax.distributions.Normal(jnp.zeros(work.dimensions)),
         transformer=flowjax.bijections.Loc(jnp.zeros(())) if work.kind == "nice" else None,
         flow_layers=work.couplings,
@@ -35,6 +35,11 @@ def make_flow(work):
 def train(work, cell):
     arrays, flow = make_flow(work)
     return with_jax.training(work, cell, arrays, lambda arrays, x: -flow(arrays).log_prob(x).mean())
+
+
+def trained(work, batches, seed):
+    arrays, flow = make_flow(work, seed)
+    return with_jax.trained(arrays, lambda arrays, x: flow(arrays).log_prob(x), batches)
 
 
 def log_prob(work, cell):

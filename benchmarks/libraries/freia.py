@@ -46,6 +46,12 @@ def train(work, cell):
     return with_torch.training(work, cell, flow, lambda x: -log_prob(x).mean())
 
 
+def trained(work, batches, seed):
+    torch.manual_seed(seed)
+    flow = make_flow(work)
+    return with_torch.trained(flow, density(work, flow), batches)
+
+
 def log_prob(work, cell):
     function = density(work, make_flow(work))
     return with_torch.evaluation(cell, function, with_torch.rows(work, cell))

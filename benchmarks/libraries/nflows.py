@@ -39,6 +39,12 @@ def train(work, cell):
     return with_torch.training(work, cell, flow, lambda x: -flow.log_prob(x).mean())
 
 
+def trained(work, batches, seed):
+    torch.manual_seed(seed)
+    flow = make_flow(work)
+    return with_torch.trained(flow, flow.log_prob, batches)
+
+
 def log_prob(work, cell):
     return with_torch.evaluation(cell, make_flow(work).log_prob, with_torch.rows(work, cell))
 

@@ -1,6 +1,7 @@
 """normflows: coupling blocks on contiguous halves, with swaps between."""
 
 import normflows
+import torch
 
 from benchmarks.libraries import with_torch
 
@@ -26,6 +27,12 @@ def make_flow(work):
 def train(work, cell):
     flow = make_flow(work)
     return with_torch.training(work, cell, flow, flow.forward_kld)
+
+
+def trained(work, batches, seed):
+    torch.manual_seed(seed)
+    flow = make_flow(work)
+    return with_torch.trained(flow, flow.log_prob, batches)
 
 
 def log_prob(work, cell):

@@ -1,5 +1,6 @@
 """tfnvp through its public names and their defaults."""
 
+import keras
 import tensorflow as tf
 
 import tfnvp
@@ -28,6 +29,14 @@ def train(work, cell):
     flow.compile("adam")
     rows = dataset(work, cell)
     return FitBlocks(lambda **kwargs: flow.fit(rows, **kwargs))
+
+
+def trained(work, batches, seed, optimizer="adam"):
+    keras.utils.set_random_seed(seed)
+    flow = make_flow(work)
+    flow.compile(optimizer)
+    flow.fit(tf.data.Dataset.from_tensor_slices(batches), verbose=0)
+    return lambda rows: flow.log_prob(rows).numpy()
 
 
 def dataset(work, cell):

@@ -45,16 +45,8 @@ def _parameters(work, network):
 
 
 def train(work, cell):
-    distribution, variables = make_distribution(work)
-    optimizer = keras.optimizers.Adam(1e-3)
-    optimizer.build(variables)
+    step = _step(*make_distribution(work))
     batches = list(tf.constant(work.batches(cell)))
-
-    def step(x):
-        with tf.GradientTape() as tape:
-            loss = -tf.reduce_mean(distribution.log_prob(x))
-        optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
-        return loss
 
     def blocks(step):
         def block():
@@ -65,6 +57,28 @@ def train(work, cell):
         return block
 
     return _compiled(step, blocks)
+
+
+def _step(distribution, variables):
+    optimizer = keras.optimizers.Adam(1e-3)
+    optimizer.build(variables)
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = -tf.reduce_mean(distribution.log_prob(x))
+        optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
+        return loss
+
+    return step
+
+
+def trained(work, batches, seed):
+    keras.utils.set_random_seed(seed)
+    distribution, variables = make_distribution(work)
+    step = tf.function(_step(distribution, variables))
+    for x in tf.constant(batches):
+        step(x)
+    return lambda rows: tf.function(distribution.log_prob)(rows).numpy()
 
 
 def log_prob(work, cell):

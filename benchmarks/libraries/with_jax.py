@@ -33,6 +33,21 @@ def training(work, cell, parameters, loss):
     return fastest({"jit, scan": by_scan, "jit": by_steps})
 
 
+def trained(parameters, log_prob, batches):
+    """Takes an Adam step on every batch; returns the log-density of rows under the result."""
+    optimizer = optax.adam(1e-3)
+
+    def step(carry, x):
+        parameters, moments = carry
+        gradients = jax.grad(lambda parameters: -log_prob(parameters, x).mean())(parameters)
+        updates, moments = optimizer.update(gradients, moments)
+        return (optax.apply_updates(parameters, updates), moments), None
+
+    start = (parameters, optimizer.init(parameters))
+    (parameters, _), _ = jax.jit(lambda xs: jax.lax.scan(step, start, xs))(batches)
+    return lambda rows: jax.jit(log_prob)(parameters, rows)
+
+
 def log_prob(work, cell, parameters, log_prob):
     """Blocks of calls of `log_prob(parameters, x)`."""
     x = jax.device_put(work.rows(cell.batch))

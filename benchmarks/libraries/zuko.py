@@ -26,6 +26,12 @@ def train(work, cell):
     return with_torch.training(work, cell, flow, lambda x: -flow().log_prob(x).mean())
 
 
+def trained(work, batches, seed):
+    torch.manual_seed(seed)
+    flow = make_flow(work)
+    return with_torch.trained(flow, lambda x: flow().log_prob(x), batches)
+
+
 def log_prob(work, cell):
     flow = make_flow(work)
     rows = with_torch.rows(work, cell)

@@ -8,6 +8,7 @@ from tfnvp.bijectors.bijector import Bijector
 from tfnvp.bijectors.chain import Chain
 from tfnvp.bijectors.diagonal_scaling import DiagonalScaling
 from tfnvp.bijectors.logit import Logit
+from tfnvp.bijectors.lu_linear import LULinear
 from tfnvp.bijectors.multi_scale import MultiScale
 from tfnvp.bijectors.squeeze import Squeeze
 from tfnvp.bijectors.whitening import Whitening
@@ -20,6 +21,7 @@ __all__ = [
     "Bijector",
     "Chain",
     "DiagonalScaling",
+    "LULinear",
     "Logit",
     "MultiScale",
     "Squeeze",

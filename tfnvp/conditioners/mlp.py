@@ -18,7 +18,8 @@ class MLP(keras.layers.Layer):
         h_i = dropout(activation(W_i h_{i-1} + b_i))   (+ h_{i-1} with `residual`)
         outputs = reshape(W h_n + b, output_shape)
 
-    The last layer starts at zero, so that a coupling starts as the identity.
+    The last layer starts at zero, so that a coupling starts as the identity. Under a mixed policy
+    it computes in the dtype of its weights: shifts of pixels need more than bfloat16's 8 bits.
 
     Args:
       output_shape: int or tuple, shape of the outputs of one example. An additive coupling
@@ -68,10 +69,10 @@ class MLP(keras.layers.Layer):
             for i, units in enumerate(self.hidden_units)
         ]
         self.dropouts = [keras.layers.Dropout(dropout, dtype=dtype) for _ in self.hidden if dropout]
-        self.projection = keras.layers.Dense(
+        self.projection = _Projection(
             math.prod(self.outputs_shape),
             kernel_initializer="zeros" if zero_init else "glorot_uniform",
-            dtype=dtype,
+            dtype=dtype.variable_dtype,
             name="projection",
         )
 
@@ -82,7 +83,7 @@ class MLP(keras.layers.Layer):
             layer.build((None, size))
             size = layer.units
 
-    def call(self, inputs, training=None):
+    def call(self, inputs):
         inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
         flat = [
             x if len(x.shape) == 2 else keras.ops.reshape(x, (-1, math.prod(x.shape[1:])))
@@ -95,22 +96,10 @@ class MLP(keras.layers.Layer):
                 h = self.dropouts[i](h)
             if self.residual and skip.shape[-1] == h.shape[-1]:
                 h = h + skip
-        outputs = self._project(h) if training else self.projection(h)
+        outputs = self.projection(h)
         if len(self.outputs_shape) == 1:
             return outputs
         return keras.ops.reshape(outputs, (-1, *self.outputs_shape))
-
-    def _project(self, h):
-        """The projection; where it has few outputs, as sums that XLA joins to their neighbours.
-
-        The gradient of so narrow a matrix product takes XLA longer than all other gradients.
-        """
-        if self.projection.units > _NARROW:
-            return self.projection(h)
-        kernel, bias = self.projection.kernel, self.projection.bias
-        kernel, bias = (keras.ops.cast(weight, self.compute_dtype) for weight in (kernel, bias))
-        columns = [keras.ops.sum(h * kernel[:, i], axis=-1) for i in range(self.projection.units)]
-        return keras.ops.stack(columns, axis=-1) + bias
 
     def compute_output_shape(self, input_shape):
         batch = input_shape[0][0] if isinstance(input_shape[0], (list, tuple)) else input_shape[0]
@@ -135,3 +124,16 @@ def _sizes(value, name):
             f"`{name}` must be a positive int or a sequence of them. Received: {value!r}"
         )
     return sizes
+
+
+class _Projection(keras.layers.Dense):
+    """A dense layer that in training computes few outputs as sums, which XLA joins to neighbours.
+
+    The gradient of so narrow a matrix product takes XLA longer than all gradients beside it.
+    """
+
+    def call(self, inputs, training=None):
+        if not training or self.units > _NARROW:
+            return super().call(inputs, training=training)
+        columns = [keras.ops.sum(inputs * self.kernel[:, i], axis=-1) for i in range(self.units)]
+        return keras.ops.stack(columns, axis=-1) + self.bias

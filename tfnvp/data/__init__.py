@@ -1,11 +1,13 @@
 """Data sets, and the way from stored numbers to what a flow trains on."""
 
+from tfnvp.data.benchmark_tables import load_benchmark_table
 from tfnvp.data.chunks import image_chunks, table_chunks
 from tfnvp.data.dequantization import dequantize, quantize
 from tfnvp.data.digits import load_digits
 from tfnvp.data.files import load_images, load_table
 from tfnvp.data.finite_rows import FiniteRows
 from tfnvp.data.named import load_named
+from tfnvp.data.patches import patches_to_rows
 from tfnvp.data.pipeline import Epoch, training_dataset
 from tfnvp.data.records import RecordStream, check_records, read_records, write_records
 from tfnvp.data.splits import Splits
@@ -18,10 +20,12 @@ __all__ = [
     "check_records",
     "dequantize",
     "image_chunks",
+    "load_benchmark_table",
     "load_digits",
     "load_images",
     "load_named",
     "load_table",
+    "patches_to_rows",
     "quantize",
     "read_records",
     "table_chunks",

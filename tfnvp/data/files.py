@@ -6,9 +6,10 @@ import zipfile
 
 import numpy as np
 
-from tfnvp.data.splits import split_at_random
+from tfnvp.data.splits import Splits, split_at_random
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+_PARTS = ("train", "validation", "test")
 
 
 def load_images(folder, size=None, skip_bad=False):
@@ -77,6 +78,9 @@ def read_image(file, size=None, mode=None):
 def load_table(file, skip_bad=False):
     """Reads a table of real numbers: `.csv`, `.parquet`, `.npy` or `.npz` (its first array).
 
+    An `.npz` with the arrays `train`, `validation` and `test` is divided as it says, everything
+    else 80/10/10 at random.
+
     Args:
       file: path of the file.
       skip_bad: bool, leave out rows with missing or infinite values, with a warning that counts
@@ -89,29 +93,46 @@ def load_table(file, skip_bad=False):
     Raises:
       ValueError: if the file is missing, of another type, or not a finite table of numbers.
     """
+    file = pathlib.Path(file)
+    parts = _divided_tables(file)
+    if parts is not None:
+        return Splits(file.stem, *(_finite_rows(part, file, skip_bad) for part in parts))
     table = read_table(file)
-    rows, columns = rows_of_table(table, file), tuple(table.column_names)
+    rows = _finite_rows(table, file, skip_bad)
+    named = file.suffix in (".csv", ".parquet")
+    return split_at_random(file.stem, rows, columns=tuple(table.column_names) if named else None)
+
+
+def _divided_tables(file):
+    """Returns the three tables of an `.npz` that is divided already, or None."""
+    if file.suffix != ".npz" or not zipfile.is_zipfile(file):
+        return None
+    with np.load(file, allow_pickle=False) as arrays:
+        if set(arrays.files) != set(_PARTS):
+            return None
+        return [_as_table(arrays[part], f"{part} of {file}") for part in _PARTS]
+
+
+def _finite_rows(table, file, skip_bad):
+    rows = rows_of_table(table, file)
     broken = np.argwhere(~np.isfinite(rows))
-    if len(broken) and skip_bad:
-        good = np.isfinite(rows).all(axis=1)
-        what = f"rows of {file}"
-        _warn_of_skipped(np.sum(~good), len(rows), what, f"row {broken[0][0] + 1}")
-        rows = rows[good]
-    elif len(broken):
-        row, column = broken[0]
+    if not len(broken):
+        return rows
+    row, column = broken[0]
+    if not skip_bad:
         raise ValueError(
             f"{file} has {len(broken)} missing or infinite values, the first in row {row + 1}, "
-            f"column {columns[column]!r}"
+            f"column {table.column_names[column]!r}"
         )
-    file = pathlib.Path(file)
-    named = file.suffix in (".csv", ".parquet")
-    return split_at_random(file.stem, rows, columns=columns if named else None)
+    good = np.isfinite(rows).all(axis=1)
+    _warn_of_skipped(np.sum(~good), len(rows), f"rows of {file}", f"row {row + 1}")
+    return rows[good]
 
 
 def _warn_of_skipped(count, total, what, first):
     warnings.warn(
         f"{count} of {total} {what} are left out because they are damaged, the first is {first}",
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -149,16 +170,20 @@ def read_table(file):
 
 
 def _read_array(file):
-    import pyarrow
-
     try:
         loaded = np.load(file, allow_pickle=False)
         rows = loaded if file.suffix == ".npy" else loaded[loaded.files[0]]
     except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
         raise ValueError(f"{file} cannot be read as a table: {error}") from error
+    return _as_table(rows, file)
+
+
+def _as_table(rows, source):
+    import pyarrow
+
     if rows.ndim != 2:
         raise ValueError(
-            f"{file} must hold rows of two or more numbers. Received: shape {rows.shape}"
+            f"{source} must hold rows of two or more numbers. Received: shape {rows.shape}"
         )
     return pyarrow.table({str(i): column for i, column in enumerate(rows.T)})
 

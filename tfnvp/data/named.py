@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.data.benchmark_tables import BENCHMARK_TABLES, load_benchmark_table
 from tfnvp.data.digits import LEVELS, load_digits
 from tfnvp.data.splits import Splits, split_at_random
 
@@ -90,12 +91,14 @@ def load_named(name, data_dir=None):
     """Loads a data set by its name.
 
     Args:
-      name: "digits", which needs no download, a name in `IMAGE_SETS`, or any image set that
-        TensorFlow Datasets has prepared in `data_dir` (divided 80/10/10).
-      data_dir: folder of prepared data sets. Default: TFDS_DATA_DIR, or TFDS's own default.
+      name: "digits", which needs no download, a name in `IMAGE_SETS`, any image set that
+        TensorFlow Datasets has prepared in `data_dir` (divided 80/10/10), or one of the tables of
+        `load_benchmark_table`.
+      data_dir: folder of prepared data sets. Default: TFDS_DATA_DIR, or TFDS's own default; tables
+        need it.
 
     Returns:
-      `Splits` of whole grey levels.
+      `Splits` of whole grey levels, or of the rows of a table.
 
     Raises:
       ValueError: if there is no such data set, or it is not prepared and cannot be downloaded.
@@ -103,6 +106,10 @@ def load_named(name, data_dir=None):
     if name == "digits":
         digits = load_digits()
         return Splits(name, digits.train, digits.validation, digits.test, LEVELS)
+    if name in BENCHMARK_TABLES:
+        if data_dir is None:
+            raise ValueError(f"the table {name!r} needs the folder of its files: give --data-dir")
+        return load_benchmark_table(name, data_dir)
     image_set = IMAGE_SETS.get(name)
     builder = _builder(image_set.tfds_name if image_set else name, name, data_dir)
     if image_set is None:

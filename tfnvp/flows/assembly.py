@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow_probability as tfp
 
-from tfnvp.bijectors import ActNorm, Logit, Whitening
+from tfnvp.bijectors import ActNorm, Logit, LULinear, Whitening
 from tfnvp.conditioners import MLP, GradientCheckpointing
 from tfnvp.partitions import EvenOdd, Mask, Partition
 
@@ -49,6 +49,29 @@ def couplings(
                 **kwargs,
             )
         )
+    return layers
+
+
+def between(couplings, linear, size):
+    """Puts a learned linear map, of variables in random order, around and between couplings.
+
+    Args:
+      couplings: list of bijectors.
+      linear: "lu", or None for the couplings alone.
+      size: number of variables.
+
+    Raises:
+      ValueError: if `linear` is something else.
+    """
+    if linear is None:
+        return couplings
+    if linear != "lu":
+        raise ValueError(f'`linear` must be "lu" or None. Received: {linear!r}')
+    generator = np.random.RandomState(0)
+    layers = []
+    for i in range(len(couplings) + 1):
+        layers.append(LULinear(size, generator.permutation(size), name=f"linear_{i}"))
+        layers += couplings[i : i + 1]
     return layers
 
 

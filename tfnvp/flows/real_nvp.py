@@ -39,6 +39,10 @@ class RealNVP(Flow):
         `tfnvp.bijectors.Logit(alpha)` first (log-dets included in the likelihood).
       standardize: bool, start with a learned shift and scale of every variable (`ActNorm`), set
         from the data by `fit` or `adapt`.
+      whiten: bool, start with `tfnvp.bijectors.Whitening`, fitted to the data by `fit` or `adapt`;
+        its log-det counts.
+      linear: "lu", for a learned `tfnvp.bijectors.LULinear`, which starts as a random permutation,
+        around and between the couplings; or None.
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
         global policy. Whatever it is, likelihoods are float32.
       levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
@@ -76,13 +80,15 @@ class RealNVP(Flow):
         standardize=True,
         levels=None,
         conditioner_dtype=None,
+        whiten=False,
+        linear=None,
         gradient_checkpointing=False,
         name=None,
     ):
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
         event_shape = event_shape_tuple(event_shape)
         assembly.check_couplings(couplings)
-        before = assembly.data_side(event_shape, logit_alpha, standardize)
+        before = assembly.data_side(event_shape, logit_alpha, standardize, whiten)
         size = math.prod(event_shape)
         layers = assembly.couplings(
             AffineCoupling,
@@ -99,7 +105,7 @@ class RealNVP(Flow):
             gradient_checkpointing,
             scale=scale,
         )
-        chain = Chain([*before, *layers], name="real_nvp")
+        chain = Chain([*before, *assembly.between(layers, linear, size)], name="real_nvp")
         super().__init__(chain, event_shape, base, condition_shape, levels, name)
         self._config = config
 

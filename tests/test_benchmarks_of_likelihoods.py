@@ -1,0 +1,123 @@
+"""Benchmarks of likelihoods: what they compute, on little data."""
+
+import math
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import __main__ as command_line
+from benchmarks import needs, quality, tables
+from tfnvp import data, recipes
+
+
+def run(*arguments):
+    ended = CliRunner().invoke(command_line.app, list(map(str, arguments)), catch_exceptions=False)
+    assert ended.exit_code == 0, ended.output
+    return ended.output
+
+
+def test_equal_budgets_are_measured_and_tabled(tmp_path):
+    output = tmp_path / "quality.jsonl"
+    arguments = ["--tasks", "tiny", "--libraries", "tfnvp,tfp", "--seeds", 1, "--output", output]
+    printed = run("quality", *arguments)
+    assert "| tiny | nats | seeds |" in printed
+    lines = output.read_text().splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert '"versions"' in line
+        assert math.isfinite(float(line.split('"nats": ')[1].split(",")[0]))
+
+
+def test_batches_of_moons_pass_over_the_training_points():
+    batches, test, log_dets = quality.Task(quality.TASKS["moons"].work, 80, quality._moons).batches(
+        1
+    )
+    assert batches.shape == (80, 256, 2)
+    assert test.shape == (10_000, 2)
+    assert not log_dets.any()
+    # One pass has no point twice; the next is in another order.
+    first = batches[:78].reshape(-1, 2)
+    assert len(np.unique(first, axis=0)) == len(first)
+    assert not np.array_equal(batches[:2], batches[78:])
+
+
+def test_log_dets_of_digits_are_those_of_the_logit():
+    batch, test, log_dets = quality._digits(0)
+    assert batch().shape == (256, 64)
+    x = (1 / (1 + np.exp(-test)) - 0.05) / 0.9
+    np.testing.assert_array_equal(
+        np.floor(17 * x[:360] + 1e-9), data.load_digits().test.reshape(-1, 64)
+    )
+    step = 1e-6
+    moved = np.log((0.05 + 0.9 * (x + step)) / (0.95 - 0.9 * (x + step)))
+    np.testing.assert_allclose(log_dets, np.log((moved - test) / step).sum(axis=1), rtol=1e-3)
+
+
+def test_markdown_sorts_by_the_mean_over_seeds():
+    values = {"a": (1.0, 3.0), "b": (0.5, 0.7)}
+    answers = [
+        {"task": "moons", "library": name, "nats": nats}
+        for name, pair in values.items()
+        for nats in pair
+    ]
+    lines = quality.markdown(answers).splitlines()
+    assert lines[2] == "| b | 0.600 ± 0.141 | 2 |"
+    assert lines[3] == "| a | 2.000 ± 1.414 | 2 |"
+
+
+@pytest.fixture
+def table():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=300)
+    return np.stack(
+        [x, np.sign(x) + 0.1 * generator.normal(size=300), -2 * x, np.ones(300), np.round(3 * x)],
+        axis=1,
+    )
+
+
+def test_tables_are_prepared_for_densities(table):
+    splits = tables.prepare("t", table[:, :4], seed=0)
+    # Neither the constant nor the copy; the blurred column is another number for every row.
+    assert splits.event_shape == (2,)
+    np.testing.assert_allclose(splits.train.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(splits.train.std(axis=0), 1, atol=1e-5)
+    column = tables._spread(table[:, 4], np.random.default_rng(0))
+    assert len(np.unique(column)) == 300
+    middle = np.abs(table[:, 4]) < 5
+    np.testing.assert_array_equal(np.floor(column[middle]), table[middle, 4])
+
+
+def test_flows_are_compared_with_mixtures(table, tmp_path):
+    np.savez(tmp_path / "tables.npz", small=table)
+    output = tmp_path / "out.jsonl"
+    arguments = ["--steps", 2, "--runs", tmp_path / "runs", "--output", output]
+    printed = run("tables", tmp_path / "tables.npz", *arguments)
+    assert "| table | rows | columns | one Gaussian | GaussianMixture | tfnvp |" in printed
+    assert printed.count("**") == 2
+    assert len(output.read_text().splitlines()) == 3
+
+
+def test_needs_are_those_of_the_paper():
+    found = needs.need(recipes.get("realnvp-cifar10"))
+    # Counted by hand from the paper's architecture.
+    assert found["weights"] == pytest.approx(19.55e6, rel=0.01)
+    assert found["operations"] == pytest.approx(2.48e12, rel=0.01)
+    assert found["steps"] == 704
+    assert "| `realnvp-celeba` |" in run("needs")
+
+
+def test_curves_are_drawn_and_copied(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "history.csv").write_text("epoch,loss,val_loss\n0,3.0,3.5\n1,2.0,2.5\n")
+    run("curves", folder, "-o", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 5000
+    assert (tmp_path / "run.csv").read_text() == (folder / "history.csv").read_text()
+
+
+def test_patches_are_prepared_by_the_command(tmp_path):
+    patches = np.random.default_rng(0).integers(0, 256, (4, 2, 2)).astype("uint8")
+    np.savez(tmp_path / "patches.npz", train=patches, val=patches, test=patches)
+    run("patches", tmp_path / "patches.npz", "-o", tmp_path / "rows.npz")
+    assert np.load(tmp_path / "rows.npz")["validation"].shape == (4, 3)

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_probability.python.math.gradient import batch_jacobian
+
+import tfnvp
+from tests.conftest import perturb
+from tfnvp.bijectors import LULinear
+from tfnvp.testing import check_bijector
+
+
+def mixed(event_shape=4, permutation=(2, 0, 3, 1)):
+    return perturb(LULinear(event_shape, permutation), 0.3)
+
+
+@pytest.mark.parametrize("event_shape", [4, (2, 2)])
+def test_it_is_the_product_of_its_factors(event_shape):
+    linear = mixed(event_shape)
+    y = np.random.default_rng(0).normal(size=(5, 4))
+    lower = np.tril(linear.lower.numpy(), -1) + np.eye(4)
+    upper = np.triu(linear.upper.numpy(), 1) + np.diag(np.exp(linear.log_diagonal.numpy()))
+    matrix = lower @ upper @ np.eye(4)[[2, 0, 3, 1]]
+    x = linear.inverse(tf.constant(y.reshape(5, *linear.event_shape)))
+    expected = (y @ matrix.T + linear.bias.numpy()).reshape(x.shape)
+    np.testing.assert_allclose(x, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        linear.inverse_log_det_jacobian(x), np.full(5, np.linalg.slogdet(matrix)[1]), rtol=1e-6
+    )
+
+
+def test_a_bijector_in_every_respect():
+    check_bijector(mixed(), np.random.default_rng(0).normal(size=(6, 4)).astype("float32"))
+
+
+def test_log_det_is_that_of_autodiff():
+    linear = mixed()
+    x = tf.constant(np.random.default_rng(0).normal(size=(3, 4)))
+    jacobian = batch_jacobian(lambda x: linear.forward(tf.identity(x)), x)
+    expected = np.linalg.slogdet(jacobian)[1]
+    assert (np.abs(expected) > 0.05).all()
+    np.testing.assert_allclose(linear.forward_log_det_jacobian(x), expected, rtol=1e-6)
+
+
+def test_it_starts_as_its_permutation():
+    linear = LULinear(3, [1, 2, 0])
+    y = tf.constant([[1.0, 2.0, 3.0]])
+    np.testing.assert_array_equal(linear.inverse(y), [[2.0, 3.0, 1.0]])
+    np.testing.assert_array_equal(linear.forward_log_det_jacobian(y), [0.0])
+
+
+@pytest.mark.parametrize("permutation", [[0, 0, 1], [0, 1], [1, 2, 3]])
+def test_what_is_no_permutation_is_refused(permutation):
+    with pytest.raises(ValueError, match="`permutation` must hold each of 0 to 2 once"):
+        LULinear(3, permutation)
+
+
+def test_a_real_nvp_with_linear_maps_trains_inverts_and_is_restored(tmp_path):
+    flow = tfnvp.RealNVP(5, couplings=2, hidden_units=(8,), linear="lu", whiten=True)
+    kinds = [type(bijector).__name__ for bijector in flow.bijector.bijectors]
+    assert kinds[2:] == ["LULinear", "AffineCoupling"] * 2 + ["LULinear"]
+    x = np.random.default_rng(0).normal(size=(64, 5)).astype("float32")
+    before = flow.bijector.bijectors[-1].lower.numpy()
+    flow.compile("adam")
+    flow.fit(x, epochs=1, verbose=0)
+    assert (flow.bijector.bijectors[-1].lower.numpy() != before).any()
+    perturb(flow, 0.1)
+    np.testing.assert_allclose(flow.decode(flow.encode(x)), x, atol=1e-4)
+    flow.save(tmp_path / "flow.keras")
+    restored = tf.keras.models.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(restored.log_prob(x), flow.log_prob(x))
+
+
+def test_other_names_of_linear_maps_are_refused():
+    with pytest.raises(ValueError, match='`linear` must be "lu" or None'):
+        tfnvp.RealNVP(4, linear="qr")
