@@ -10,9 +10,15 @@ import posixpath
 import re
 from pathlib import Path
 
-from latex2mathml.converter import convert
+import pypandoc
 from mkdocs.structure.files import File
 
+# What arithmatex leaves of a formula within a line, and of one on its own.
+FORMULA = re.compile(
+    r'<span class="arithmatex">\\\((.*?)\\\)</span>|<div class="arithmatex">\\\[(.*?)\\\]</div>',
+    re.DOTALL,
+)
+SPACE = '<mspace width="0.17em"></mspace>'
 ROOT = Path(__file__).parents[2]
 CARDS = sorted(ROOT.glob("saved_models/*/1/model_card.md"))
 TEXTS = {
@@ -25,8 +31,8 @@ PROGRAMS = {
     f"examples/{path.name}": f"examples/{path.stem}.md"
     for path in sorted(ROOT.glob("examples/*.py"))
 }
-PAGES = {**TEXTS, **PROGRAMS, "examples": "examples.md", "saved_models": "model_cards.md"}
-SOURCES = {page: source for source, page in PAGES.items()}
+SOURCES = {page: source for source, page in (TEXTS | PROGRAMS).items()}
+PAGES = TEXTS | PROGRAMS | {"examples": "examples.md", "saved_models": "model_cards.md"}
 
 
 def on_files(files, config):
@@ -65,15 +71,18 @@ def on_page_markdown(markdown, page, config, files):
 def on_page_content(content, page, config, files):
     """Renders formulas here, so that readers need no script for them."""
     del page, config, files
-    content = re.sub(
-        r'<span class="arithmatex">\\\((.*?)\\\)</span>',
-        lambda match: convert(html.unescape(match[1])),
-        content,
-        flags=re.S,
-    )
-    return re.sub(
-        r'<div class="arithmatex">\\\[(.*?)\\\]</div>',
-        lambda match: convert(html.unescape(match[1]).strip(), display="block"),
-        content,
-        flags=re.S,
-    )
+    formulas = [
+        f"${inline}$" if inline else f"$${displayed.strip()}$$"
+        for inline, displayed in FORMULA.findall(content)
+    ]
+    if not formulas:
+        return content
+    source = html.unescape("\n\n".join(formulas))
+    page = pypandoc.convert_text(source, "html", "markdown", extra_args=["--mathml"])
+    # Browsers leave no space between a function's name and an argument without parentheses.
+    page = re.sub(r"(<mo>&#8289;</mo></mrow>)(?!(<mrow>)?<mo[^>]*>\()", r"\1" + SPACE, page)
+    rendered = re.findall("<math.*?</math>", page, flags=re.S)
+    if len(rendered) != len(formulas):
+        raise ValueError(f"pandoc renders {len(rendered)} of these formulas: {formulas}")
+    rendered = iter(rendered)
+    return FORMULA.sub(lambda match: next(rendered), content)
