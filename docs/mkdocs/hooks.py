@@ -80,7 +80,8 @@ def on_page_content(content, page, config, files):
     source = html.unescape("\n\n".join(formulas))
     page = pypandoc.convert_text(source, "html", "markdown", extra_args=["--mathml"])
     # Browsers leave no space between a function's name and an argument without parentheses.
-    page = re.sub(r"(<mo>&#8289;</mo></mrow>)(?!(<mrow>)?<mo[^>]*>\()", r"\1" + SPACE, page)
+    applied = r"(<mo>&#8289;</mo>(?:</mrow>)?)(?!</mrow>|(?:<mrow>)?<mo[^>]*>\()"
+    page = re.sub(applied, r"\1" + SPACE, page)
     rendered = re.findall("<math.*?</math>", page, flags=re.S)
     if len(rendered) != len(formulas):
         raise ValueError(f"pandoc renders {len(rendered)} of these formulas: {formulas}")
