@@ -283,6 +283,22 @@ def patches(
     print(f"{output}: {', '.join(f'{name} {part.shape}' for name, part in rows.items())}")
 
 
+@app.command()
+def half_precision(
+    epochs: Annotated[int, typer.Option(help="Of each training.")] = 100,
+    seeds: Annotated[int, typer.Option(help="How many.")] = 3,
+):
+    """Likelihood of digits by flows whose networks compute in float32 and in bfloat16.
+
+    Example: python -m benchmarks half-precision --epochs 100
+    """
+    from benchmarks import half_precision as compared
+
+    for model in ("nice", "real_nvp"):
+        for row in compared.compare(model, epochs, range(seeds)):
+            print(model, ", ".join(f"{name} {value:.6g}" for name, value in row.items()))
+
+
 def _chosen(option, text, known):
     names = [name for name in text.split(",") if name]
     unknown = [name for name in names if name not in known]

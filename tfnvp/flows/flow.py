@@ -1,22 +1,20 @@
 """A normalizing flow as a Keras model: trained by `fit`, sampled, inverted, saved."""
 
-import functools
 import math
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfnvp import optimizers, replicas
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.log_det import forward_and_log_det, inverse_and_log_det, takes_condition
-from tfnvp.flows import compiled_steps, halves, inputs, tracking
+from tfnvp.flows import halves, inputs, tracking
 from tfnvp.flows.adaptation import Adaptation
 from tfnvp.flows.base import make_base, sample_base
 from tfnvp.flows.bits_per_dim import BitsPerDim, bits_per_dim
 from tfnvp.flows.diagnostics import diagnose
 from tfnvp.flows.interpolation import four_corner_latents
-from tfnvp.flows.stop_on_non_finite import StopOnNonFinite
+from tfnvp.flows.maximum_likelihood import MaximumLikelihood
 from tfnvp.serialization import deserialize, serialize
 
 # Rows are evaluated in pieces of at most this many numbers, so that memory stays bounded.
@@ -30,7 +28,7 @@ _RANDOM_STATE = "random_state_"
 
 
 @keras.saving.register_keras_serializable("tfnvp")
-class Flow(keras.Model):
+class Flow(MaximumLikelihood):
     """The distribution of `x = bijector.forward(z)` with `z` from a simple base, as a Keras model.
 
     ::
@@ -110,7 +108,6 @@ class Flow(keras.Model):
         if levels is not None:
             self.bits_per_dim_metric = BitsPerDim(levels, self.event_size)
         self._compiled = {}
-        self._steps_are_free = True
         self.built = True
 
     def _latent_shape(self):
@@ -303,175 +300,6 @@ class Flow(keras.Model):
         alone = self.distribute_strategy.num_replicas_in_sync == 1
         return self.compiles_well and alone and (on_gpu or policies <= {"float32"})
 
-    # --- Training -----------------------------------------------------------------------------
-
-    def compile(self, optimizer="adam", jit_compile="auto", steps_per_execution=None, **kwargs):
-        """Configures training as `keras.Model.compile`; the loss is the flow's own.
-
-        A flow made under a `tf.distribute` strategy of several replicas trains as in one process
-        with the whole batch; `jit_compile` and `steps_per_execution` then have no effect.
-
-        Args:
-          optimizer: name or Keras optimizer; "adam" and "adamw" are those of `tfnvp.optimizers`.
-          jit_compile: bool, whether XLA compiles the steps. "auto": where it is known to be
-            faster, which is for flows whose networks are dense.
-          steps_per_execution: int, how many batches run in one call, after which Keras calls its
-            callbacks. Default: 16 where XLA compiles, and no callback follows single batches.
-          **kwargs: further arguments of `keras.Model.compile`.
-
-        Raises:
-          ValueError: if a `loss` is given, or an optimizer that was made outside of the scope of
-            the flow's strategy.
-        """
-        if kwargs.get("loss") is not None:
-            raise ValueError(
-                "a flow is trained on its own loss, the mean of -log p(x). "
-                f"Received: loss={kwargs['loss']!r}"
-            )
-        strategy = self.distribute_strategy
-        several = strategy.num_replicas_in_sync > 1
-        if several:
-            # Neither XLA nor Keras' loop over steps can hold the sums over replicas.
-            jit_compile, steps_per_execution = False, 1
-        with strategy.scope():
-            super().compile(
-                optimizer=optimizers.get(optimizer),
-                jit_compile=True if jit_compile == "auto" and self.uses_xla() else jit_compile,
-                steps_per_execution=steps_per_execution or 1,
-                **kwargs,
-            )
-        self._steps_are_free = steps_per_execution is None
-        if several:
-            replicas.check_optimizer(self.optimizer, strategy)
-            replicas.sum_before_clipping(self.optimizer)
-
-    def get_compile_config(self):
-        config = super().get_compile_config()
-        # Empty before `compile`: a flow that was not compiled is not when it is loaded.
-        if config and self._steps_are_free:
-            config["steps_per_execution"] = None
-        return config
-
-    def fit(self, x=None, y=None, *args, **kwargs):
-        """Trains by maximum likelihood, with the arguments of `keras.Model.fit`.
-
-        Args:
-          x: array `[batch, *event_shape]`, or a `tf.data.Dataset` or other Keras input of such
-            batches, alone or paired with conditions.
-          y: conditions `[batch, *condition_shape]` for a conditional flow, otherwise None.
-          *args: further arguments of `keras.Model.fit`.
-          **kwargs: further arguments of `keras.Model.fit`.
-
-        Raises:
-          ValueError: for data of the wrong shape or type, or that is not finite; and when the
-            loss stops being finite, before any callback can save the broken weights.
-        """
-        inputs.check_training_data(self, x, y)
-        validation = kwargs.get("validation_data")
-        if validation is not None:
-            inputs.check_training_data(self, *inputs.as_pair(validation), name="validation_data")
-            if isinstance(validation, tuple) and len(validation) == 3:
-                x_val, y_val, weights = validation
-                y_val = inputs.targets_beside_weights(y_val, weights)
-                kwargs["validation_data"] = (x_val, y_val, weights)
-        self.adaptation.run_once(self, x, y)
-        if self.optimizer is not None and not self.optimizer.built:
-            # Variables made while a step is traced would have it traced a second time.
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
-        if isinstance(x, tf.data.Dataset):
-            kwargs.setdefault("shuffle", False)  # The data set has its own order.
-        callbacks = kwargs.pop("callbacks", None)
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = keras.tree.flatten(callbacks) if callbacks else []
-            guards = [c for c in callbacks if isinstance(c, StopOnNonFinite)]
-            # They follow single batches only to see the first loss that is not finite.
-            self._choose_steps([c for c in callbacks if c not in guards], kwargs)
-            if not guards:
-                guards = [StopOnNonFinite()]
-                callbacks = guards + callbacks
-            for guard in guards:
-                guard.data = functools.partial(inputs.as_dataset, x, y, kwargs.get("batch_size"))
-            if replicas.multi_worker(self.distribute_strategy):
-                callbacks.append(replicas.FollowChief())
-        y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
-        return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
-
-    def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Returns the loss, and metrics, with the arguments of `keras.Model.evaluate`."""
-        y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
-        return super().evaluate(x, y, *args, **kwargs)
-
-    def _choose_steps(self, callbacks, arguments):
-        """Sets `steps_per_execution` where `compile` left it open."""
-        if not self._steps_are_free or not self._runs_in_xla():
-            return
-        limits = (arguments.get("steps_per_epoch"), arguments.get("validation_steps"))
-        steps = compiled_steps.choose(self.event_size, callbacks, *limits)
-        if steps != self.steps_per_execution:
-            self.steps_per_execution = steps
-            self.train_function = self.test_function = None
-
-    def _runs_in_xla(self):
-        return (
-            self.jit_compile is True
-            and not self.run_eagerly
-            and self.distribute_strategy.num_replicas_in_sync == 1
-        )
-
-    def make_train_function(self, force=False):
-        own = type(self).train_step is Flow.train_step
-        if (force or self.train_function is None) and own and self._runs_many():
-            self.train_function = self._many(self.train_step)
-        else:
-            super().make_train_function(force)
-
-    def make_test_function(self, force=False):
-        own = type(self).test_step is Flow.test_step
-        if (force or self.test_function is None) and own and self._runs_many():
-            self.test_function = self._many(self.test_step)
-        else:
-            super().make_test_function(force)
-
-    def _runs_many(self):
-        return self.steps_per_execution > 1 and self._runs_in_xla()
-
-    def _many(self, step):
-        # The logs of a step are the metrics: a subclass with steps and logs of its own is Keras'.
-        return compiled_steps.run_many(step, self.get_metrics_result, self.steps_per_execution)
-
-    def train_step(self, data):
-        logs = super().train_step(inputs.condition_from_targets(self, data))
-        return replicas.as_step_logs(logs)
-
-    def test_step(self, data):
-        logs = super().test_step(inputs.condition_from_targets(self, data))
-        return replicas.as_step_logs(logs)
-
-    def predict_step(self, data):
-        return super().predict_step(inputs.condition_from_targets(self, data))
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Does nothing: a flow has its weights from the start.
-
-        Keras' own reads a batch for it under `tf.distribute`, and fails on dictionaries.
-        """
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Mean of `-log p(x)` over the batch, in nats, plus the losses of regularizers."""
-        del x, y, training
-        nll = -y_pred
-        if sample_weight is not None:
-            nll *= tf.cast(sample_weight, nll.dtype)
-        # Replicas' gradients are summed, so each must hold its share of the mean.
-        count = tf.distribute.get_strategy().num_replicas_in_sync
-        return replicas.share_of_mean(nll) + sum(self.losses) / count
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        if self.levels is not None:
-            self.bits_per_dim_metric.update_state(y_pred, sample_weight)
-        return super().compute_metrics(x, y, y_pred, sample_weight)
-
     # --- Saving -------------------------------------------------------------------------------
 
     def save_own_variables(self, store):
@@ -508,12 +336,6 @@ class Flow(keras.Model):
     def from_config(cls, config, custom_objects=None):
         del custom_objects
         return cls(**{key: deserialize(value) for key, value in config.items()})
-
-    def compile_from_config(self, config):
-        """Compiles as before saving, so that training goes on with the optimizer's state."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None:
-            self.optimizer.build(self.trainable_variables)
 
     def export(self, path, **kwargs):
         """Writes a SavedModel for TensorFlow Serving to `path/VERSION`; see `tfnvp.export`."""
