@@ -34,7 +34,7 @@ def test_there_are_pages():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_python_of_a_page_runs(page, monkeypatch, tmp_path, capsys):
+def test_python_of_a_page_runs(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # Some blocks write files.
     fit = tfnvp.Flow.fit
 
@@ -48,7 +48,6 @@ def test_python_of_a_page_runs(page, monkeypatch, tmp_path, capsys):
         # Empty lines before it, so that an error names the line of the page.
         code = "\n" * text[: block.start(1)].count("\n") + block[1]
         exec(compile(code, page, "exec"), names)
-    assert "nan" not in capsys.readouterr().out.split()
 
 
 @pytest.mark.parametrize("module", MODULES)
