@@ -1,7 +1,8 @@
 """How likely libraries find held-out data after the same number of steps with the same networks.
 
-`python -m benchmarks.quality --library L --task T --seed S` trains one flow and prints one JSON
-line. Every library gets the same batches: Adam at 1e-3, no schedule, weights after the last step.
+`python -m benchmarks.quality --library L --task T --seed S --data FILE` trains one flow and prints
+one JSON line. Every library gets the same batches, which the process that starts it makes: Adam at
+1e-3, no schedule, weights after the last step.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 
@@ -23,6 +25,7 @@ _ROOT = pathlib.Path(__file__).parent.parent
 _ALPHA = 0.05
 _LEVELS = 17
 _DRAWS = 10
+_ARRAYS = ("batches", "test", "log_dets")
 
 
 def _moons(seed):
@@ -99,10 +102,9 @@ TASKS = {
 }
 
 
-def measure(library, task, seed):
+def measure(library, task, seed, batches, test, log_dets):
     """Trains in this process; returns what `python -m benchmarks.quality` prints."""
     adaptor = importlib.import_module(f"benchmarks.libraries.{library}")
-    batches, test, log_dets = TASKS[task].batches(seed)
     log_prob = adaptor.trained(TASKS[task].work, batches, seed)
     nats = np.asarray(log_prob(test), "float64") + log_dets
     # One test point may have several draws of noise.
@@ -117,9 +119,15 @@ def measure(library, task, seed):
 def run(library, task, seed, python):
     """Measures in a process of the given Python; returns its answer, or why there is none."""
     arguments = ["--library", library, "--task", task, "--seed", str(seed)]
-    ended = subprocess.run(
-        [python, "-m", "benchmarks.quality", *arguments], cwd=_ROOT, capture_output=True, text=True
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        data = pathlib.Path(folder) / "data.npz"
+        np.savez(data, **dict(zip(_ARRAYS, TASKS[task].batches(seed), strict=True)))
+        ended = subprocess.run(
+            [python, "-m", "benchmarks.quality", *arguments, "--data", data],
+            cwd=_ROOT,
+            capture_output=True,
+            text=True,
+        )
     if ended.returncode == 0:
         return json.loads(ended.stdout)
     return {"skipped": " | ".join(ended.stderr.strip().splitlines()[-2:])}
@@ -151,10 +159,13 @@ def main():
     parser.add_argument("--library", required=True)
     parser.add_argument("--task", required=True, choices=TASKS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", required=True)
     options = parser.parse_args()
     worker.limit_threads(2)
     answers = worker.private_standard_output()
-    worker.answer(answers, **measure(options.library, options.task, options.seed))
+    arrays = [np.load(options.data)[name] for name in _ARRAYS]
+    result = measure(options.library, options.task, options.seed, *arrays)
+    worker.answer(answers, **result)
 
 
 if __name__ == "__main__":
