@@ -42,6 +42,8 @@ def test_python_of_a_page_runs(page, monkeypatch, tmp_path):
         return fit(flow, *args, epochs=kwargs.get("initial_epoch", 0) + min(epochs, 2), **kwargs)
 
     monkeypatch.setattr(tfnvp.Flow, "fit", short_fit)
+    # Compiling would take longer than everything else.
+    monkeypatch.setattr(tfnvp.Flow, "uses_xla", lambda flow: False)
     text = page.read_text(encoding="utf-8")
     names = {"__name__": "page"}
     for block in BLOCK.finditer(text):
