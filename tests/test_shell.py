@@ -55,7 +55,7 @@ def test_completion_scripts_are_shown(shell):
     [
         ("tfnvp eval", "evaluate"),
         ("tfnvp train --dry", "--dry-run"),
-        ("tfnvp train --recipe realnvp-mn", "realnvp-mnist-small"),
+        ("tfnvp train --recipe realnvp-mnist-s", "realnvp-mnist-small"),
     ],
 )
 def test_words_are_completed(words, expected):

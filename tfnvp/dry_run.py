@@ -81,10 +81,11 @@ def _bytes(variable):
 
 
 def _activation_bytes(flow, batch_size):
-    """Bytes of all floating-point results in the graph of one forward pass."""
+    """Bytes of all floating-point results in the graph of one forward pass, but the weights."""
     spec = tf.TensorSpec((batch_size, *flow.event_shape), tf.float32)
     graph = tf.function(lambda x: flow(x, training=True)).get_concrete_function(spec).graph
-    tensors = [t for op in graph.get_operations() for t in op.outputs]
+    operations = [op for op in graph.get_operations() if op.type != "ReadVariableOp"]
+    tensors = [t for op in operations for t in op.outputs]
     return sum(
         t.shape.num_elements() * t.dtype.size
         for t in tensors
