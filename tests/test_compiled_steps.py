@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfnvp
-from tfnvp.flows import compiled_steps
+from tfnvp.flows import compiled_steps, inputs
 
 # Of steps in one program, for flows of few variables.
 MOST = 64
@@ -39,7 +39,7 @@ def test_weights_and_history_are_those_of_single_steps(one_by_one):
     """84 rows in batches of 8: ten whole ones and one of four, which has its own shape."""
     expected, expected_history = one_by_one
     flow, history = _fit(None, _rows(), batch_size=8, epochs=2, validation_data=_rows(20, 1))
-    assert flow.steps_per_execution == MOST
+    assert flow.steps_per_execution == 11
     assert int(flow.optimizer.iterations) == int(expected.optimizer.iterations) == 22
     for ours, theirs in zip(flow.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
@@ -114,19 +114,19 @@ def test_callbacks_that_follow_batches_see_each_one():
     ids=lambda value: type(value).__name__,
 )
 def test_choice_by_callback(callback, expected):
-    assert compiled_steps.choose(3, [callback]) == expected
+    assert compiled_steps.choose(3, None, [callback]) == expected
 
 
 @pytest.mark.parametrize(
     ("limits", "expected"), [((None, None), MOST), ((100, None), 50), ((7, 21), 7)]
 )
 def test_choice_divides_the_steps_of_an_epoch(limits, expected):
-    assert compiled_steps.choose(3, [], *limits) == expected
+    assert compiled_steps.choose(3, None, [], *limits) == expected
 
 
 @pytest.mark.parametrize(("event_size", "expected"), [(2, 64), (784, 20), (10**6, 1)])
 def test_choice_keeps_stacks_small(event_size, expected):
-    assert compiled_steps.choose(event_size, []) == expected
+    assert compiled_steps.choose(event_size, None, []) == expected
 
 
 def test_a_step_of_ones_own_keeps_its_logs():
@@ -146,7 +146,7 @@ def test_choices_survive_saving(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "flow.keras")
     loaded.fit(_rows(), batch_size=28, verbose=0)
     assert loaded.jit_compile
-    assert loaded.steps_per_execution == MOST
+    assert loaded.steps_per_execution == 3
 
 
 def test_convolutions_are_left_to_tensorflow():
@@ -157,3 +157,19 @@ def test_convolutions_are_left_to_tensorflow():
     flow.compile("adam", jit_compile=False)
     assert not flow.jit_compile
     assert flow.steps_per_execution == 1
+
+
+@pytest.mark.parametrize(("batches", "expected"), [(6, 6), (1000, MOST), (None, MOST)])
+def test_choice_is_at_most_an_epoch(batches, expected):
+    assert compiled_steps.choose(3, batches, []) == expected
+
+
+def test_batches_of_an_epoch_are_counted():
+    x = _rows(84)
+    assert inputs.count_batches(x, {"batch_size": 8}) == 11
+    assert inputs.count_batches(x, {"batch_size": 8, "validation_split": 0.5}) == 6
+    assert inputs.count_batches(x, {}) == 3
+    dataset = tf.data.Dataset.from_tensor_slices(x).batch(8)
+    assert inputs.count_batches(dataset, {}) == 11
+    assert inputs.count_batches(dataset.repeat(), {}) is None
+    assert inputs.count_batches(iter([x]), {}) is None

@@ -71,11 +71,13 @@ def _stack(batches, steps):
     return tf.nest.map_structure(stack, *batches)
 
 
-def choose(event_size, callbacks, *step_limits):
+def choose(event_size, batches, callbacks, *step_limits):
     """Returns how many steps to run at once: 1 if a callback follows single batches.
 
     Args:
       event_size: int, variables of one data point: the more, the fewer steps.
+      batches: int, how many batches an epoch has, or None where that is not known. More steps
+        than these would be shown in the progress bar, and stacked for nothing.
       callbacks: iterable of `keras.callbacks.Callback`.
       *step_limits: `steps_per_epoch` and `validation_steps`, which the number must divide, as
         Keras does not stop within a call; None where there are none.
@@ -83,7 +85,7 @@ def choose(event_size, callbacks, *step_limits):
     if any(_follows_batches(callback) for callback in callbacks):
         return 1
     limits = [limit for limit in step_limits if limit]
-    most = min(_MOST_STEPS, max(1, _MOST_NUMBERS // event_size))
+    most = min(_MOST_STEPS, max(1, _MOST_NUMBERS // event_size), batches or _MOST_STEPS)
     return max(n for n in range(1, most + 1) if all(limit % n == 0 for limit in limits))
 
 

@@ -1,5 +1,7 @@
 """Checks what users hand to a flow, and brings it into the form the graph code wants."""
 
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -155,6 +157,24 @@ def as_dataset(x, y, batch_size):
     if not isinstance(x, (np.ndarray, tf.Tensor, list, dict)):
         return None
     return tf.data.Dataset.from_tensor_slices(x if y is None else (x, y)).batch(batch_size or 32)
+
+
+def count_batches(x, arguments):
+    """Returns how many batches `fit` makes of training data in an epoch, or None if unknown.
+
+    Args:
+      x: training data of any Keras kind.
+      arguments: of `fit`, by their names.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches
+    if isinstance(x, tf.data.Dataset):
+        count = int(x.cardinality())
+        return count if count > 0 else None
+    if not isinstance(x, (np.ndarray, tf.Tensor, list)):
+        return None
+    rows = math.ceil(len(x) * (1.0 - (arguments.get("validation_split") or 0.0)))
+    return math.ceil(rows / (arguments.get("batch_size") or 32))
 
 
 def batches(flow, x, y):

@@ -106,7 +106,8 @@ class MaximumLikelihood(keras.Model):
             callbacks = keras.tree.flatten(callbacks) if callbacks else []
             guards = [c for c in callbacks if isinstance(c, StopOnNonFinite)]
             # They follow single batches only to see the first loss that is not finite.
-            self._choose_steps([c for c in callbacks if c not in guards], kwargs)
+            batches = inputs.count_batches(x, kwargs)
+            self._choose_steps([c for c in callbacks if c not in guards], batches, kwargs)
             if not guards:
                 guards = [StopOnNonFinite()]
                 callbacks = guards + callbacks
@@ -122,12 +123,12 @@ class MaximumLikelihood(keras.Model):
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         return super().evaluate(x, y, *args, **kwargs)
 
-    def _choose_steps(self, callbacks, arguments):
+    def _choose_steps(self, callbacks, batches, arguments):
         """Sets `steps_per_execution` where `compile` left it open."""
         if not self._steps_are_free or not self._runs_in_xla():
             return
         limits = (arguments.get("steps_per_epoch"), arguments.get("validation_steps"))
-        steps = compiled_steps.choose(self.event_size, callbacks, *limits)
+        steps = compiled_steps.choose(self.event_size, batches, callbacks, *limits)
         if steps != self.steps_per_execution:
             self.steps_per_execution = steps
             self.train_function = self.test_function = None
