@@ -17,7 +17,7 @@ def resident():
 
 
 def growth(work, times, windows=3):
-    """The least memory that `times` calls take, once as many have run: a leak takes it each time."""
+    """The least memory that `times` calls take in several windows: a leak takes it in each."""
     sizes = []
     for _ in range(windows + 1):
         for _ in range(times):

@@ -16,9 +16,10 @@ def prepare(flow, x, condition, event_shape, name):
     x = as_data(flow, x, name)
     _check_shape(x.shape, event_shape, name)
     if (condition is None) != (flow.condition_shape is None):
+        received = "None" if condition is None else f"an array of shape {np.shape(condition)}"
         raise ValueError(
             f"`condition` must be given exactly where the flow has a condition_shape (here: "
-            f"{flow.condition_shape}). Received: condition={condition!r}"
+            f"{flow.condition_shape}). Received: condition={received}"
         )
     if condition is None:
         return x, None
