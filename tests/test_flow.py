@@ -213,6 +213,8 @@ def test_conditional_flow_takes_its_condition_in_every_way(moons):
     with pytest.raises(ValueError, match="`condition` must be given"):
         flow.log_prob(moons)
     plain = tfnvp.RealNVP(2, **SMALL)
+    with pytest.raises(ValueError, match=r"Received: condition=an array of shape \([0-9]+,"):
+        plain.log_prob(moons, labels)
     plain.compile()
     with pytest.raises(ValueError, match="no condition_shape"):
         plain.fit(moons, labels, verbose=0)
