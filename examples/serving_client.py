@@ -82,11 +82,14 @@ def main():
         print(json.dumps({"signature_name": arguments.signature, "inputs": inputs}))
         return
     what = (arguments.model, arguments.signature, inputs, arguments.version)
-    if arguments.grpc:
-        answer = predict_grpc(arguments.grpc, *what)
-        answer = {name: value.tolist() for name, value in answer.items()}
-    else:
-        answer = predict_rest(arguments.rest, *what)
+    try:
+        if arguments.grpc:
+            answer = predict_grpc(arguments.grpc, *what)
+            answer = {name: value.tolist() for name, value in answer.items()}
+        else:
+            answer = predict_rest(arguments.rest, *what)
+    except Exception as error:  # No server, no such model, another input: each says what it is.
+        sys.exit(f"{arguments.grpc or arguments.rest}: {error}")
     json.dump(answer, sys.stdout)
     print()
 

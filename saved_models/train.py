@@ -22,9 +22,6 @@ from tfnvp.evaluation import evaluate
 HERE = pathlib.Path(__file__).parent
 SEED = 0
 
-# Graphs are most of what small models take.
-SIGNATURES = ("log_prob", "encode", "decode", "sample_rows")
-
 
 def moons(rows, seed):
     """Two moons as scikit-learn makes them."""
@@ -106,9 +103,7 @@ def make(name):
         "The standard error is that of the mean over data points.",
     }
     shutil.rmtree(HERE / name, ignore_errors=True)
-    version = flow.export(
-        HERE / name, signatures=SIGNATURES, weights_dtype="bfloat16", warmup=(1,), card=card
-    )
+    version = flow.export(HERE / name, weights_dtype="bfloat16", warmup=(1,), card=card)
     print(version, test)
 
 

@@ -193,6 +193,28 @@ def test_cache_answers_while_nothing_changes():
     assert chain.inverse(y) is x
 
 
+@pytest.mark.parametrize("chain", [Chain, tfb.Chain], ids=["Chain", "tfb.Chain"])
+@pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "function"])
+def test_a_sample_made_before_the_tape_has_every_gradient(chain, wrap):
+    bijector = make_chain(chain=chain)
+    distribution = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros(5)), bijector)
+
+    def gradients(sample):
+        with tf.GradientTape() as tape:
+            tape.watch(sample)
+            log_prob = distribution.log_prob(sample)
+        return tape.gradient(log_prob, [sample, *bijector.trainable_variables])
+
+    @wrap
+    def of_held_and_fresh():
+        sample = distribution.sample(3, seed=(1, 2))
+        return gradients(sample), gradients(tf.identity(sample))
+
+    held, fresh = of_held_and_fresh()
+    for found, expected in zip(held, fresh, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_copies_after_use_are_equal_and_independent():
     chain = make_chain()
     x = tf.random.normal([3, 5])

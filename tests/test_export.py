@@ -98,6 +98,40 @@ def test_impossible_requests_are_invalid_arguments(served):
         )
     with pytest.raises(tf.errors.InvalidArgumentError):
         served["interpolate"](corners=tf.zeros((3, 4, 3)), weights=tf.zeros((7, 4)))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        served["sample_rows"](seed=tf.zeros((2, 2), tf.int32), temperature=tf.constant([1.0]))
+
+
+def test_one_condition_serves_all_rows(tmp_path):
+    flow = small_flow(condition_shape=2)
+    served = load(flow.export(tmp_path))
+    x, one = tf.random.normal((4, 3)), tf.constant([[0.5, -1.0]])
+    each, seeds = tf.tile(one, [4, 1]), tf.constant([[1, 2], [3, 4], [5, 6], [7, 8]])
+    for name, inputs in {
+        "log_prob": {"x": x},
+        "encode": {"x": x},
+        "decode": {"z": x},
+        "sample_rows": {"seed": seeds, "temperature": tf.ones(4)},
+        "interpolate": {"corners": x[tf.newaxis], "weights": tf.eye(4)},
+    }.items():
+        got, expected = (served[name](**inputs, condition=condition) for condition in (one, each))
+        for key in expected:
+            np.testing.assert_allclose(got[key], expected[key], rtol=1e-5, atol=1e-5)
+
+
+def test_a_model_with_permutations_loads_without_warnings(tmp_path, caplog):
+    flow = small_flow(partition="random")
+    model = tf.saved_model.load(str(flow.export(tmp_path, signatures=["log_prob"])))
+    assert not caplog.records
+    x = tf.ones((2, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        log_prob = model.signatures["log_prob"](x=x)["log_prob"]
+    found = tape.gradient(log_prob, x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        log_prob = flow.distribution.log_prob(x)
+    np.testing.assert_allclose(found, tape.gradient(log_prob, x), rtol=1e-4, atol=1e-5)
 
 
 def test_one_set_of_corners_serves_all_rows(flow, served):
@@ -402,7 +436,7 @@ def test_pretrained_flow_is_the_saved_model(name, test_rows):
 
 def test_pretrained_models_are_small_and_complete():
     files = list(itertools.chain(SAVED_MODELS.rglob("*"), pretrained.FOLDER.rglob("*")))
-    assert sum(file.stat().st_size for file in files if file.is_file()) < 5_000_000
+    assert sum(file.stat().st_size for file in files if file.is_file()) < 25_000_000
     assert {file.stem for file in pretrained.FOLDER.glob("*.keras")} == set(pretrained.PRETRAINED)
     for name in pretrained.PRETRAINED:
         assert (SAVED_MODELS / name / "1" / "model_card.md").is_file()

@@ -15,10 +15,16 @@ def reshape_event(x, event_rank, event_shape):
 
 
 def permute(x, order, axis=-1):
-    """Gathers an axis by a permutation; its gradient gathers too, instead of scattering."""
+    """Gathers an axis by a permutation; its gradient gathers too, instead of scattering.
+
+    The gradient's own gradient is TensorFlow's: a SavedModel keeps custom gradients of the first
+    order only, and warns of others whenever it is loaded.
+    """
 
     @tf.custom_gradient
     def gather(x):
-        return tf.gather(x, order, axis=axis), lambda dy: permute(dy, np.argsort(order), axis)
+        return tf.gather(x, order, axis=axis), lambda dy: tf.gather(
+            dy, np.argsort(order), axis=axis
+        )
 
     return gather(x)

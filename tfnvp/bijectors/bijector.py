@@ -5,6 +5,7 @@ import copy
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
+from tensorflow.python.eager import record
 from tensorflow_probability.python.internal import cache_util
 
 from tfnvp.bijectors.weights_version import WeightsVersion
@@ -132,8 +133,12 @@ class Bijector(tfb.Bijector):
         return memo.setdefault(id(self), copied)
 
     def __hash__(self):
-        """Hashes parameters and weights: TFP's caches, keyed by it, miss when weights change."""
-        return hash((super().__hash__(), self._weights_version()))
+        """Hashes what answers depend on: TFP's caches, keyed by it, miss when any of it changes.
+
+        Beside parameters and weights that is whether a gradient tape records: what was computed
+        before a tape began, such as the latents of a sample, has no gradient on it.
+        """
+        return hash((super().__hash__(), self._weights_version(), record.could_possibly_record()))
 
     def __eq__(self, other):
         return super().__eq__(other)

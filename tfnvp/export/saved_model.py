@@ -43,9 +43,10 @@ def export(
     All but `num_samples` and the `seed` and `temperature` of `sample` have a batch dimension of
     any size, and so have all outputs. Row `i` of `interpolate` decodes
     `sum_k weights[i, k] * encode(corners[i, k])`; one set of corners serves all rows. A
-    conditional flow also takes `condition`, one for each row. With a base distribution of one's
-    own there is no `temperature`. The last line exists only for flows that take integers
-    (`flow.accepts_integers`): pixels count as the middles of their bins, `(x + 0.5) / levels`.
+    conditional flow also takes `condition`, one for each row or one for all. With a base
+    distribution of one's own there is no `temperature`. The last line exists only for flows
+    that take integers (`flow.accepts_integers`): pixels count as the middles of their bins,
+    `(x + 0.5) / levels`.
 
     The same seed gives the same samples on every replica, compiled by XLA or not.
 
@@ -62,7 +63,7 @@ def export(
       jit_compile: bool, let XLA compile log-likelihoods, encoding and decoding for the platform
         that runs the model. The noise of samples is drawn outside, and stays the same.
       warmup: batch sizes of warm-up requests, each for every signature whose inputs all have a
-        batch dimension; needs `tensorflow-serving-api` (`pip install tfnvp[serving]`).
+        batch dimension; needs `tensorflow-serving-api` (`pip install 'tfnvp[serving]'`).
       warmup_scalars: bool, warm up `sample` and `sample_and_log_prob` too. A server run with
         `--enable_batching` rejects them, and with such a record would not load the model.
       card: mapping for `model_card.md`: headings to texts or to mappings of names to values, for

@@ -130,7 +130,9 @@ class _Answers:
             fn_output_signature=tf.TensorSpec(self._flow.latent_shape, tf.float32),
         )
         if temperature is not None:
-            z *= tf.reshape(temperature, [-1] + [1] * len(self._flow.latent_shape))
+            # The rows are stated, so that one temperature for two seeds is an error.
+            shape = tf.stack([tf.shape(seed)[0]] + [1] * len(self._flow.latent_shape))
+            z *= tf.reshape(temperature, shape)
         return {"x": self._decode(z, condition)}
 
     def sample_and_log_prob(self, num_samples, seed, temperature=1.0, condition=None):
@@ -141,9 +143,10 @@ class _Answers:
     def interpolate(self, corners, weights, condition=None):
         flow, conditions = self._flow, None
         if condition is not None:
-            shape = tf.concat([tf.shape(weights)[:1], tf.shape(corners)[1:]], axis=0)
-            corners = tf.broadcast_to(corners, shape)
-            conditions = tf.repeat(condition, 4, axis=0)
+            rows = tf.shape(weights)[:1]
+            corners = tf.broadcast_to(corners, tf.concat([rows, tf.shape(corners)[1:]], axis=0))
+            shape = tf.concat([rows, tf.shape(condition)[1:]], axis=0)
+            conditions = tf.repeat(tf.broadcast_to(condition, shape), 4, axis=0)
         z = self._encode(tf.reshape(corners, (-1, *flow.event_shape)), conditions)
         z = tf.reshape(z, (-1, 4, *flow.latent_shape))
         weights = tf.reshape(weights, [-1, 4] + [1] * len(flow.latent_shape))
