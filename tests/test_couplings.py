@@ -229,6 +229,12 @@ def test_copies_after_use_are_equal_and_independent():
     assert np.abs(twin.forward(tf.identity(x)) - y).max() > 1e-3
 
 
+@pytest.mark.parametrize("method", ["forward", "inverse", "forward_log_det_jacobian"])
+def test_integers_are_refused_by_name(method):
+    with pytest.raises(TypeError, match=r"coupling: expected a tensor of floats.*int32"):
+        getattr(make_chain().bijectors[0], method)(tf.zeros((2, 5), tf.int32))
+
+
 def test_condition_reaches_every_coupling_and_broadcasts():
     partition = Split(1)
     chain = perturb(

@@ -177,9 +177,24 @@ def _ends_in(shape, event_shape):
 
 
 def check_event(bijector, x, event_shape):
-    """Raises `ValueError` unless `x` ends in `event_shape`, as far as its shape is known."""
-    if not _ends_in(x.shape, event_shape):
+    """Raises an error unless `x` holds floats and ends in `event_shape`, as far as known.
+
+    Raises:
+      TypeError: for integers and other types that have no derivatives.
+      ValueError: for another shape.
+    """
+    if not x.dtype.is_floating:
+        raise TypeError(
+            f"{bijector.name}: expected a tensor of floats, which `tf.cast(x, tf.float32)` makes. "
+            f"Received dtype: {x.dtype.name}"
+        )
+    check_shape(bijector, x, event_shape)
+
+
+def check_shape(bijector, x, shape):
+    """Raises `ValueError` unless `x` ends in `shape`, as far as its shape is known."""
+    if not _ends_in(x.shape, shape):
         raise ValueError(
-            f"{bijector.name}: expected a tensor of shape [..., "
-            f"{', '.join(map(str, event_shape))}]. Received shape: {x.shape}"
+            f"{bijector.name}: expected a tensor of shape [..., {', '.join(map(str, shape))}]. "
+            f"Received shape: {x.shape}"
         )

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static
 
-from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
+from tfnvp.bijectors.bijector import Bijector, check_event, check_shape, event_shape_tuple
 from tfnvp.partitions import Partition
 
 
@@ -132,7 +132,7 @@ class Coupling(Bijector):
         if condition is None:
             raise ValueError(f"{self.name} needs `condition=`. Received: None")
         condition = tf.convert_to_tensor(condition)
-        check_event(self, condition, self.condition_shape)
+        check_shape(self, condition, self.condition_shape)
         ps = prefer_static
         x_batch = ps.shape(x)[: ps.rank(x) - self.forward_min_event_ndims]
         condition_batch = ps.shape(condition)[: ps.rank(condition) - len(self.condition_shape)]
