@@ -299,6 +299,28 @@ def half_precision(
             print(model, ", ".join(f"{name} {value:.6g}" for name, value in row.items()))
 
 
+@app.command()
+def checkpointing(
+    blocks: Annotated[str, typer.Option(help="Residual blocks of each network.")] = "2,8",
+    batches: Annotated[str, typer.Option(help="Sizes of batches.")] = "32",
+    steps: Annotated[int, typer.Option(help="Of each training.")] = 8,
+    output: Annotated[pathlib.Path, typer.Option(help="JSON lines are added to it.")] = (
+        pathlib.Path("checkpointing.jsonl")
+    ),
+    threads: Threads = 2,
+):
+    """What gradient checkpointing saves in memory and costs in time, on Real NVP for images.
+
+    Example: python -m benchmarks checkpointing --blocks 4,8
+    """
+    from benchmarks import checkpointing as compared
+
+    sizes = ([int(n) for n in text.split(",")] for text in (blocks, batches))
+    answers = list(compared.measure(*sizes, steps, threads))
+    results.append(output, answers)
+    print(compared.markdown(answers))
+
+
 def _chosen(option, text, known):
     names = [name for name in text.split(",") if name]
     unknown = [name for name in names if name not in known]

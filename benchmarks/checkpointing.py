@@ -1,12 +1,9 @@
 """Measures what gradient checkpointing saves in memory and costs in time, on Real NVP for images.
 
-    python -m benchmarks.checkpointing --blocks 4,8 --batches 32
-
-Every line is a process of its own, which trains a 32x32x3 flow of 2 scales and 32 filters by `fit`
-and prints the most memory that it took, and the median time of its steps after the first two.
+Every case is a process of its own, which trains a 32x32x3 flow of 2 scales and 32 filters by `fit`
+and says the most memory that it took, and the median time of its steps after the first two.
 """
 
-import argparse
 import itertools
 import json
 import subprocess
@@ -46,28 +43,38 @@ def train(blocks, batch, checkpointing, steps):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--blocks", default="4", help="residual blocks of each network")
-    parser.add_argument("--batches", default="32")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        limit_threads(options.threads)
-        blocks, batch, checkpointing = json.loads(options.one)
-        print(json.dumps(train(blocks, batch, checkpointing, options.steps)))
-        return
-    sizes = [[int(n) for n in text.split(",")] for text in (options.blocks, options.batches)]
-    for blocks, batch, checkpointing in itertools.product(*sizes, (False, True)):
-        command = [sys.executable, "-m", "benchmarks.checkpointing"]
-        command += ["--one", json.dumps([blocks, batch, checkpointing])]
-        command += ["--steps", str(options.steps), "--threads", str(options.threads)]
+def measure(blocks, batches, steps, threads=2):
+    """Yields what `train` returns for every size, without and with checkpointing.
+
+    Args:
+      blocks: numbers of residual blocks of each network.
+      batches: sizes of batches.
+      steps: of each training.
+      threads: processors of each process.
+    """
+    for n, batch, checkpointing in itertools.product(blocks, batches, (False, True)):
+        case = {"blocks": n, "batch": batch, "checkpointing": checkpointing, "steps": steps}
+        command = [sys.executable, "-m", "benchmarks.checkpointing", str(threads), json.dumps(case)]
         output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        case = {"blocks": blocks, "batch": batch, "checkpointing": checkpointing}
-        print(json.dumps({**case, **json.loads(output.splitlines()[-1])}), flush=True)
+        yield case | json.loads(output.splitlines()[-1])
+
+
+def markdown(answers):
+    """A table of both ways beside each other."""
+    lines = [
+        "| residual blocks | batch | stored: MiB, ms | recomputed: MiB, ms | memory | time |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for stored, again in zip(answers[::2], answers[1::2], strict=True):
+        used = [answer["peak_mib"] - answer["start_mib"] for answer in (stored, again)]
+        times = [answer["milliseconds"] for answer in (stored, again)]
+        lines.append(
+            f"| {stored['blocks']} | {stored['batch']} | {used[0]}, {times[0]} | "
+            f"{used[1]}, {times[1]} | × {used[1] / used[0]:.2f} | × {times[1] / times[0]:.2f} |"
+        )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    limit_threads(int(sys.argv[1]))
+    print(json.dumps(train(**json.loads(sys.argv[2]))))

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfnvp
-from tfnvp.flows import compiled_steps, inputs
+from tfnvp.flows import compiled_steps, training_data
 
 # Of steps in one program, for flows of few variables.
 MOST = 64
@@ -166,10 +166,10 @@ def test_choice_is_at_most_an_epoch(batches, expected):
 
 def test_batches_of_an_epoch_are_counted():
     x = _rows(84)
-    assert inputs.count_batches(x, {"batch_size": 8}) == 11
-    assert inputs.count_batches(x, {"batch_size": 8, "validation_split": 0.5}) == 6
-    assert inputs.count_batches(x, {}) == 3
+    assert training_data.count_batches(x, {"batch_size": 8}) == 11
+    assert training_data.count_batches(x, {"batch_size": 8, "validation_split": 0.5}) == 6
+    assert training_data.count_batches(x, {}) == 3
     dataset = tf.data.Dataset.from_tensor_slices(x).batch(8)
-    assert inputs.count_batches(dataset, {}) == 11
-    assert inputs.count_batches(dataset.repeat(), {}) is None
-    assert inputs.count_batches(iter([x]), {}) is None
+    assert training_data.count_batches(dataset, {}) == 11
+    assert training_data.count_batches(dataset.repeat(), {}) is None
+    assert training_data.count_batches(iter([x]), {}) is None

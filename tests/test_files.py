@@ -85,6 +85,36 @@ def test_broken_tables_are_refused(tmp_path, rows):
         data.load_table(write(tmp_path / "flat.npy", rows[:, 0]))
 
 
+def test_some_columns_of_a_table(tmp_path):
+    file = tmp_path / "mixed.csv"
+    lines = [f"{i / 7},name{i},{i / 3}" for i in range(12)]
+    file.write_text("\n".join(["a,label,b", *lines]))
+    splits = data.load_table(file, columns="b, a")
+    assert splits.columns == ("b", "a")
+    np.testing.assert_allclose(splits.train[:, 0] * 3, splits.train[:, 1] * 7, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"column 'label' holds no numbers.*--columns"):
+        data.load_table(file)
+    with pytest.raises(ValueError, match=r"lacks the columns \['c'\]; it has \['a', 'label'"):
+        data.load_table(file, columns="a,c")
+
+
+def test_suspicious_tables_are_warned_of(tmp_path):
+    file = tmp_path / "table.csv"
+    numbers = [f"{i / 7},{i % 3}" for i in range(12)]
+    file.write_text("\n".join(numbers))
+    with pytest.warns(UserWarning, match="seems to have no header"):
+        data.load_table(file)
+    file.write_text("\n".join(["a,b", *numbers]))
+    with pytest.warns(UserWarning, match="whole numbers alone in 'b'"):
+        data.load_table(file)
+    file.write_text("a,b\n")
+    with pytest.raises(ValueError, match="has no rows"):
+        data.load_table(file)
+    file.write_text("a;b\n1,5;2\n")
+    with pytest.raises(ValueError, match="has commas between its values"):
+        data.load_table(file)
+
+
 def test_image_folders_are_read_cropped_and_split(tmp_path):
     generator = np.random.default_rng(0)
     (tmp_path / "deeper").mkdir()

@@ -119,7 +119,7 @@ def test_scored_tables_keep_rows_and_columns(trained, tmp_path, capsys, suffix):
     assert "rows without score, for missing or infinite values: 1" in out
     assert f"scores in {scored}" in out
 
-    result = data.files.read_table(scored)
+    result = data.table_files.read_table(scored)
     assert tuple(result.column_names) == (*names, "log_density", "quantile", "outlier")
     assert result["name"].to_pylist() == list("abcdef")
     log_density = result["log_density"].to_pylist()
@@ -131,7 +131,7 @@ def test_scored_tables_keep_rows_and_columns(trained, tmp_path, capsys, suffix):
 
     # Scoring what was scored replaces the scores.
     assert run("score", trained, scored, "--output", scored, "--json") == 0
-    assert data.files.read_table(scored).num_columns == result.num_columns
+    assert data.table_files.read_table(scored).num_columns == result.num_columns
     summary = json.loads(capsys.readouterr().out)
     assert summary["rows"] == 6
     assert summary["skipped"] == 1
@@ -162,15 +162,66 @@ def test_a_model_without_reference(trained, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("names", "options", "message"),
     [
-        (("height", "weight", "years"), [], "lacks columns that the model was trained on: ['age']"),
+        (("height", "weight", "years"), [], "lacks the columns ['age']"),
         (NAMES, ["--threshold", "0.001"], "`threshold` must lie between"),
         (NAMES, ["--output", "scored.txt"], "`--output` must end in"),
+        (NAMES, ["--output", "nowhere/scored.csv"], "no folder nowhere"),
     ],
 )
 def test_bad_use(trained, tmp_path, capsys, names, options, message):
     table = write(tmp_path / "new.csv", people(3, 7), names)
     assert run("score", trained, table, *options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_evaluation_finds_columns_by_name_and_takes_every_row(trained, tmp_path, capsys):
+    rows = people(7, 8)
+    names = np.array(["x"] * 7)
+    write(tmp_path / "right.csv", rows)
+    write(tmp_path / "turned.csv", rows[:, ::-1], NAMES[::-1], label=pyarrow.array(names))
+    results = []
+    for name in ("right.csv", "turned.csv"):
+        assert run("evaluate", trained, "--table", tmp_path / name, "--json") == 0
+        results.append(json.loads(capsys.readouterr().out))
+    assert results[0] == results[1]
+    assert results[0]["rows"] == 7
+    expected = run_folder.load_model(trained).log_prob(rows).numpy().mean()
+    assert results[0]["nats"] == pytest.approx(expected, rel=1e-5)
+    assert run("evaluate", trained, "--table", write(tmp_path / "other.csv", rows, "abc")) == 2
+    rows[3, 1] = np.nan
+    assert run("evaluate", trained, "--table", write(tmp_path / "hole.csv", rows)) == 2
+    assert "first is row 4" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_samples_of_tables_are_tables(trained, tmp_path, suffix):
+    drawn = tmp_path / f"drawn{suffix}"
+    assert run("sample", trained, "-n", 6, "--seed", 1, "-o", drawn) == 0
+    table = data.table_files.read_table(drawn)
+    assert tuple(table.column_names) == NAMES
+    expected = run_folder.load_model(trained).sample(6, seed=1)
+    np.testing.assert_allclose(data.table_files.rows_of_table(table), expected, rtol=1e-5)
+
+
+def test_samples_of_tables_are_no_pictures(trained, tmp_path, capsys):
+    assert run("sample", trained, "-o", tmp_path / "drawn.png") == 2
+    assert "ends in .csv, .parquet or .npy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "realnvp-digits"], "is for pixels"),
+        (["--set", "foo=1"], "has no option 'foo': it has event_shape, couplings"),
+        (["--columns", "height,hight"], "lacks the columns ['hight']"),
+    ],
+)
+def test_trainings_that_cannot_be_are_refused(tmp_path, capsys, arguments, message):
+    table = write(tmp_path / "people.csv", people(20, 0))
+    output = ["--output", tmp_path / "run", "--saved-models", tmp_path / "saved"]
+    assert run("train", "--table", table, *arguments, *output) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_image_flows_score_no_tables(tmp_path, capsys):

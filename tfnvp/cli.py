@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tfnvp import cli_doctor, cli_pictures, cli_progress, cli_report, cli_score, recipes
+from tfnvp import cli_doctor, cli_pictures, cli_progress, cli_report, cli_sample, cli_score, recipes
 from tfnvp._version import __version__
 from tfnvp.cli_options import (
+    Columns,
     DataDir,
     Dataset,
     Images,
@@ -38,6 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+_RESULTS = ("samples.png", "model.keras", "metrics.json", "history.csv", "reference.json")
 
 _MODEL_RECIPES = {"real_nvp": "realnvp-digits", "nice": "nice-digits"}
 
@@ -73,6 +76,7 @@ def train(
     dataset: Dataset = None,
     images: Images = None,
     table: TableFile = None,
+    columns: Columns = None,
     records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
@@ -138,6 +142,7 @@ def train(
     replicated = replicas.make_strategy(strategy)
     source = {"dataset": dataset, "images": images, "table": table, "records": records}
     source |= {"data_dir": data_dir, "image_size": image_size, "skip_bad": skip_bad or None}
+    source |= {"columns": columns}
     source = {name: value for name, value in source.items() if value is not None}
     stored = {}
     if resume:
@@ -179,7 +184,8 @@ def train(
         print_json({**metrics, "folder": str(folder), "saved_model": str(exported)})
         return
     _print_likelihood(metrics["test"], "test")
-    console.print(f"run folder   {folder}  (samples.png, model.keras, metrics.json, history.csv)")
+    files = [name for name in _RESULTS if (folder / name).is_file()]
+    console.print(f"run folder   {folder}  ({', '.join(files)})")
     console.print(f"SavedModel   {exported}")
 
 
@@ -192,7 +198,10 @@ def evaluate(
     records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(help="train, validation or test. Default: test, but all of a --table."),
+    ] = None,
     draws: Annotated[int, typer.Option(help="Draws of dequantization noise.", min=1)] = 10,
     json_output: Json = False,
 ):
@@ -200,12 +209,17 @@ def evaluate(
 
     Example: tfnvp evaluate runs/digits-real_nvp-1
     """
-    if split not in ("train", "validation", "test"):
+    if split not in ("train", "validation", "test", None):
         raise ValueError(f"unknown split {split!r}: choose one of train, validation, test")
     import_tensorflow()
-    from tfnvp import data, evaluation, run_folder
+    from tfnvp import data, evaluation, run_folder, scoring
 
     flow = run_folder.load_model(model)
+    if table is not None and table.suffix != ".npz" and split is None:
+        rows = scoring.finite_rows_of(flow, table, model)
+        _report_likelihood(evaluation.evaluate(flow, rows), table, json_output)
+        return
+    split = split or "test"
     splits = load_data_of(
         model,
         flow,
@@ -219,42 +233,8 @@ def evaluate(
     if isinstance(getattr(splits, split), data.records.RecordStream):
         raise ValueError("training rows of records are streamed: choose --split validation or test")
     with console.status("evaluating"):
-        result = evaluation.evaluate(flow, getattr(splits, split), draws)._asdict()
-    if json_output:
-        print_json(result)
-    else:
-        _print_likelihood(result, split)
-
-
-@app.command()
-def sample(
-    model: Model,
-    n: Annotated[int, typer.Option("--number", "-n", help="How many samples.", min=1)] = 100,
-    temperature: Annotated[float, typer.Option(help="Below 1: less varied.", min=0.0)] = 1.0,
-    seed: Annotated[int | None, typer.Option(help="Seed, for samples that repeat.")] = None,
-    output: Annotated[
-        pathlib.Path, typer.Option(help="PNG picture, or .npy for the numbers.", metavar="FILE")
-    ] = pathlib.Path("samples.png"),
-    json_output: Json = False,
-):
-    """Draw samples from a model and write them as a picture or as an array.
-
-    Example: tfnvp sample runs/digits-real_nvp-1 -n 64 --temperature 0.8 --seed 1
-    """
-    import_tensorflow()
-    import numpy as np
-
-    from tfnvp import plotting, run_folder
-
-    flow = run_folder.load_model(model)
-    samples = flow.sample(n, seed=seed, temperature=temperature)
-    if output.suffix == ".npy":
-        np.save(output, samples)
-    elif plotting.save_samples(output, samples) is None:
-        raise ValueError(
-            f"no picture of samples of shape {flow.event_shape}: give an --output that ends in .npy"
-        )
-    print_result(f"{n} samples in {output}", {"output": str(output), "samples": n}, json_output)
+        result = evaluation.evaluate(flow, getattr(splits, split), draws)
+    _report_likelihood(result, split, json_output)
 
 
 @app.command()
@@ -327,19 +307,29 @@ def list_recipes(json_output: Json = False):
         print_json({name: vars(recipe) for name, recipe in recipes.RECIPES.items()})
         return
     table = Table("recipe", "data", "what it is", "published", box=None)
+    table.columns[0].no_wrap = True
     for recipe in recipes.RECIPES.values():
         table.add_row(recipe.name, recipe.dataset, recipe.description, recipe.published)
     console.print(table, soft_wrap=False)
 
 
-def _print_likelihood(result, split):
+def _report_likelihood(result, of, json_output):
+    if json_output:
+        print_json(result._asdict())
+    else:
+        _print_likelihood(result._asdict(), of)
+
+
+def _print_likelihood(result, of):
     bits = ""
     if result["bits_per_dim"] is not None:
         error = result["bits_per_dim_standard_error"]
         bits = f"   {result['bits_per_dim']:.4f} ± {error:.4f} bits/dim"
     nats = f"{result['nats']:.2f} ± {result['nats_standard_error']:.2f} nats"
-    console.print(f"{split} likelihood   {nats}{bits}")
-    console.print(f"                  {result['rows']} rows, {result['draws']} draws of noise each")
+    console.print(f"{of} likelihood   {nats}{bits}")
+    rows = f"{result['rows']} row{'s' * (result['rows'] != 1)}"
+    noise = f", {result['draws']} draws of noise each" if bits else ""
+    console.print(f"                  {rows}{noise}")
 
 
 for command in (
@@ -350,6 +340,7 @@ for command in (
     cli_pictures.nearest,
     cli_pictures.hierarchy,
     cli_report.report,
+    cli_sample.sample,
     cli_score.score,
 ):
     app.command()(command)

@@ -27,6 +27,10 @@ TableFile = Annotated[
     pathlib.Path | None,
     typer.Option("--table", help="A table instead: .csv, .parquet, .npy, .npz.", metavar="FILE"),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="Columns of the table, by commas. Default: all.", metavar="NAMES"),
+]
 Records = Annotated[
     pathlib.Path | None,
     typer.Option(help="Records instead, which are streamed; see `tfnvp records`.", metavar="DIR"),
@@ -74,16 +78,19 @@ def load_data(
     default="digits",
     records=None,
     skip_bad=False,
+    columns=None,
 ):
     """Loads the data that the options name, and checks that it is of the flow's shape, if any."""
     from tfnvp import data
 
     if sum(option is not None for option in (dataset, images, table, records)) > 1:
         raise ValueError("give one of --dataset, --images, --table and --records")
+    if columns is not None and table is None:
+        raise ValueError("--columns are those of a --table")
     if images is not None:
         splits = data.load_images(images, image_size, skip_bad)
     elif table is not None:
-        splits = data.load_table(table, skip_bad)
+        splits = data.load_table(table, skip_bad, columns)
     elif records is not None:
         splits = data.read_records(records, skip_bad)
     else:

@@ -18,7 +18,10 @@ from tfnvp.cli_options import (
     print_result,
 )
 
-Output = Annotated[pathlib.Path | None, typer.Option(help="PNG file to write.", metavar="FILE")]
+Output = Annotated[
+    pathlib.Path | None,
+    typer.Option("--output", "-o", help="PNG file to write.", metavar="FILE"),
+]
 Seed = Annotated[int, typer.Option(help="Seed of noise and of the choice of images.")]
 
 

@@ -1,6 +1,5 @@
 """The command that scores the rows of a table."""
 
-import os
 import pathlib
 from typing import Annotated
 
@@ -43,41 +42,26 @@ def score(
 
     if output is not None and output.suffix not in (".csv", ".parquet"):
         raise ValueError(f"`--output` must end in .csv or .parquet. Received: {output}")
+    if output is not None and not output.parent.is_dir():
+        raise ValueError(f"no folder {output.parent} to write {output.name} in")
     flow = run_folder.load_model(model)
     if len(flow.event_shape) != 1 or flow.condition_shape is not None:
         raise ValueError(f"{model} is no flow of tables: its data has shape {flow.event_shape}")
     known = scoring.read_reference(model)
     columns = known.columns if known else None
     if reference is not None:
-        usual = _rows(flow, data.files.read_table(reference), columns, reference)
+        usual = scoring.rows_of(flow, data.table_files.read_table(reference), columns, reference)
         known = scoring.make_reference(flow, usual, columns)
-    whole = data.files.read_table(table)
-    scores = scoring.score(flow, _rows(flow, whole, columns, table), known, threshold)
+    whole = data.table_files.read_table(table)
+    scores = scoring.score(flow, scoring.rows_of(flow, whole, columns, table), known, threshold)
     if output is not None:
-        _write(_with_scores(whole, scores), output)
+        data.table_files.store_table(_with_scores(whole, scores), output)
     if json_output:
         content = _summary(scores, known)
         content.update({"output": str(output)} if output else {"scores": _per_row(scores)})
         print_json(content)
     else:
         _print(scores, known, table, output)
-
-
-def _rows(flow, table, columns, source):
-    """The rows of the columns that the model was trained on."""
-    from tfnvp.data import files
-
-    if columns is not None:
-        missing = [name for name in columns if name not in table.column_names]
-        if missing:
-            raise ValueError(f"{source} lacks columns that the model was trained on: {missing}")
-        table = table.select(columns)
-    elif (table.num_columns,) != flow.event_shape:
-        raise ValueError(
-            f"{source} has {table.num_columns} columns, and the model was trained on "
-            f"{flow.event_shape[0]} without names"
-        )
-    return files.rows_of_table(table, source)
 
 
 def _columns(scores):
@@ -110,15 +94,6 @@ def _with_scores(table, scores):
         else:
             table = table.append_column(name, column)
     return table
-
-
-def _write(table, path):
-    from pyarrow import csv, parquet
-
-    writer = csv.write_csv if path.suffix == ".csv" else parquet.write_table
-    temporary = path.with_name(f"writing-{path.name}")
-    writer(table, temporary)
-    os.replace(temporary, path)
 
 
 def _summary(scores, reference):

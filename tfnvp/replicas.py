@@ -8,6 +8,8 @@ rows over which the loss is a mean, the gradient that is clipped, and the statis
 import keras
 import tensorflow as tf
 
+from tfnvp import channelwise
+
 STRATEGIES = ("none", "mirrored", "multi_worker")
 
 
@@ -77,19 +79,19 @@ def share_of_mean(values):
     return share * mean + tf.stop_gradient((1 / replicas - share) * mean)
 
 
-def moments(x, axes, shift):
-    """Mean and variance over the batches of all replicas, as `tf.nn.moments` of one process.
+def moments(x, shift):
+    """Mean and variance over the batches of all replicas, as `channelwise.moments` of one process.
 
     Args:
       x: `[..., channels]`.
-      axes: the axes over which to average.
       shift: `[channels]`, the same in all replicas; near the mean, it keeps the variance precise.
 
     Returns:
       `(mean, variance)`, with gradients into the batches of all replicas.
     """
     if not several():
-        return tf.nn.moments(x, axes)
+        return channelwise.moments(x)
+    axes = list(range(x.shape.rank - 1))
     x = x - shift
     rows = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), x.dtype)
     rows, first, second = total([rows, tf.reduce_sum(x, axes), tf.reduce_sum(x * x, axes)])

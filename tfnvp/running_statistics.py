@@ -68,7 +68,7 @@ class RunningStatistics(keras.layers.Layer):
             return tuple(stored)
         batches = self.batches.value + 1
         rate = tf.maximum(tf.cast(1 - self.momentum, x.dtype), 1 / tf.cast(batches, x.dtype))
-        moments = replicas.moments(x, list(range(x.shape.rank - 1)), shift=stored[0])
+        moments = replicas.moments(x, shift=stored[0])
         mean, variance = (
             old + rate * (new - old) for old, new in zip(stored, moments, strict=True)
         )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfnvp import run_folder
+from tfnvp.data import table_files
 
 #: File of a run folder with what scoring needs to know of the data that a flow was trained on.
 FILE = "reference.json"
@@ -114,6 +115,53 @@ def score(flow, rows, reference=None, threshold=None):
     threshold = _check_threshold(threshold, reference)
     quantile = np.where(whole, quantiles(log_density, reference), np.nan)
     return Scores(log_density, quantile, quantile <= threshold, threshold)
+
+
+def rows_of(flow, table, columns, source):
+    """Returns the rows of a table as a flow takes them: columns by name, whatever else there is.
+
+    Args:
+      flow: a `tfnvp.Flow` of vectors.
+      table: `pyarrow.Table`.
+      columns: names of the columns that the flow was trained on, or None where they had none.
+      source: what messages call the table.
+
+    Returns:
+      float32 `[n, columns]`, NaN for missing values.
+
+    Raises:
+      ValueError: if a column is missing or holds no numbers; without names, for another number.
+    """
+    if columns is not None:
+        table = table_files.select(table, columns, source)
+    elif (table.num_columns,) != flow.event_shape:
+        raise ValueError(
+            f"{source} has {table.num_columns} columns, and the model was trained on "
+            f"{flow.event_shape[0]} without names"
+        )
+    return table_files.rows_of_table(table, source)
+
+
+def finite_rows_of(flow, file, model):
+    """Returns all rows of a table in a file, by the columns that a model was trained on.
+
+    Args:
+      flow: a `tfnvp.Flow` of vectors.
+      file: path of the table.
+      model: path of the model, beside which its columns are kept.
+
+    Raises:
+      ValueError: as `rows_of`; and if values are missing or infinite.
+    """
+    known = read_reference(model)
+    rows = rows_of(flow, table_files.read_table(file), known.columns if known else None, file)
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if len(bad):
+        raise ValueError(
+            f"{file} has {len(bad)} rows with missing or infinite values, the first is row "
+            f"{bad[0] + 1}; `tfnvp score` scores the others"
+        )
+    return rows
 
 
 def quantiles(log_density, reference):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import math
 import pathlib
 
@@ -13,6 +14,7 @@ from tfnvp import (
     learning_curve,
     optimizers,
     plotting,
+    recipes,
     replicas,
     resuming,
     run_folder,
@@ -48,10 +50,24 @@ def make_flow(recipe, splits):
     """Returns the recipe's flow for the data's shape and levels, untrained.
 
     The base "logistic_mixture" is that of `tfnvp.bases`, started from training data.
+
+    Raises:
+      ValueError: for options that the model does not have, or data that it is not for.
     """
     options = dict(recipe.options)
+    known = list(inspect.signature(MODELS[recipe.model]).parameters)
+    if unknown := [name for name in options if name not in known]:
+        raise ValueError(
+            f"{recipe.model} has no option {unknown[0]!r}: it has {', '.join(known)}; fields of "
+            f"recipes are {', '.join(recipes.FIELDS)}"
+        )
     if splits.levels is not None:
         options["levels"] = splits.levels
+    elif options.get("logit_alpha") is not None:
+        raise ValueError(
+            f"the recipe {recipe.name} is for pixels: its logit takes numbers from 0 to 1. "
+            f"Received: the table {splits.name}; realnvp-table is for tables"
+        )
     make = functools.partial(MODELS[recipe.model], splits.event_shape)
     if options.get("base") == "logistic_mixture":
         rows = splits.train[:_ROWS_FOR_BASE]

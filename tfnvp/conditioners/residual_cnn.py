@@ -5,6 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
+from tfnvp import channelwise
 from tfnvp.conditioners.weight_normalized_convolution import WeightNormalizedConvolution
 from tfnvp.running_statistics import RunningStatistics
 
@@ -187,8 +188,7 @@ class _Normalization(keras.layers.Layer):
         mean, variance = self.statistics(x)
         scale = tf.math.rsqrt(variance + 1e-4)
         offset = tf.cast(self.offset, scale.dtype) - mean * scale
-        # One product and one sum over the image.
-        return x * tf.cast(scale, x.dtype) + tf.cast(offset, x.dtype)
+        return channelwise.scale_and_shift(x, scale, offset)
 
 
 def _apply(layers, x):

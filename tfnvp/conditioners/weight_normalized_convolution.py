@@ -56,7 +56,13 @@ class WeightNormalizedConvolution(keras.layers.Layer):
         scale = ops.rsqrt(square + keras.config.epsilon())
         if self.magnitude is not None:
             scale = scale * ops.convert_to_tensor(self.magnitude)
-        outputs = ops.conv(inputs, direction * scale, padding="same")
+        kernel = direction * scale
+        if self.kernel_size == 1:
+            # The same as a convolution, and on CPUs faster than one.
+            pixels = ops.matmul(ops.reshape(inputs, (-1, kernel.shape[2])), kernel[0, 0])
+            outputs = ops.reshape(pixels, (*ops.shape(inputs)[:-1], self.filters))
+        else:
+            outputs = ops.conv(inputs, kernel, padding="same")
         return outputs if self.bias is None else ops.add(outputs, self.bias)
 
     def compute_output_shape(self, input_shape):

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tfnvp.data.files import image_files, read_image, rows_of_table
+from tfnvp.data.image_files import image_files, read_image
+from tfnvp.data.table_files import rows_of_table
 
 _ROWS = 2**16
 _IMAGES = 512

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.bijectors.adapt import adapt, adapts
-from tfnvp.flows.inputs import batches
+from tfnvp.flows.training_data import batches
 
 
 class Adaptation(keras.layers.Layer):

@@ -1,6 +1,7 @@
 """A normalizing flow as a Keras model: trained by `fit`, sampled, inverted, saved."""
 
 import math
+import pathlib
 
 import keras
 import tensorflow as tf
@@ -141,7 +142,8 @@ class Flow(MaximumLikelihood):
 
     def _log_prob(self, x, condition):
         z, log_det = inverse_and_log_det(self.bijector, x, len(self.event_shape), condition)
-        return self.distribution.distribution.log_prob(z) + log_det
+        log_prob = self.distribution.distribution.log_prob(z) + log_det
+        return log_prob if condition is None else inputs.nan_unless_finite(log_prob, condition)
 
     def _encode(self, x, condition):
         return inverse_and_log_det(self.bijector, x, len(self.event_shape), condition)[0]
@@ -301,6 +303,18 @@ class Flow(MaximumLikelihood):
         return self.compiles_well and alone and (on_gpu or policies <= {"float32"})
 
     # --- Saving -------------------------------------------------------------------------------
+
+    def save(self, filepath, *args, **kwargs):
+        """Saves weights, configuration and optimizer, with the arguments of `keras.Model.save`.
+
+        Raises:
+          ValueError: unless the name of the file ends in `.keras`.
+        """
+        if pathlib.Path(filepath).suffix != ".keras":
+            raise ValueError(
+                f"a flow is saved in a file whose name ends in .keras. Received: {filepath}"
+            )
+        super().save(filepath, *args, **kwargs)
 
     def save_own_variables(self, store):
         """Saves the random states too, which Keras leaves out: dropout goes on where it was."""

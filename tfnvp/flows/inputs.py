@@ -1,8 +1,5 @@
 """Checks what users hand to a flow, and brings it into the form the graph code wants."""
 
-import math
-
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,8 +10,7 @@ _MAX_SEED = 2**31 - 1
 
 def prepare(flow, x, condition, event_shape, name):
     """Returns `(x, condition)` as float32 tensors `[batch, ...]`; raises on any other shape."""
-    x = as_data(flow, x, name)
-    _check_shape(x.shape, event_shape, name)
+    x = _with_shape(as_data(flow, x, name), event_shape, name)
     if (condition is None) != (flow.condition_shape is None):
         received = "None" if condition is None else f"an array of shape {np.shape(condition)}"
         raise ValueError(
@@ -28,8 +24,25 @@ def prepare(flow, x, condition, event_shape, name):
         condition = tf.broadcast_to(
             condition, tf.concat([tf.shape(x)[:1], tf.shape(condition)], axis=0)
         )
-    _check_shape(condition.shape, flow.condition_shape, "condition")
+    condition = _with_shape(condition, flow.condition_shape, "condition")
+    if not condition.shape[:1].is_compatible_with(x.shape[:1]):
+        raise ValueError(
+            f"`condition` must have one row for each of `{name}`, or be one for all. "
+            f"Received: {condition.shape[0]} conditions for {x.shape[0]} rows"
+        )
+    if tf.executing_eagerly():
+        _check_finite(condition)
     return x, condition
+
+
+def _check_finite(condition):
+    """Raises `ValueError` for NaN, which a network may hide: ReLU can make zeros of it."""
+    bad = np.argwhere(~np.isfinite(condition))
+    if len(bad):
+        raise ValueError(
+            f"`condition` must be finite. Received: {len(bad)} values that are not, the first in "
+            f"row {bad[0][0]}"
+        )
 
 
 def as_data(flow, x, name="x"):
@@ -42,15 +55,23 @@ def as_data(flow, x, name="x"):
 
 
 def _as_floats(x, name, integers=False):
+    if hasattr(x, "dtype"):
+        check_dtype(x.dtype, name, integers)
     try:
         x = tf.convert_to_tensor(x)
     except (TypeError, ValueError) as error:
         raise ValueError(f"`{name}` must be an array of numbers. {error}") from None
-    _check_dtype(x.dtype, name, integers)
+    check_dtype(x.dtype, name, integers)
     return tf.cast(x, tf.float32)
 
 
-def _check_dtype(dtype, name, integers=False):
+def check_dtype(dtype, name, integers=False):
+    """Raises `ValueError` for a type that is not of real numbers (or integers, where allowed)."""
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
+        raise ValueError(
+            f"`{name}` must hold real numbers: choose the columns that do, and convert them, for "
+            "example by `x.astype('float32')`. Received dtype: object"
+        )
     dtype = tf.as_dtype(dtype)
     if integers and dtype.is_integer:
         return
@@ -63,13 +84,21 @@ def _check_dtype(dtype, name, integers=False):
         raise ValueError(f"`{name}` must hold real numbers. Received dtype: {dtype.name}")
 
 
-def _check_shape(shape, event_shape, name):
+def check_shape(shape, event_shape, name):
+    """Raises `ValueError` unless a shape is `[batch, *event_shape]`, as far as it is known."""
     shape = tf.TensorShape(shape)
     if shape.rank is not None and (
         shape.rank != 1 + len(event_shape) or not shape[1:].is_compatible_with(event_shape)
     ):
         expected = ", ".join(["batch", *map(str, event_shape)])
         raise ValueError(f"`{name}` must have the shape [{expected}]. Received shape: {shape}")
+
+
+def _with_shape(x, event_shape, name):
+    """Returns `x`, of shape `[batch, *event_shape]`; where it is not known, a runtime checks."""
+    check_shape(x.shape, event_shape, name)
+    known = x.shape.rank is not None and x.shape[1:].is_fully_defined()
+    return x if known else tf.ensure_shape(x, (None, *event_shape))
 
 
 def unpack(flow, x, condition):
@@ -83,6 +112,12 @@ def unpack(flow, x, condition):
             )
         x, condition = x["x"], x.get("condition", condition)
     return prepare(flow, x, condition, flow.event_shape, "x")
+
+
+def nan_unless_finite(log_prob, condition):
+    """Returns `log_prob`, NaN for conditions that are not finite, which networks may hide."""
+    finite = tf.reduce_all(tf.math.is_finite(condition), axis=list(range(1, condition.shape.rank)))
+    return tf.where(finite, log_prob, tf.constant(np.nan, log_prob.dtype))
 
 
 def as_pair(data):
@@ -115,89 +150,6 @@ def condition_from_targets(flow, data):
             "(targets or labels). Map the data to its first element, or make the flow conditional"
         )
     return {"x": x, "condition": y}, None, sample_weight
-
-
-def check_training_data(flow, x, y, name="x"):
-    """Raises `ValueError` for data that cannot be trained on, as far as can be seen beforehand."""
-    if isinstance(x, tf.data.Dataset):
-        if int(x.cardinality()) == 0:
-            raise ValueError(f"`{name}` must not be empty. Received: {x}")
-        first = as_pair(x.element_spec)[0]
-        first = first.get("x") if isinstance(first, dict) else first
-        if isinstance(first, tf.TensorSpec):
-            _check_dtype(first.dtype, name, flow.accepts_integers)
-            _check_shape(first.shape, flow.event_shape, name)
-        return
-    if isinstance(x, dict):
-        x, y = x.get("x"), x.get("condition")
-    if not isinstance(x, (np.ndarray, tf.Tensor, list)):
-        return
-    x = np.asarray(x)
-    _check_dtype(x.dtype, name, flow.accepts_integers)
-    _check_shape(x.shape, flow.event_shape, name)
-    if len(x) == 0:
-        raise ValueError(f"`{name}` must not be empty. Received shape: {x.shape}")
-    for array, what in ((x, name), (None if y is None else np.asarray(y), "condition")):
-        if array is None or array.dtype.kind != "f" or np.isfinite(array).all():
-            continue
-        where = np.argwhere(~np.isfinite(array))
-        raise ValueError(
-            f"`{what}` must be finite. Received: {len(where)} values that are not, the first at "
-            f"row {where[0][0]}, position {tuple(int(i) for i in where[0][1:])}: "
-            f"{array[tuple(where[0])]}"
-        )
-
-
-def as_dataset(x, y, batch_size):
-    """Returns training data as a `tf.data.Dataset` of batches, or None where it is of other kind.
-
-    Arrays come in their own order, not in the one that `fit` shuffles them to.
-    """
-    if isinstance(x, tf.data.Dataset):
-        return x
-    if not isinstance(x, (np.ndarray, tf.Tensor, list, dict)):
-        return None
-    return tf.data.Dataset.from_tensor_slices(x if y is None else (x, y)).batch(batch_size or 32)
-
-
-def count_batches(x, arguments):
-    """Returns how many batches `fit` makes of training data in an epoch, or None if unknown.
-
-    Args:
-      x: training data of any Keras kind.
-      arguments: of `fit`, by their names.
-    """
-    if isinstance(x, keras.utils.PyDataset):
-        return x.num_batches
-    if isinstance(x, tf.data.Dataset):
-        count = int(x.cardinality())
-        return count if count > 0 else None
-    if not isinstance(x, (np.ndarray, tf.Tensor, list)):
-        return None
-    rows = math.ceil(len(x) * (1.0 - (arguments.get("validation_split") or 0.0)))
-    return math.ceil(rows / (arguments.get("batch_size") or 32))
-
-
-def batches(flow, x, y):
-    """Iterates over training data of any Keras kind as pairs `(x, condition or None)`."""
-    if isinstance(x, (np.ndarray, tf.Tensor, list)):
-        rows = flow.adaptation_rows
-        for i in range(0, len(x), rows):
-            condition = None if y is None else tf.cast(y[i : i + rows], tf.float32)
-            yield as_data(flow, x[i : i + rows]), condition
-    elif isinstance(x, dict):
-        yield from batches(flow, x["x"], x.get("condition"))
-    elif isinstance(x, keras.utils.PyDataset):
-        for i in range(len(x)):
-            yield from batches(flow, *as_pair(x[i]))
-    elif isinstance(x, tf.data.Dataset):
-        for batch in x:
-            yield from batches(flow, *as_pair(batch))
-    else:
-        raise ValueError(
-            "a generator cannot be read twice, and the flow starts from data: call "
-            f"`flow.adapt(sample)` before `fit`. Received: {type(x).__name__}"
-        )
 
 
 def check_sampling(flow, n, seed, temperature):

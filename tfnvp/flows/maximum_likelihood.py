@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfnvp import optimizers, replicas
-from tfnvp.flows import compiled_steps, inputs
+from tfnvp.flows import compiled_steps, inputs, training_data
 from tfnvp.flows.stop_on_non_finite import StopOnNonFinite
 
 
@@ -34,14 +34,21 @@ class MaximumLikelihood(keras.Model):
           **kwargs: further arguments of `keras.Model.compile`.
 
         Raises:
-          ValueError: if a `loss` is given, or an optimizer that was made outside of the scope of
-            the flow's strategy.
+          ValueError: if a `loss` or a metric by name is given, or an optimizer that was made
+            outside of the scope of the flow's strategy.
         """
         if kwargs.get("loss") is not None:
             raise ValueError(
                 "a flow is trained on its own loss, the mean of -log p(x). "
                 f"Received: loss={kwargs['loss']!r}"
             )
+        for metrics in (kwargs.get("metrics"), kwargs.get("weighted_metrics")):
+            if any(isinstance(metric, str) for metric in keras.tree.flatten(metrics)):
+                raise ValueError(
+                    "Keras' metrics by name compare predictions with targets, which a flow has "
+                    "not; a function of `(None, log_prob)` is a metric. "
+                    f"Received: {metrics}"
+                )
         strategy = self.distribute_strategy
         several = strategy.num_replicas_in_sync > 1
         if several:
@@ -86,10 +93,16 @@ class MaximumLikelihood(keras.Model):
           ValueError: for data of the wrong shape or type, or that is not finite; and when the
             loss stops being finite, before any callback can save the broken weights.
         """
-        inputs.check_training_data(self, x, y)
-        validation = kwargs.get("validation_data")
+        if not self.compiled:
+            raise ValueError("call `compile` before `fit`, for example `flow.compile('adam')`")
+        if kwargs.get("class_weight") is not None:
+            raise ValueError("a flow has no classes to weigh: give `sample_weight` instead")
+        x, y = training_data.from_tables((x, y))
+        training_data.check(self, x, y)
+        validation = training_data.from_tables(kwargs.get("validation_data"))
         if validation is not None:
-            inputs.check_training_data(self, *inputs.as_pair(validation), name="validation_data")
+            kwargs["validation_data"] = validation
+            training_data.check(self, *inputs.as_pair(validation), name="validation_data")
             if isinstance(validation, tuple) and len(validation) == 3:
                 x_val, y_val, weights = validation
                 y_val = inputs.targets_beside_weights(y_val, weights)
@@ -106,13 +119,15 @@ class MaximumLikelihood(keras.Model):
             callbacks = keras.tree.flatten(callbacks) if callbacks else []
             guards = [c for c in callbacks if isinstance(c, StopOnNonFinite)]
             # They follow single batches only to see the first loss that is not finite.
-            batches = inputs.count_batches(x, kwargs)
+            batches = training_data.count_batches(x, kwargs)
             self._choose_steps([c for c in callbacks if c not in guards], batches, kwargs)
             if not guards:
                 guards = [StopOnNonFinite()]
                 callbacks = guards + callbacks
             for guard in guards:
-                guard.data = functools.partial(inputs.as_dataset, x, y, kwargs.get("batch_size"))
+                guard.data = functools.partial(
+                    training_data.as_dataset, x, y, kwargs.get("batch_size")
+                )
             if replicas.multi_worker(self.distribute_strategy):
                 callbacks.append(replicas.FollowChief())
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
@@ -120,8 +135,19 @@ class MaximumLikelihood(keras.Model):
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """Returns the loss, and metrics, with the arguments of `keras.Model.evaluate`."""
+        x, y = training_data.from_tables((x, y))
+        training_data.check(self, x, y, finite=False)
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         return super().evaluate(x, y, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """Returns `log p(x)` as an array, with the arguments of `keras.Model.predict`.
+
+        Conditions go with the data in a dictionary, `{"x": ..., "condition": ...}`.
+        """
+        x = training_data.from_tables(x)
+        training_data.check(self, x, None, finite=False)
+        return super().predict(x, *args, **kwargs)
 
     def _choose_steps(self, callbacks, batches, arguments):
         """Sets `steps_per_execution` where `compile` left it open."""

@@ -1,4 +1,4 @@
-"""Data from files: folders of images, arrays, and tables."""
+"""Tables and arrays in files as data, and rows as tables in files."""
 
 import pathlib
 import warnings
@@ -6,76 +6,14 @@ import zipfile
 
 import numpy as np
 
+from tfnvp.atomic import replacing
+from tfnvp.data.skipped import warn_of_skipped
 from tfnvp.data.splits import Splits, split_at_random
 
-_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _PARTS = ("train", "validation", "test")
 
 
-def load_images(folder, size=None, skip_bad=False):
-    """Reads a folder of images, and its sub-folders.
-
-    Args:
-      folder: path of the folder.
-      size: int; images are cropped to their central square and resized to it. Default: as they
-        are, all of the same size.
-      skip_bad: bool, leave out images that cannot be read, with a warning that counts them.
-
-    Returns:
-      `Splits` of `[n, H, W, 3]` (or 1, if all are grey), 256 levels.
-
-    Raises:
-      ValueError: if there are no images, one cannot be read, or sizes differ and `size` is None.
-    """
-    folder = pathlib.Path(folder)
-    files = image_files(folder)
-    images, bad = [], []
-    for file in files:
-        try:
-            images.append(read_image(file, size))
-        except ValueError:
-            if not skip_bad:
-                raise
-            bad.append(file)
-    if not images:
-        raise ValueError(f"no readable images in {folder}: all {len(bad)} are damaged")
-    if bad:
-        _warn_of_skipped(len(bad), len(files), f"images in {folder}", bad[0].name)
-    if any(image.ndim == 3 for image in images):
-        images = [i if i.ndim == 3 else np.repeat(i[..., np.newaxis], 3, axis=-1) for i in images]
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-        raise ValueError(
-            f"the images in {folder} differ in size: give --image-size. Received: {sorted(shapes)}"
-        )
-    stacked = np.stack(images)
-    return split_at_random(folder.name, stacked.reshape((*stacked.shape[:3], -1)), 256)
-
-
-def image_files(folder):
-    """Returns the images in a folder and its sub-folders, in order; there must be one."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
-    if not files:
-        raise ValueError(f"no images in {folder}: looked for files that end in {_IMAGES}")
-    return files
-
-
-def read_image(file, size=None, mode=None):
-    """Reads an image as uint8 `[H, W]` or `[H, W, 3]`; `mode` is "L", "RGB" or None, as it is."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(file) as image:
-            image = image.convert(mode or ("L" if image.mode in ("1", "L", "I;16") else "RGB"))
-            if size is not None:
-                image = ImageOps.fit(image, (size, size))
-            return np.asarray(image)
-    # What Pillow raises for damaged files depends on their format.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file} is not a readable image: {error}") from error
-
-
-def load_table(file, skip_bad=False):
+def load_table(file, skip_bad=False, columns=None):
     """Reads a table of real numbers: `.csv`, `.parquet`, `.npy` or `.npz` (its first array).
 
     An `.npz` with the arrays `train`, `validation` and `test` is divided as it says, everything
@@ -85,6 +23,8 @@ def load_table(file, skip_bad=False):
       file: path of the file.
       skip_bad: bool, leave out rows with missing or infinite values, with a warning that counts
         them.
+      columns: names of the columns to read, in one text with commas between them. Default: all,
+        which must then hold numbers.
 
     Returns:
       `Splits` of float32 `[n, columns]` with the names of the columns; the flow standardises them
@@ -98,9 +38,34 @@ def load_table(file, skip_bad=False):
     if parts is not None:
         return Splits(file.stem, *(_finite_rows(part, file, skip_bad) for part in parts))
     table = read_table(file)
+    if columns is not None:
+        table = select(table, [name.strip() for name in columns.split(",")], file)
     rows = _finite_rows(table, file, skip_bad)
+    _warn_of_whole_numbers(rows, table.column_names)
     named = file.suffix in (".csv", ".parquet")
     return split_at_random(file.stem, rows, columns=tuple(table.column_names) if named else None)
+
+
+def select(table, columns, source):
+    """Returns the columns of a `pyarrow.Table` by their names, in that order.
+
+    Raises:
+      ValueError: if the table lacks one; `source` is what the message calls it.
+    """
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise ValueError(f"{source} lacks the columns {missing}; it has {table.column_names}")
+    return table.select(list(columns))
+
+
+def _warn_of_whole_numbers(rows, names):
+    whole = [name for name, column in zip(names, rows.T, strict=True) if not (column % 1).any()]
+    if whole:
+        warnings.warn(
+            f"whole numbers alone in {', '.join(map(repr, whole))}: discrete values have no "
+            "density, and the likelihood of repeated ones can grow without bound",
+            stacklevel=3,
+        )
 
 
 def _divided_tables(file):
@@ -122,18 +87,11 @@ def _finite_rows(table, file, skip_bad):
     if not skip_bad:
         raise ValueError(
             f"{file} has {len(broken)} missing or infinite values, the first in row {row + 1}, "
-            f"column {table.column_names[column]!r}"
+            f"column {table.column_names[column]!r}; skip_bad (--skip-bad) leaves such rows out"
         )
     good = np.isfinite(rows).all(axis=1)
-    _warn_of_skipped(np.sum(~good), len(rows), f"rows of {file}", f"row {row + 1}")
+    warn_of_skipped(np.sum(~good), len(rows), f"rows of {file}", f"row {row + 1}")
     return rows[good]
-
-
-def _warn_of_skipped(count, total, what, first):
-    warnings.warn(
-        f"{count} of {total} {what} are left out because they are damaged, the first is {first}",
-        stacklevel=4,
-    )
 
 
 def read_table(file):
@@ -164,9 +122,50 @@ def read_table(file):
     if file.suffix not in readers:
         raise ValueError(f"a table must be .csv, .parquet, .npy or .npz. Received: {file}")
     try:
-        return readers[file.suffix](file)
+        table = readers[file.suffix](file)
     except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{file} cannot be read as a table: {error}") from error
+        raise ValueError(
+            f"{file} cannot be read as a table (a .csv has commas between its values): {error}"
+        ) from error
+    if not table.num_rows:
+        raise ValueError(f"{file} has no rows")
+    if file.suffix == ".csv" and all(map(_is_number, table.column_names)):
+        warnings.warn(
+            f"{file} seems to have no header: its first row, all of it numbers, is taken for the "
+            f"names of the columns: {', '.join(table.column_names)}",
+            stacklevel=2,
+        )
+    return table
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def write_table(file, rows, columns=None):
+    """Writes rows as a table: `.csv` or `.parquet`.
+
+    Args:
+      file: path.
+      rows: `[n, columns]`.
+      columns: names of the columns. Default: x1, x2 and so on.
+    """
+    import pyarrow
+
+    names = columns or [f"x{i + 1}" for i in range(rows.shape[1])]
+    store_table(pyarrow.table(dict(zip(names, rows.T, strict=True))), pathlib.Path(file))
+
+
+def store_table(table, path):
+    """Writes a `pyarrow.Table`: the whole of it, or nothing."""
+    from pyarrow import csv, parquet
+
+    with replacing(path) as temporary:
+        (csv.write_csv if path.suffix == ".csv" else parquet.write_table)(table, temporary)
 
 
 def _read_array(file):
@@ -198,7 +197,10 @@ def rows_of_table(table, source="the table"):
 
     for field in table.schema:
         if not (pyarrow.types.is_floating(field.type) or pyarrow.types.is_integer(field.type)):
-            raise ValueError(f"{source}: column {field.name!r} holds no numbers but {field.type}")
+            raise ValueError(
+                f"{source}: column {field.name!r} holds no numbers but {field.type}; name the "
+                "columns to read (--columns), or leave it out of the table"
+            )
     if table.num_columns < 2:
         raise ValueError(
             f"{source} must hold rows of two or more numbers. Received columns: "

@@ -1,0 +1,132 @@
+"""What users hand to `fit`, `evaluate` and `predict` by mistake, and tables that are no arrays."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfnvp
+
+X = np.random.default_rng(0).normal(size=(64, 3))
+CONDITION = X[:, :2].copy()
+
+
+class Table:
+    """An array as pandas wraps it."""
+
+    def __init__(self, values):
+        self._values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self._values, dtype)
+
+    def __len__(self):
+        return len(self._values)
+
+
+def make(**kwargs):
+    flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,), **kwargs)
+    flow.compile("adam", jit_compile=False)
+    return flow
+
+
+@pytest.fixture(scope="module")
+def flow():
+    """A flow all of whose functions are traced: shapes are known to their runtime alone."""
+    flow = make()
+    flow.fit(X, verbose=0)
+    for rows in (64, 32):
+        flow.evaluate(X[:rows], verbose=0)
+        flow.predict(X[:rows], verbose=0)
+    return flow
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    flow = make(condition_shape=2)
+    flow.fit(X, CONDITION, verbose=0)
+    return flow
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, Table], ids=["array", "table"])
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_too_few_columns_are_refused_after_training(flow, method, columns, wrap):
+    with pytest.raises(ValueError, match=rf"`x` must have the shape \[batch, 3\].*{columns}"):
+        getattr(flow, method)(wrap(X[:, :columns]), verbose=0)
+
+
+def test_too_few_columns_of_a_data_set_without_shape_are_refused(flow):
+    batches = tf.data.Dataset.from_generator(lambda: iter([X[:, :1]]), output_types=tf.float32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="EnsureShape"):
+        flow.fit(batches, verbose=0)
+
+
+@pytest.mark.parametrize("condition", [CONDITION[:, :1], CONDITION[:, 0]])
+def test_conditions_of_another_shape_are_refused_after_training(conditional, condition):
+    with pytest.raises(ValueError, match=r"`condition` must have the shape \[batch, 2\]"):
+        conditional.fit(X, condition, verbose=0)
+
+
+def test_tables_are_arrays():
+    flow, other = make(condition_shape=2), make(condition_shape=2)
+    other.set_weights(flow.get_weights())
+    x, condition = Table(X), Table(CONDITION)
+    flow.fit(x, condition, validation_data=(x, condition), shuffle=False, verbose=0)
+    other.fit(X, CONDITION, validation_data=(X, CONDITION), shuffle=False, verbose=0)
+    got = flow.predict({"x": x, "condition": condition}, verbose=0)
+    expected = other.predict({"x": X, "condition": CONDITION}, verbose=0)
+    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    losses = flow.evaluate(x, condition, verbose=0), other.evaluate(X, CONDITION, verbose=0)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_tables_are_checked_before_anything_changes(flow):
+    before = flow.get_weights()
+    broken = X.copy()
+    broken[5, 1] = np.nan
+    with pytest.raises(ValueError, match=r"must be finite.*row 5, position \(1,\)"):
+        flow.fit(Table(broken), verbose=0)
+    with pytest.raises(ValueError, match=r"choose the columns that do.*dtype: object"):
+        flow.fit(Table(X.astype(object)), verbose=0)
+    for now, then in zip(flow.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("both", [(X, CONDITION), [X, CONDITION]], ids=["tuple", "list"])
+def test_data_and_condition_for_predictions_are_a_dictionary(conditional, both):
+    with pytest.raises(ValueError, match="a dictionary"):
+        conditional.predict(both, verbose=0)
+
+
+def test_conditions_that_are_not_finite_are_not_hidden_by_the_network(conditional):
+    broken = CONDITION.copy()
+    broken[7, 0] = np.nan
+    for call in (
+        lambda: conditional.log_prob(X, broken),
+        lambda: conditional.sample(2, condition=[np.nan, 1.0]),
+    ):
+        with pytest.raises(ValueError, match="`condition` must be finite"):
+            call()
+    assert np.isnan(conditional.evaluate(X, broken, verbose=0))
+    batches = tf.data.Dataset.from_tensor_slices((X, broken)).batch(32)
+    with pytest.raises(ValueError, match=r"data is not finite, first in batch 1.*row 8"):
+        conditional.fit(batches, verbose=0)
+
+
+def test_another_number_of_conditions_is_refused(conditional):
+    with pytest.raises(ValueError, match=r"`condition` must have one row.*3 conditions for 2"):
+        conditional.sample(2, condition=CONDITION[:3])
+
+
+def test_arguments_of_classifiers_are_refused(flow):
+    with pytest.raises(ValueError, match="call `compile` before `fit`"):
+        tfnvp.RealNVP(3, couplings=2).fit(X)
+    with pytest.raises(ValueError, match=r"metrics by name compare.*'mae'"):
+        make().compile("adam", metrics=["mae"])
+    with pytest.raises(ValueError, match="`sample_weight` instead"):
+        flow.fit(X, class_weight={0: 1.0})
+
+
+def test_files_of_another_format_are_refused(flow, tmp_path):
+    with pytest.raises(ValueError, match=r"ends in \.keras\. Received: .*f\.h5"):
+        flow.save(tmp_path / "f.h5")

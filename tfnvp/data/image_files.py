@@ -1,0 +1,73 @@
+"""Folders of images as data."""
+
+import pathlib
+
+import numpy as np
+
+from tfnvp.data.skipped import warn_of_skipped
+from tfnvp.data.splits import split_at_random
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+def load_images(folder, size=None, skip_bad=False):
+    """Reads a folder of images, and its sub-folders.
+
+    Args:
+      folder: path of the folder.
+      size: int; images are cropped to their central square and resized to it. Default: as they
+        are, all of the same size.
+      skip_bad: bool, leave out images that cannot be read, with a warning that counts them.
+
+    Returns:
+      `Splits` of `[n, H, W, 3]` (or 1, if all are grey), 256 levels.
+
+    Raises:
+      ValueError: if there are no images, one cannot be read, or sizes differ and `size` is None.
+    """
+    folder = pathlib.Path(folder)
+    files = image_files(folder)
+    images, bad = [], []
+    for file in files:
+        try:
+            images.append(read_image(file, size))
+        except ValueError:
+            if not skip_bad:
+                raise
+            bad.append(file)
+    if not images:
+        raise ValueError(f"no readable images in {folder}: all {len(bad)} are damaged")
+    if bad:
+        warn_of_skipped(len(bad), len(files), f"images in {folder}", bad[0].name)
+    if any(image.ndim == 3 for image in images):
+        images = [i if i.ndim == 3 else np.repeat(i[..., np.newaxis], 3, axis=-1) for i in images]
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"the images in {folder} differ in size: give --image-size. Received: {sorted(shapes)}"
+        )
+    stacked = np.stack(images)
+    return split_at_random(folder.name, stacked.reshape((*stacked.shape[:3], -1)), 256)
+
+
+def image_files(folder):
+    """Returns the images in a folder and its sub-folders, in order; there must be one."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
+    if not files:
+        raise ValueError(f"no images in {folder}: looked for files that end in {_IMAGES}")
+    return files
+
+
+def read_image(file, size=None, mode=None):
+    """Reads an image as uint8 `[H, W]` or `[H, W, 3]`; `mode` is "L", "RGB" or None, as it is."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(file) as image:
+            image = image.convert(mode or ("L" if image.mode in ("1", "L", "I;16") else "RGB"))
+            if size is not None:
+                image = ImageOps.fit(image, (size, size))
+            return np.asarray(image)
+    # What Pillow raises for damaged files depends on their format.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file} is not a readable image: {error}") from error

@@ -1,0 +1,130 @@
+"""Data as it comes to `fit`, `evaluate` and `predict`: what can be said of it before Keras."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfnvp.flows import inputs
+
+
+def from_tables(data):
+    """Returns pandas' tables, and what else NumPy takes for an array, as arrays; all else as it is.
+
+    Args:
+      data: array, table, or a tuple or dictionary of them, or other data of Keras.
+    """
+    if isinstance(data, tuple):
+        return tuple(from_tables(part) for part in data)
+    if isinstance(data, dict):
+        return {name: from_tables(part) for name, part in data.items()}
+    keep = data is None or tf.is_tensor(data) or not hasattr(data, "__array__")
+    return data if keep else np.asarray(data)
+
+
+def check(flow, x, y, name="x", finite=True):
+    """Raises `ValueError` for data that a flow cannot use, as far as can be seen beforehand.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+      x: data of any Keras kind.
+      y: conditions, or None.
+      name: what messages call it.
+      finite: bool, whether arrays must be finite.
+    """
+    if isinstance(x, tf.data.Dataset):
+        if int(x.cardinality()) == 0:
+            raise ValueError(f"`{name}` must not be empty. Received: {x}")
+        first = inputs.as_pair(x.element_spec)[0]
+        first = first.get("x") if isinstance(first, dict) else first
+        if isinstance(first, tf.TensorSpec):
+            inputs.check_dtype(first.dtype, name, flow.accepts_integers)
+            inputs.check_shape(first.shape, flow.event_shape, name)
+        return
+    if isinstance(x, dict):
+        x, y = x.get("x"), x.get("condition")
+    _refuse_parts(flow, x, name)
+    if not isinstance(x, (np.ndarray, tf.Tensor, list)):
+        return
+    x = np.asarray(x)
+    inputs.check_dtype(x.dtype, name, flow.accepts_integers)
+    inputs.check_shape(x.shape, flow.event_shape, name)
+    if len(x) == 0:
+        raise ValueError(f"`{name}` must not be empty. Received shape: {x.shape}")
+    if y is not None and flow.condition_shape is not None and np.shape(y)[1:] != (0,):
+        inputs.check_shape(np.shape(y), flow.condition_shape, "condition")
+    if not finite:
+        return
+    for array, what in ((x, name), (None if y is None else np.asarray(y), "condition")):
+        if array is None or array.dtype.kind != "f" or np.isfinite(array).all():
+            continue
+        where = np.argwhere(~np.isfinite(array))
+        raise ValueError(
+            f"`{what}` must be finite. Received: {len(where)} values that are not, the first at "
+            f"row {where[0][0]}, position {tuple(int(i) for i in where[0][1:])}: "
+            f"{array[tuple(where[0])]}"
+        )
+
+
+def _refuse_parts(flow, x, name):
+    """Raises `ValueError` for a tuple or list of data and conditions."""
+    if not isinstance(x, (list, tuple)):
+        return
+    if any(np.ndim(part) > len(flow.event_shape) for part in x):
+        raise ValueError(
+            f'`{name}` must be one array; with conditions, a dictionary {{"x": ..., '
+            f'"condition": ...}}. Received: a {type(x).__name__} of {len(x)} arrays'
+        )
+
+
+def as_dataset(x, y, batch_size):
+    """Returns training data as a `tf.data.Dataset` of batches, or None where it is of other kind.
+
+    Arrays come in their own order, not in the one that `fit` shuffles them to.
+    """
+    if isinstance(x, tf.data.Dataset):
+        return x
+    if not isinstance(x, (np.ndarray, tf.Tensor, list, dict)):
+        return None
+    return tf.data.Dataset.from_tensor_slices(x if y is None else (x, y)).batch(batch_size or 32)
+
+
+def count_batches(x, arguments):
+    """Returns how many batches `fit` makes of training data in an epoch, or None if unknown.
+
+    Args:
+      x: training data of any Keras kind.
+      arguments: of `fit`, by their names.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches
+    if isinstance(x, tf.data.Dataset):
+        count = int(x.cardinality())
+        return count if count > 0 else None
+    if not isinstance(x, (np.ndarray, tf.Tensor, list)):
+        return None
+    rows = math.ceil(len(x) * (1.0 - (arguments.get("validation_split") or 0.0)))
+    return math.ceil(rows / (arguments.get("batch_size") or 32))
+
+
+def batches(flow, x, y):
+    """Iterates over training data of any Keras kind as pairs `(x, condition or None)`."""
+    if isinstance(x, (np.ndarray, tf.Tensor, list)):
+        rows = flow.adaptation_rows
+        for i in range(0, len(x), rows):
+            condition = None if y is None else tf.cast(y[i : i + rows], tf.float32)
+            yield inputs.as_data(flow, x[i : i + rows]), condition
+    elif isinstance(x, dict):
+        yield from batches(flow, x["x"], x.get("condition"))
+    elif isinstance(x, keras.utils.PyDataset):
+        for i in range(len(x)):
+            yield from batches(flow, *inputs.as_pair(x[i]))
+    elif isinstance(x, tf.data.Dataset):
+        for batch in x:
+            yield from batches(flow, *inputs.as_pair(batch))
+    else:
+        raise ValueError(
+            "a generator cannot be read twice, and the flow starts from data: call "
+            f"`flow.adapt(sample)` before `fit`. Received: {type(x).__name__}"
+        )
