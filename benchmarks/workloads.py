@@ -166,7 +166,7 @@ WORKLOADS = {
             (784,),
             couplings=4,
             hidden_units=(1000,) * 5,
-            cells=(Cell("train", 200, 4), Cell("log_prob", 1000, 3), Cell("sample", 1000, 3)),
+            cells=(Cell("train", 200, 16), Cell("log_prob", 1000, 3), Cell("sample", 1000, 3)),
         ),
         Workload(
             "W2",

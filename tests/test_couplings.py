@@ -106,7 +106,11 @@ def test_batch_shapes_are_kept(batch_shape):
         np.testing.assert_allclose(tf.reshape(y, (8, 5)), flat, rtol=1e-5)
 
 
-@pytest.mark.parametrize("wrap", [Chain, tfb.Chain, lambda b: tfb.Invert(tfb.Chain(b))], ids=str)
+@pytest.mark.parametrize(
+    "wrap",
+    [Chain, tfb.Chain, lambda b: tfb.Invert(tfb.Chain(b))],
+    ids=["ours", "tfp", "inverted"],
+)
 def test_every_view_has_the_same_variables_before_any_call(wrap):
     layers = [MLP(6, (8,)), MLP(4, (8,))]
     couplings = [

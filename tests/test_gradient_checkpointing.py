@@ -22,7 +22,7 @@ _FLOWS = {
         6, couplings=3, hidden_units=(8, 8), residual=True, dropout=0.4, **kwargs
     ),
     "image_real_nvp": lambda **kwargs: tfnvp.ImageRealNVP(
-        (4, 4, 1), scales=2, base_filters=2, residual_blocks=1, levels=None, **kwargs
+        (4, 4, 1), scales=1, base_filters=2, residual_blocks=1, levels=None, **kwargs
     ),
 }
 

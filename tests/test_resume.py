@@ -223,7 +223,7 @@ def test_another_training_is_not_resumed(short, at_epoch, capsys):
         (["--epochs", 6], "epochs was 5, now 6"),
         (["--seed", 1], "seed was 0, now 1"),
         (["--set", "dropout=0.5"], '"dropout": 0.5'),
-        (["--recipe", "nice-digits"], 'name was "realnvp-table", now "nice-digits"'),
+        (["--recipe", "realnvp-power"], 'name was "realnvp-table", now "realnvp-power"'),
         (["--dataset", "digits"], 'dataset was "table", now "digits"'),
     ):
         capsys.readouterr()
