@@ -202,7 +202,7 @@ WORKLOADS = {
             (32, 32, 3),
             couplings=10,
             hidden_units=(32,),
-            cells=(Cell("train", 32, 1),),
+            cells=(Cell("train", 32, 4),),
         ),
         Workload(
             "tiny",
