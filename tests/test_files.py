@@ -43,6 +43,8 @@ def test_an_archive_that_is_divided_keeps_its_division(tmp_path, rows):
     np.testing.assert_array_equal(splits.train, rows[:12])
     np.testing.assert_array_equal(splits.validation, rows[12:15])
     np.testing.assert_array_equal(splits.test, rows[15:])
+    some = data.load_table(file, columns="2,0")
+    np.testing.assert_array_equal(some.validation, rows[12:15][:, [2, 0]])
     rows[13, 2] = np.inf
     np.savez(file, train=rows[:12], validation=rows[12:15], test=rows[15:])
     with pytest.raises(ValueError, match="row 2, column '2'"):

@@ -44,8 +44,7 @@ def sample(
         output = pathlib.Path("samples.csv" if is_table and flow.event_size > 2 else "samples.png")
     if output.suffix in _TABLES and is_table:
         known = scoring.read_reference(model)
-        names = known.columns if known and known.columns else None
-        table_files.write_table(output, samples, names)
+        table_files.write_table(output, samples, known.columns if known else None)
     elif output.suffix == ".npy":
         np.save(output, samples)
     elif output.suffix != ".png" or plotting.save_samples(output, samples) is None:

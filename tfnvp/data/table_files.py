@@ -35,11 +35,13 @@ def load_table(file, skip_bad=False, columns=None):
     """
     file = pathlib.Path(file)
     parts = _divided_tables(file)
-    if parts is not None:
-        return Splits(file.stem, *(_finite_rows(part, file, skip_bad) for part in parts))
-    table = read_table(file)
+    tables = [read_table(file)] if parts is None else parts
     if columns is not None:
-        table = select(table, [name.strip() for name in columns.split(",")], file)
+        names = [name.strip() for name in columns.split(",")]
+        tables = [select(table, names, file) for table in tables]
+    if parts is not None:
+        return Splits(file.stem, *(_finite_rows(part, file, skip_bad) for part in tables))
+    (table,) = tables
     rows = _finite_rows(table, file, skip_bad)
     _warn_of_whole_numbers(rows, table.column_names)
     named = file.suffix in (".csv", ".parquet")
