@@ -46,7 +46,7 @@ def dequantize(pixels, levels=256, seed=None):
     if seed is None:
         noise = tf.random.uniform(shape)
     else:
-        noise = tf.random.stateless_uniform(shape, seed, alg="philox")
+        noise = tf.random.stateless_uniform(shape, seed)
     # The sum can round up to the next level, which would leave [0, 1).
     return tf.minimum((pixels + noise) / float(levels), np.nextafter(np.float32(1), np.float32(0)))
 

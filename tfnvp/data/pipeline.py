@@ -72,14 +72,12 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
         raise ValueError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
     seed = np.random.randint(2**31) if seed is None else seed % 2**31
     passes = itertools.count()
-    dataset = tf.data.Dataset.from_generator(
-        lambda: [next(passes) if epoch is None else epoch.number],
-        output_signature=tf.TensorSpec((), tf.int32),
-    )
-    read = _read_stream if isinstance(rows, RecordStream) else _read_array
-    dataset = read(dataset.map(lambda number: tf.stack([seed, number])), rows, batch_size)
-    dataset = dataset.map(
-        lambda rows, key: _batch(rows, levels, flip, key), num_parallel_calls=_PREPARED
+    number = passes.__next__ if epoch is None else lambda: epoch.number
+    keys = tf.data.Dataset.range(1).map(lambda _: _key(seed, number))
+    split = _split_stream if isinstance(rows, RecordStream) else _split_array
+    batches, read = split(keys, rows, batch_size)
+    dataset = batches.map(
+        lambda batch, key: _augment(read(batch), levels, flip, key), num_parallel_calls=_PREPARED
     )
     steps = math.ceil(len(rows) / batch_size)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
@@ -91,36 +89,52 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
     return dataset.prefetch(_PREPARED).with_options(options)
 
 
-def _read_array(keys, rows, batch_size):
-    """Batches of an array and, for each, a random key of its own."""
+def _key(seed, number):
+    """The random key of an epoch, whose number Python knows when the epoch begins."""
+    key = tf.numpy_function(lambda: np.array([seed, number()], "int32"), (), tf.int32)
+    return tf.ensure_shape(key, (2,))
+
+
+def _split_array(keys, rows, batch_size):
+    """Where the batches of an array are, each with a random key; and a function that reads one.
+
+    Each function of a data set is set up anew in every epoch, which takes longer than a short epoch
+    of a small flow. So there are few: one `unbatch` cuts the order of the whole epoch, instead of a
+    nested data set, and a batch is read by the function that also makes its noise.
+    """
     # Rows and their order stay in the memory of the host, also where there is a GPU.
     with tf.device("CPU:0"):
         rows = tf.convert_to_tensor(rows)
+    n = len(rows)
+    batch_size = min(batch_size, n)
+    steps = math.ceil(n / batch_size)
 
     def order(key):
-        places = tf.random.experimental.stateless_shuffle(tf.range(len(rows)), key)
-        # Slices of the order: a data set of single places takes longer than a training step.
-        starts = tf.data.Dataset.range(0, len(rows), batch_size, output_type=tf.int32)
-        return _numbered(starts.map(lambda i: places[i : i + batch_size]), key)
+        places = tf.random.experimental.stateless_shuffle(tf.range(n), key)
+        places = tf.reshape(tf.pad(places, [[0, steps * batch_size - n]]), (steps, batch_size))
+        sizes = tf.minimum(batch_size, n - batch_size * tf.range(steps))
+        return (places, sizes), tf.random.split(key, steps)
 
-    return keys.flat_map(order).map(lambda places, key: (tf.gather(rows, places), key))
-
-
-def _read_stream(keys, stream, batch_size):
-    return keys.flat_map(lambda key: _numbered(stream.batches(batch_size, key), key))
+    return keys.map(order).unbatch(), lambda batch: tf.gather(rows, batch[0][: batch[1]])
 
 
-def _numbered(batches, key):
-    """Gives each batch of an epoch a random key."""
-    return batches.enumerate().map(
-        lambda i, batch: (batch, tf.random.fold_in(key, tf.cast(i, tf.int32)))
-    )
+def _split_stream(keys, stream, batch_size):
+    """The batches of a stream, each with a random key; and the identity, as they are read."""
+
+    def numbered(key):
+        return (
+            stream.batches(batch_size, key)
+            .enumerate()
+            .map(lambda i, batch: (batch, tf.random.fold_in(key, tf.cast(i, tf.int32))))
+        )
+
+    return keys.flat_map(numbered), lambda batch: batch
 
 
-def _batch(rows, levels, flip, key):
+def _augment(rows, levels, flip, key):
     if levels is None and not flip:
         return rows
-    for_noise, for_flips = tf.unstack(tf.random.split(key, alg="philox"))
+    for_noise, for_flips = tf.unstack(tf.random.split(key))
     if flip:
         rows = tf.image.stateless_random_flip_left_right(rows, for_flips)
     return rows if levels is None else dequantize(rows, levels, seed=for_noise)
