@@ -54,6 +54,24 @@ def test_pipeline_draws_new_noise_and_order_every_epoch():
     assert len(np.intersect1d(first, second)) < 10
 
 
+# Small batches are read several at once, large ones one by one.
+@pytest.mark.parametrize(
+    ("shape", "batch_size", "sizes"),
+    [
+        ((10_000, 20), 150, [150] * 66 + [100]),
+        ((11, 30_000), 5, [5, 5, 1]),
+        ((11, 3), 2**40, [11]),
+    ],
+)
+def test_every_row_comes_once_in_batches_of_the_size(shape, batch_size, sizes):
+    rows = np.arange(np.prod(shape), dtype="float32").reshape(shape)
+    batches = list(data.training_dataset(rows, None, batch_size, seed=0))
+    assert [len(batch) for batch in batches] == sizes
+    order = np.concatenate(batches)
+    assert np.any(order != rows)
+    np.testing.assert_array_equal(order[np.argsort(order[:, 0])], rows)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -43,10 +43,7 @@ def dequantize(pixels, levels=256, seed=None):
             )
     pixels = tf.cast(pixels, tf.float32)
     shape = tf.shape(pixels)
-    if seed is None:
-        noise = tf.random.uniform(shape)
-    else:
-        noise = tf.random.stateless_uniform(shape, seed)
+    noise = tf.random.uniform(shape) if seed is None else tf.random.stateless_uniform(shape, seed)
     # The sum can round up to the next level, which would leave [0, 1).
     return tf.minimum((pixels + noise) / float(levels), np.nextafter(np.float32(1), np.float32(0)))
 

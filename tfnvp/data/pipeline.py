@@ -13,6 +13,9 @@ from tfnvp.data.records import RecordStream
 # Batches that are made at the same time, and that lie ready.
 _PREPARED = 2
 
+# Numbers that are read at once, several batches of them where batches are small.
+_READ_AT_ONCE = 2**16
+
 
 class Epoch(keras.callbacks.Callback):
     """Tells `training_dataset` which epoch it is; a Keras callback.
@@ -73,14 +76,13 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
     seed = np.random.randint(2**31) if seed is None else seed % 2**31
     passes = itertools.count()
     number = passes.__next__ if epoch is None else lambda: epoch.number
-    keys = tf.data.Dataset.range(1).map(lambda _: _key(seed, number))
     split = _split_stream if isinstance(rows, RecordStream) else _split_array
-    batches, read = split(keys, rows, batch_size)
+    batches, read = split(rows, batch_size, lambda: (seed, number()))
     dataset = batches.map(
         lambda batch, key: _augment(read(batch), levels, flip, key), num_parallel_calls=_PREPARED
     )
     steps = math.ceil(len(rows) / batch_size)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    dataset = dataset.rebatch(batch_size).apply(tf.data.experimental.assert_cardinality(steps))
     options = tf.data.Options()
     # Workers share out each batch: by files, some would have more steps than others.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
@@ -89,46 +91,48 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
     return dataset.prefetch(_PREPARED).with_options(options)
 
 
-def _key(seed, number):
-    """The random key of an epoch, whose number Python knows when the epoch begins."""
-    key = tf.numpy_function(lambda: np.array([seed, number()], "int32"), (), tf.int32)
-    return tf.ensure_shape(key, (2,))
+def _split_array(rows, batch_size, seed):
+    """Where the rows to read together are, with a random key; and a function that reads them.
 
-
-def _split_array(keys, rows, batch_size):
-    """Where the batches of an array are, each with a random key; and a function that reads one.
-
-    Each function of a data set is set up anew in every epoch, which takes longer than a short epoch
-    of a small flow. So there are few: one `unbatch` cuts the order of the whole epoch, instead of a
-    nested data set, and a batch is read by the function that also makes its noise.
+    What a data set computes in TensorFlow is set up anew in every epoch, which can take longer than
+    the epoch of a small flow. So NumPy orders an epoch, one `unbatch` cuts it, instead of a nested
+    data set, and batches are read, several at once, by the function that also makes their noise.
     """
     # Rows and their order stay in the memory of the host, also where there is a GPU.
     with tf.device("CPU:0"):
         rows = tf.convert_to_tensor(rows)
-    n = len(rows)
-    batch_size = min(batch_size, n)
-    steps = math.ceil(n / batch_size)
+    n, batch_size = len(rows), min(batch_size, len(rows))
+    batches_at_once = max(1, _READ_AT_ONCE // (batch_size * math.prod(rows.shape[1:])))
+    size = min(batches_at_once, math.ceil(n / batch_size)) * batch_size
+    reads = math.ceil(n / size)
 
-    def order(key):
-        places = tf.random.experimental.stateless_shuffle(tf.range(n), key)
-        places = tf.reshape(tf.pad(places, [[0, steps * batch_size - n]]), (steps, batch_size))
-        sizes = tf.minimum(batch_size, n - batch_size * tf.range(steps))
-        return (places, sizes), tf.random.split(key, steps)
+    def order():
+        generator = np.random.default_rng(seed())
+        places = np.zeros(reads * size, "int32")
+        places[:n] = generator.permutation(n)
+        sizes = np.minimum(size, n - size * np.arange(reads, dtype="int32"))
+        keys = generator.integers(2**31, size=(reads, 2), dtype="int32")
+        return places.reshape(reads, size), sizes, keys
 
-    return keys.map(order).unbatch(), lambda batch: tf.gather(rows, batch[0][: batch[1]])
+    def batches(_):
+        places, sizes, keys = tf.numpy_function(order, (), (tf.int32,) * 3)
+        places = tf.ensure_shape(places, (reads, size))
+        return (places, tf.ensure_shape(sizes, (reads,))), tf.ensure_shape(keys, (reads, 2))
+
+    split = tf.data.Dataset.range(1).map(batches).unbatch()
+    return split, lambda batch: tf.gather(rows, batch[0][: batch[1]])
 
 
-def _split_stream(keys, stream, batch_size):
+def _split_stream(stream, batch_size, seed):
     """The batches of a stream, each with a random key; and the identity, as they are read."""
 
-    def numbered(key):
-        return (
-            stream.batches(batch_size, key)
-            .enumerate()
-            .map(lambda i, batch: (batch, tf.random.fold_in(key, tf.cast(i, tf.int32))))
-        )
+    def batches(_):
+        key = tf.numpy_function(lambda: np.array(seed(), "int32"), (), tf.int32)
+        key = tf.ensure_shape(key, (2,))
+        numbered = stream.batches(batch_size, key).enumerate()
+        return numbered.map(lambda i, batch: (batch, tf.random.fold_in(key, tf.cast(i, tf.int32))))
 
-    return keys.flat_map(numbered), lambda batch: batch
+    return tf.data.Dataset.range(1).flat_map(batches), lambda batch: batch
 
 
 def _augment(rows, levels, flip, key):
