@@ -1,6 +1,7 @@
 """Training by Keras' `fit`: no targets, the flow's own loss, many steps in one program."""
 
 import functools
+import inspect
 
 import keras
 import tensorflow as tf
@@ -8,6 +9,11 @@ import tensorflow as tf
 from tfnvp import optimizers, replicas
 from tfnvp.flows import compiled_steps, inputs, training_data
 from tfnvp.flows.stop_on_non_finite import StopOnNonFinite
+
+# Names of the arguments that may follow the data by their places.
+_FIT_ARGUMENTS = tuple(inspect.signature(keras.Model.fit).parameters)[3:]
+_EVALUATE_ARGUMENTS = tuple(inspect.signature(keras.Model.evaluate).parameters)[3:]
+_PREDICT_ARGUMENTS = tuple(inspect.signature(keras.Model.predict).parameters)[2:]
 
 
 class MaximumLikelihood(keras.Model):
@@ -93,27 +99,21 @@ class MaximumLikelihood(keras.Model):
           ValueError: for data of the wrong shape or type, or that is not finite; and when the
             loss stops being finite, before any callback can save the broken weights.
         """
+        kwargs.update(zip(_FIT_ARGUMENTS, args, strict=False))
         if not self.compiled:
             raise ValueError("call `compile` before `fit`, for example `flow.compile('adam')`")
         if kwargs.get("class_weight") is not None:
             raise ValueError("a flow has no classes to weigh: give `sample_weight` instead")
         x, y = training_data.from_tables((x, y))
         training_data.check(self, x, y)
-        validation = training_data.from_tables(kwargs.get("validation_data"))
-        if validation is not None:
-            kwargs["validation_data"] = validation
-            training_data.check(self, *inputs.as_pair(validation), name="validation_data")
-            if isinstance(validation, tuple) and len(validation) == 3:
-                x_val, y_val, weights = validation
-                y_val = inputs.targets_beside_weights(y_val, weights)
-                kwargs["validation_data"] = (x_val, y_val, weights)
+        x, y, kwargs = training_data.without_validation_rows(x, y, kwargs)
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = training_data.validation_in_batches(self, kwargs)
         self.adaptation.run_once(self, x, y)
         if self.optimizer is not None and not self.optimizer.built:
             # Variables made while a step is traced would have it traced a second time.
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
-        if isinstance(x, tf.data.Dataset):
-            kwargs.setdefault("shuffle", False)  # The data set has its own order.
         callbacks = kwargs.pop("callbacks", None)
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = keras.tree.flatten(callbacks) if callbacks else []
@@ -131,23 +131,32 @@ class MaximumLikelihood(keras.Model):
             if replicas.multi_worker(self.distribute_strategy):
                 callbacks.append(replicas.FollowChief())
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
-        return super().fit(x, y, *args, callbacks=callbacks, **kwargs)
+        shuffle = kwargs.get("shuffle", True)
+        if isinstance(shuffle, bool):
+            x, y, kwargs = training_data.in_batches(x, y, kwargs, shuffle)
+        if isinstance(x, tf.data.Dataset):
+            kwargs["shuffle"] = False  # The data set has its own order.
+        return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """Returns the loss, and metrics, with the arguments of `keras.Model.evaluate`."""
+        kwargs.update(zip(_EVALUATE_ARGUMENTS, args, strict=False))
         x, y = training_data.from_tables((x, y))
         training_data.check(self, x, y, finite=False)
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
-        return super().evaluate(x, y, *args, **kwargs)
+        x, y, kwargs = training_data.in_batches(x, y, kwargs)
+        return super().evaluate(x, y, **kwargs)
 
     def predict(self, x, *args, **kwargs):
         """Returns `log p(x)` as an array, with the arguments of `keras.Model.predict`.
 
         Conditions go with the data in a dictionary, `{"x": ..., "condition": ...}`.
         """
+        kwargs.update(zip(_PREDICT_ARGUMENTS, args, strict=False))
         x = training_data.from_tables(x)
         training_data.check(self, x, None, finite=False)
-        return super().predict(x, *args, **kwargs)
+        x, _, kwargs = training_data.in_batches(x, None, kwargs)
+        return super().predict(x, **kwargs)
 
     def _choose_steps(self, callbacks, batches, arguments):
         """Sets `steps_per_execution` where `compile` left it open."""
