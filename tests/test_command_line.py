@@ -137,6 +137,7 @@ def test_a_folder_of_images_is_a_data_set_everywhere(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["train", "--recipe", "nothing"], "unknown recipe 'nothing'"),
+        (["train", "--recipe", "nice-mnis"], "did you mean nice-mnist"),
         (["train", "--model", "nothing"], "unknown model 'nothing'"),
         (["train", "--model", "nice", "--recipe", "nice-digits"], "not both"),
         (["train", "--epochs", "0"], "`epochs` must be positive"),
@@ -149,7 +150,9 @@ def test_a_folder_of_images_is_a_data_set_everywhere(tmp_path, capsys):
         (["train", "--set", "nothing=1"], "nothing"),
         (["train", "--dataset", "digits", "--table", "x.csv"], "give one of"),
         (["train", "--table", "x.csv"], "no table at x.csv"),
-        (["train", "--images", "empty"], "no images in empty"),
+        (["train", "--images", "nowhere"], "no folder nowhere"),
+        (["train", "--images", "saved_models"], "no images in saved_models"),
+        (["report", "runs/digits-real_nvp-1", "-o", "nowhere/x.html"], "no folder nowhere"),
         (["interpolate", "runs/digits-real_nvp-1", "--corners", "1,2"], "`--corners` must be"),
         (["inpaint", "runs/digits-real_nvp-1", "--mask", "inside"], "`mask` must be one of"),
         (["hierarchy", "runs/digits-real_nvp-1"], "has no scales"),

@@ -143,8 +143,11 @@ def test_grey_folders_have_one_channel(tmp_path):
         Image.fromarray(np.full((4, 4), i, "uint8")).save(tmp_path / f"{i}.png")
     splits = data.load_images(tmp_path)
     assert splits.event_shape == (4, 4, 1)
-    with pytest.raises(ValueError, match="no images in"):
+    with pytest.raises(ValueError, match="no folder"):
         data.load_images(tmp_path / "nothing")
+    Image.new("RGB", (4, 4), (200, 0, 0)).save(tmp_path / "colour.png")
+    with pytest.warns(UserWarning, match="10 of 11 images .* are grey"):
+        assert data.load_images(tmp_path).event_shape == (4, 4, 3)
 
 
 def test_damaged_images_are_refused_or_left_out_and_counted(tmp_path):

@@ -156,3 +156,16 @@ def test_a_saved_model_is_told_from_a_flow_and_its_damage_is_named(tmp_path, cap
     graph.write_bytes(graph.read_bytes()[:100])
     with pytest.raises(OSError, match=r"saved_model\.pb"):
         tf.saved_model.load(str(version))
+
+
+def test_a_run_that_has_not_ended_says_how_it_goes_on(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"no model at .*`tfnvp train --resume --output"):
+        run_folder.load_model(tmp_path)
+
+
+def test_what_keras_did_not_write_is_called_that(tmp_path):
+    file = tmp_path / "notes.keras"
+    file.write_text("no archive")
+    with pytest.raises(OSError, match=r"notes\.keras cannot be loaded: it is damaged, or no model"):
+        run_folder.load_model(file)

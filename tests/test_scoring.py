@@ -190,7 +190,7 @@ def test_evaluation_finds_columns_by_name_and_takes_every_row(trained, tmp_path,
     assert run("evaluate", trained, "--table", write(tmp_path / "other.csv", rows, "abc")) == 2
     rows[3, 1] = np.nan
     assert run("evaluate", trained, "--table", write(tmp_path / "hole.csv", rows)) == 2
-    assert "first is row 4" in capsys.readouterr().err
+    assert "the first in row 4" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

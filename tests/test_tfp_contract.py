@@ -288,6 +288,17 @@ def test_copies_after_use(bijectors, name, x):
     np.testing.assert_allclose(b.forward(tf.identity(x)), y, rtol=1e-6)
 
 
+@each_of_ours
+def test_tfps_copy_shares_the_weights(bijectors, name, x):
+    b = bijectors[name]
+    y = b.forward(x)
+    for copied in (b.copy(), b.copy(name="another")):
+        np.testing.assert_array_equal(copied.forward(tf.identity(x)), y)
+        assert [id(v) for v in copied.variables] == [id(v) for v in b.variables]
+    assert copied.name == copied.parameters["name"] == "another"
+    assert b.name == b.parameters["name"] != "another"
+
+
 @each
 def test_equality_and_hash_after_use(bijectors, name, x):
     b = bijectors[name]

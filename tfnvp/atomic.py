@@ -5,6 +5,13 @@ import os
 import pathlib
 
 
+def require_folder(path):
+    """Raises `ValueError` if the folder that a file is to be written in does not exist."""
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise ValueError(f"no folder {path.parent} to write {path.name} in")
+
+
 @contextlib.contextmanager
 def replacing(path):
     """Gives a temporary path to write to, which takes the place of `path` when all went well.
@@ -15,6 +22,9 @@ def replacing(path):
     Args:
       path: the file to write.
 
+    Raises:
+      ValueError: if its folder does not exist.
+
     >>> import tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp()) / "numbers.txt"
     >>> with replacing(file) as temporary:
@@ -23,6 +33,7 @@ def replacing(path):
     ('1 2 3', 1)
     """
     path = pathlib.Path(path)
+    require_folder(path)
     # The ending stays: writers of pictures and of models look at it.
     temporary = path.with_name(f"writing-{path.name}")
     try:

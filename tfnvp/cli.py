@@ -183,6 +183,11 @@ def train(
     if json_output:
         print_json({**metrics, "folder": str(folder), "saved_model": str(exported)})
         return
+    if metrics["epochs"] < chosen.epochs:
+        console.print(
+            f"stopped      after epoch {metrics['epochs']}, as validation was no better for "
+            f"{chosen.patience}; kept are the weights of epoch {metrics['best_epoch']}"
+        )
     _print_likelihood(metrics["test"], "test")
     files = [name for name in _RESULTS if (folder / name).is_file()]
     console.print(f"run folder   {folder}  ({', '.join(files)})")

@@ -32,7 +32,7 @@ def training_progress(epochs, shown=True):
         def on_epoch_end(epoch, logs):
             losses = _losses(logs)
             progress.update(task, completed=epoch + 1, losses=losses)
-            if silent and (epoch + 1) % max(1, epochs // 10) == 0:
+            if silent and (epoch == 0 or (epoch + 1) % max(1, epochs // 10) == 0):
                 console.print(f"epoch {epoch + 1}/{epochs}   {losses}")
 
         yield [keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)]

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from tfnvp.atomic import require_folder
 from tfnvp.cli_options import Json, Model, console, import_tensorflow, print_json
 
 _WORST = 5
@@ -42,8 +43,8 @@ def score(
 
     if output is not None and output.suffix not in (".csv", ".parquet"):
         raise ValueError(f"`--output` must end in .csv or .parquet. Received: {output}")
-    if output is not None and not output.parent.is_dir():
-        raise ValueError(f"no folder {output.parent} to write {output.name} in")
+    if output is not None:
+        require_folder(output)
     flow = run_folder.load_model(model)
     if len(flow.event_shape) != 1 or flow.condition_shape is not None:
         raise ValueError(f"{model} is no flow of tables: its data has shape {flow.event_shape}")

@@ -1,6 +1,7 @@
 """Named configurations: data, architecture, optimizer and schedule, with published numbers."""
 
 import dataclasses
+import difflib
 import json
 from typing import Any
 
@@ -329,5 +330,7 @@ def get(name):
       ValueError: if there is none of that name.
     """
     if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}: choose one of {', '.join(sorted(RECIPES))}")
+        near = difflib.get_close_matches(name, RECIPES, n=3)
+        hint = f"did you mean {' or '.join(near)}" if near else f"one of {', '.join(RECIPES)}"
+        raise ValueError(f"unknown recipe {name!r}: {hint}? `tfnvp recipes` tells what they are")
     return RECIPES[name]

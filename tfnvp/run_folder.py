@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import tempfile
+import zipfile
 
 import keras
 
@@ -128,11 +129,15 @@ def load_model(path):
         hint = ""
         if (path / "saved_model.pb").is_file():
             hint = ". This is a SavedModel, which `tf.saved_model.load` loads"
+        if (path / "config.json").is_file():
+            hint = f". Its training has not ended: `tfnvp train --resume --output {path}` goes on"
         raise ValueError(
             f"no model at {path}: expected a .keras file or a run folder with one{hint}"
         )
     if file.suffix != ".keras":
         raise ValueError(f"{file} cannot be loaded: it is no .keras file")
+    if not zipfile.is_zipfile(file):
+        raise OSError(f"{file} cannot be loaded: it is damaged, or no model saved by Keras")
     try:
         model = keras.saving.load_model(file, safe_mode=True)
     except Exception as error:

@@ -130,8 +130,11 @@ def rows_of(flow, table, columns, source):
       float32 `[n, columns]`, NaN for missing values.
 
     Raises:
-      ValueError: if a column is missing or holds no numbers; without names, for another number.
+      ValueError: if a column is missing or holds no numbers; without names, for another number;
+        for a flow of images.
     """
+    if len(flow.event_shape) != 1:
+        raise ValueError(f"the model is no flow of tables: its data has shape {flow.event_shape}")
     if columns is not None:
         table = table_files.select(table, columns, source)
     elif (table.num_columns,) != flow.event_shape:
@@ -158,8 +161,8 @@ def finite_rows_of(flow, file, model):
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
         raise ValueError(
-            f"{file} has {len(bad)} rows with missing or infinite values, the first is row "
-            f"{bad[0] + 1}; `tfnvp score` scores the others"
+            f"{file} has missing or infinite values in {len(bad)} of {len(rows)} rows, the first "
+            f"in row {bad[0] + 1}; `tfnvp score` scores the others"
         )
     return rows
 

@@ -250,6 +250,7 @@ def _measure(flow, splits, folder):
         "test": evaluate(flow, splits.test)._asdict(),
         "validation_loss": min(losses),
         "epochs": len(losses),
+        "best_epoch": losses.index(min(losses)) + 1,
         "parameters": flow.count_params(),
         "rows": {part: len(getattr(splits, part)) for part in ("train", "validation", "test")},
     }

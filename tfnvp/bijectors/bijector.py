@@ -126,6 +126,19 @@ class Bijector(tfb.Bijector):
     def _inverse_log_det_jacobian(self, y, **kwargs):
         return self._inverse_and_log_det(y, **kwargs)[1]
 
+    def copy(self, **overrides):
+        """Returns a bijector that shares the weights, perhaps of another `name`.
+
+        With other arguments it is a new bijector, made as `type(self)(...)` from the arguments of
+        this one and the given ones: its own weights start anew.
+        """
+        if overrides.keys() - {"name"}:
+            return super().copy(**overrides)
+        copied = copy.copy(self)
+        copied._name = overrides.get("name", self.name)
+        copied._parameters = {**self._parameters, **overrides}
+        return copied
+
     def __deepcopy__(self, memo):
         copied = type(self)(**copy.deepcopy(self.parameters, memo))
         for new, old in zip(copied._weights, self._weights, strict=True):

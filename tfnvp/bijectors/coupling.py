@@ -130,7 +130,10 @@ class Coupling(Bijector):
                 f"Received: condition={condition!r}"
             )
         if condition is None:
-            raise ValueError(f"{self.name} needs `condition=`. Received: None")
+            raise ValueError(
+                f"{self.name} needs `condition=`. Received: None. A `tfd.TransformedDistribution` "
+                'hands it on from `bijector_kwargs={"condition": ...}`'
+            )
         condition = tf.convert_to_tensor(condition)
         check_shape(self, condition, self.condition_shape)
         ps = prefer_static

@@ -1,6 +1,7 @@
 """Folders of images as data."""
 
 import pathlib
+import warnings
 
 import numpy as np
 
@@ -39,7 +40,14 @@ def load_images(folder, size=None, skip_bad=False):
         raise ValueError(f"no readable images in {folder}: all {len(bad)} are damaged")
     if bad:
         warn_of_skipped(len(bad), len(files), f"images in {folder}", bad[0].name)
-    if any(image.ndim == 3 for image in images):
+    grey = sum(image.ndim == 2 for image in images)
+    if 0 < grey < len(images):
+        warnings.warn(
+            f"{grey} of {len(images)} images in {folder} are grey: they become colour images, as "
+            "the others are",
+            stacklevel=2,
+        )
+    if grey < len(images):
         images = [i if i.ndim == 3 else np.repeat(i[..., np.newaxis], 3, axis=-1) for i in images]
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
@@ -52,6 +60,8 @@ def load_images(folder, size=None, skip_bad=False):
 
 def image_files(folder):
     """Returns the images in a folder and its sub-folders, in order; there must be one."""
+    if not folder.is_dir():
+        raise ValueError(f"no folder {folder}")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
     if not files:
         raise ValueError(f"no images in {folder}: looked for files that end in {_IMAGES}")

@@ -34,7 +34,8 @@ def split_at_random(name, rows, levels=None, columns=None):
       ValueError: if there are fewer than ten rows.
     """
     if len(rows) < 10:
-        raise ValueError(f"{name} has {len(rows)} rows: at least 10 are needed to split them")
+        count = f"{len(rows)} row{'s' * (len(rows) != 1)}"
+        raise ValueError(f"{name} has {count}: at least 10 are needed to split them")
     order = np.random.RandomState(0).permutation(len(rows))
     cuts = [int(0.8 * len(rows)), int(0.9 * len(rows))]
     return Splits(name, *np.split(rows[order], cuts), levels, columns=columns)

@@ -9,6 +9,7 @@ import numpy as np
 from tfnvp.atomic import replacing
 from tfnvp.data.skipped import warn_of_skipped
 from tfnvp.data.splits import Splits, split_at_random
+from tfnvp.data.table_checks import check_precision, warn_of_columns
 
 _PARTS = ("train", "validation", "test")
 
@@ -43,7 +44,7 @@ def load_table(file, skip_bad=False, columns=None):
         return Splits(file.stem, *(_finite_rows(part, file, skip_bad) for part in tables))
     (table,) = tables
     rows = _finite_rows(table, file, skip_bad)
-    _warn_of_whole_numbers(rows, table.column_names)
+    warn_of_columns({name: table[name].to_numpy() for name in table.column_names})
     named = file.suffix in (".csv", ".parquet")
     return split_at_random(file.stem, rows, columns=tuple(table.column_names) if named else None)
 
@@ -60,16 +61,6 @@ def select(table, columns, source):
     return table.select(list(columns))
 
 
-def _warn_of_whole_numbers(rows, names):
-    whole = [name for name, column in zip(names, rows.T, strict=True) if not (column % 1).any()]
-    if whole:
-        warnings.warn(
-            f"whole numbers alone in {', '.join(map(repr, whole))}: discrete values have no "
-            "density, and the likelihood of repeated ones can grow without bound",
-            stacklevel=3,
-        )
-
-
 def _divided_tables(file):
     """Returns the three tables of an `.npz` that is divided already, or None."""
     if file.suffix != ".npz" or not zipfile.is_zipfile(file):
@@ -81,10 +72,10 @@ def _divided_tables(file):
 
 
 def _finite_rows(table, file, skip_bad):
-    rows = rows_of_table(table, file)
+    rows = rows_of_table(table, file, "float64")
     broken = np.argwhere(~np.isfinite(rows))
     if not len(broken):
-        return rows
+        return _in_float32(rows, table, file)
     row, column = broken[0]
     if not skip_bad:
         raise ValueError(
@@ -93,7 +84,12 @@ def _finite_rows(table, file, skip_bad):
         )
     good = np.isfinite(rows).all(axis=1)
     warn_of_skipped(np.sum(~good), len(rows), f"rows of {file}", f"row {row + 1}")
-    return rows[good]
+    return _in_float32(rows[good], table, file)
+
+
+def _in_float32(rows, table, file):
+    check_precision(rows, lambda place: f"column {table.column_names[place[0]]!r}", file)
+    return rows.astype("float32")
 
 
 def read_table(file):
@@ -129,12 +125,17 @@ def read_table(file):
         raise ValueError(
             f"{file} cannot be read as a table (a .csv has commas between its values): {error}"
         ) from error
+    names = table.column_names
+    if file.suffix == ".csv" and len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        raise ValueError(f"{file} has one column, {names[0]!r}: a .csv has commas between values")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{file} has several columns of the name {repeated[0]!r}: rename them")
     if not table.num_rows:
         raise ValueError(f"{file} has no rows")
-    if file.suffix == ".csv" and all(map(_is_number, table.column_names)):
+    if file.suffix == ".csv" and all(map(_is_number, names)):
         warnings.warn(
             f"{file} seems to have no header: its first row, all of it numbers, is taken for the "
-            f"names of the columns: {', '.join(table.column_names)}",
+            f"names of the columns: {', '.join(names)}",
             stacklevel=2,
         )
     return table
@@ -189,8 +190,8 @@ def _as_table(rows, source):
     return pyarrow.table({str(i): column for i, column in enumerate(rows.T)})
 
 
-def rows_of_table(table, source="the table"):
-    """Returns the columns of a `pyarrow.Table` as rows, float32 `[n, columns]`; gaps are NaN.
+def rows_of_table(table, source="the table", dtype="float32"):
+    """Returns the columns of a `pyarrow.Table` as rows, `[n, columns]`; gaps are NaN.
 
     Raises:
       ValueError: if there are fewer than two columns, or one holds no numbers.
@@ -208,4 +209,4 @@ def rows_of_table(table, source="the table"):
             f"{source} must hold rows of two or more numbers. Received columns: "
             f"{table.column_names}"
         )
-    return np.stack([np.asarray(c.to_numpy(), "float32") for c in table.columns], axis=1)
+    return np.stack([np.asarray(c.to_numpy(), dtype) for c in table.columns], axis=1)

@@ -31,6 +31,11 @@ def couplings(
     kind, size, partitions, hidden_units, condition_shape, mlp, gradient_checkpointing, **kwargs
 ):
     """Returns one coupling of class `kind` for each partition, with an `MLP` of its own."""
+    if size < 2:
+        raise ValueError(
+            "`event_shape` must have two variables or more: a coupling changes some of them, given "
+            f"the others. Received: {size} variable"
+        )
     layers = []
     for i, (partition, units) in enumerate(zip(partitions, hidden_units, strict=True)):
         (moved,) = partition.shapes((size,))[1]

@@ -1,5 +1,6 @@
 """A normalizing flow as a Keras model: trained by `fit`, sampled, inverted, saved."""
 
+import functools
 import math
 import pathlib
 
@@ -288,11 +289,16 @@ class Flow(MaximumLikelihood):
     def _function(self, name, rows):
         """Returns one of the methods above as a graph, for many rows by XLA."""
         xla = self.uses_xla() and rows >= _COMPILED_ROWS
-        if (name, xla) not in self._compiled:
-            self._compiled[name, xla] = tf.function(
-                getattr(self, f"_{name}"), reduce_retracing=not xla, jit_compile=xla or None
+        key = f"{name}_by_xla" if xla else name
+        if key not in self._compiled:
+            # A partial has no code that TensorFlow would count the graphs of all flows by, to warn
+            # that there are many.
+            self._compiled[key] = tf.function(
+                functools.partial(getattr(self, f"_{name}")),
+                reduce_retracing=not xla,
+                jit_compile=xla or None,
             )
-        return self._compiled[name, xla]
+        return self._compiled[key]
 
     def uses_xla(self):
         """Whether XLA compiles training and large evaluations where nobody says otherwise."""

@@ -21,6 +21,8 @@ def prepare(flow, x, condition, event_shape, name):
         return x, None
     condition = _as_floats(condition, "condition", integers=True)
     if condition.shape.rank == len(flow.condition_shape):
+        if not condition.shape.is_compatible_with(flow.condition_shape):
+            check_shape(condition.shape, flow.condition_shape, "condition")
         condition = tf.broadcast_to(
             condition, tf.concat([tf.shape(x)[:1], tf.shape(condition)], axis=0)
         )

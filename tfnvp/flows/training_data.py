@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.data.batches import of_arrays
+from tfnvp.data.table_checks import check_precision
 from tfnvp.flows import inputs
 
 
@@ -58,6 +59,12 @@ def check(flow, x, y, name="x", finite=True):
         inputs.check_shape(np.shape(y), flow.condition_shape, "condition")
     if not finite:
         return
+    _check_finite(x, y, name)
+    check_precision(x, lambda place: f"variable {', '.join(map(str, place))}", f"`{name}`")
+
+
+def _check_finite(x, y, name):
+    """Raises `ValueError` for NaN and infinite values in arrays of data and conditions."""
     for array, what in ((x, name), (None if y is None else np.asarray(y), "condition")):
         if array is None or array.dtype.kind != "f" or np.isfinite(array).all():
             continue

@@ -2,6 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
+from matplotlib.ticker import MaxNLocator
 
 from tfnvp.report.charts import BLUE, ORANGE, chart, histograms, picture
 from tfnvp.report.section import Section
@@ -73,7 +74,9 @@ def _marginals(subject):
                 groups["data"] = subject.test[:, i]
             bins = int(np.clip(np.sqrt(len(subject.test)), 5, 30))
             histograms(panel, groups, bins, subject.columns[i])
-        axes[0, 0].legend(fontsize=7)
+            panel.xaxis.set_major_locator(MaxNLocator(3))
+        handles = axes[0, 0].get_legend_handles_labels()
+        axes[0, 0].figure.legend(*handles, loc="outside upper right", ncols=2, fontsize=7)
 
     label = "histograms of the columns of data and samples"
     figure = chart("marginals", label, draw, rows, columns, (1.9 * columns, 1.5 * rows))

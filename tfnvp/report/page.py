@@ -1,11 +1,11 @@
 """Puts the sections of a report on one page."""
 
-import os
 import pathlib
 
 import jinja2
 import numpy as np
 
+from tfnvp.atomic import replacing, require_folder
 from tfnvp.report.latents import latents, spectrum
 from tfnvp.report.likelihoods import likelihoods
 from tfnvp.report.looks import interpolation, reconstruction, samples
@@ -47,6 +47,7 @@ def write_report(
     Raises:
       ValueError: if the flow has a condition, or data is of another shape or other levels.
     """
+    require_folder(path)
     if flow.condition_shape is not None:
         raise ValueError(
             "a report is for flows without a condition. "
@@ -67,11 +68,9 @@ def write_report(
         figures=_figures(subject),
         sections=[*sections, *cards(subject)],
     )
-    path = pathlib.Path(path)
-    temporary = path.with_name(f"writing-{path.name}")
-    temporary.write_text(html, encoding="utf-8")
-    os.replace(temporary, path)
-    return path
+    with replacing(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return pathlib.Path(path)
 
 
 def _figures(subject):
