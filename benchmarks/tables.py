@@ -16,8 +16,6 @@ _RIDGES = (1e-6, 1e-4, 1e-2)
 # Of columns that are more correlated than this only one is kept, as in the benchmark's GAS.
 _CORRELATION = 0.98
 
-_BATCH = 256
-
 
 def prepare(name, rows, seed):
     """Makes a table fit for densities, and standardises it by its training rows.
@@ -70,8 +68,9 @@ def gaussian(splits, seed):
 
 def real_nvp(splits, seed, folder, steps):
     """Log-densities of the test rows under Real NVP by the recipe for tables."""
-    epochs = math.ceil(steps * _BATCH / max(_BATCH, len(splits.train)))
-    recipe = recipes.get("realnvp-table").replace(epochs=epochs, patience=max(10, epochs // 4))
+    recipe = recipes.get("realnvp-table").for_rows(len(splits.train))
+    epochs = math.ceil(steps / math.ceil(len(splits.train) / recipe.batch_size))
+    recipe = recipe.replace(epochs=epochs, patience=max(10, epochs // 4))
     flow, metrics, _, _ = training.train(
         recipe,
         splits,

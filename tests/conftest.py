@@ -1,11 +1,21 @@
 """Fixtures and data that several test modules share."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfnvp
+
+# Hundreds of small programs run once each here: XLA compiles them faster than well. It reads this
+# when it compiles the first.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
 
 
 @pytest.fixture(autouse=True)

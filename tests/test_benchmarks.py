@@ -12,6 +12,8 @@ from benchmarks import interleave, results
 from benchmarks.libraries import FLOORS, NEIGHBOURS
 from benchmarks.workloads import SCALING, WORKLOADS, Cell
 
+pytestmark = pytest.mark.slow
+
 TINY = WORKLOADS["tiny"]
 
 

@@ -10,6 +10,8 @@ from benchmarks import __main__ as command_line
 from benchmarks import needs, quality, tables
 from tfnvp import data, recipes
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments):
     ended = CliRunner().invoke(command_line.app, list(map(str, arguments)), catch_exceptions=False)

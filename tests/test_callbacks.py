@@ -37,6 +37,7 @@ def fit(digits, callbacks, epochs=3, **compile_options):
     return flow, history.history
 
 
+@pytest.mark.slow
 def test_training_with_and_without_them_ends_at_the_same_weights(digits, tmp_path):
     plain, losses = fit(digits, [])
     looked, logs = fit(
@@ -53,6 +54,7 @@ def test_training_with_and_without_them_ends_at_the_same_weights(digits, tmp_pat
         assert function.experimental_get_tracing_count() <= 2, name
 
 
+@pytest.mark.slow
 def test_the_random_state_afterwards_is_the_same(digits, tmp_path):
     draws = []
     callbacks = [SampleGrid(tmp_path), BitsPerDim(digits[1]), LatentDiagnostics(digits[1])]
@@ -84,6 +86,7 @@ def test_bits_per_dim_can_be_monitored(digits):
     assert len(logs["loss"]) == 2  # It falls, and so is no better by this mode.
 
 
+@pytest.mark.slow
 def test_they_see_averaged_weights(digits):
     averages = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
     look = LatentDiagnostics(digits[1])

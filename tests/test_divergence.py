@@ -33,6 +33,7 @@ def rate_of(kind):
     return constant if kind == "schedule" else 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["float", "schedule"])
 def test_it_goes_back_and_lowers_the_learning_rate(moons, kind):
     flow = tfnvp.RealNVP(2, scale="exp", **SMALL)
@@ -51,6 +52,7 @@ def test_it_goes_back_and_lowers_the_learning_rate(moons, kind):
     assert all(np.isfinite(v).all() for v in flow.variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [None, 1], ids=["many_steps", "single_steps"])
 @pytest.mark.parametrize("kind", ["float", "schedule"])
 def test_the_compiled_steps_have_the_lower_learning_rate(moons, kind, steps):

@@ -33,6 +33,7 @@ def test_there_are_pages():
     assert {"README", "keras", "tfp", "serving", "faq", "mathematics", "likelihoods"} <= names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_python_of_a_page_runs(page, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # Some blocks write files.

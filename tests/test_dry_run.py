@@ -8,6 +8,8 @@ from tfnvp import recipes
 from tfnvp.data import Splits
 from tfnvp.dry_run import dry_run
 
+pytestmark = pytest.mark.slow
+
 
 def test_nothing_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

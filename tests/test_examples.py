@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FOLDER = pathlib.Path(__file__).parent.parent / "examples"
 # Those without the option need more than this process, such as a server.
 EXAMPLES = sorted(p for p in FOLDER.glob("*.py") if "--quick" in p.read_text(encoding="utf-8"))

@@ -14,6 +14,8 @@ from tfnvp.bijectors import AffineCoupling
 from tfnvp.conditioners import MLP, GradientCheckpointing
 from tfnvp.partitions import Split
 
+pytestmark = pytest.mark.slow
+
 _FLOWS = {
     "nice": lambda **kwargs: tfnvp.NICE(
         6, couplings=3, hidden_units=(8, 8), condition_shape=2, dropout=0.4, **kwargs

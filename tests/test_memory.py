@@ -5,9 +5,12 @@ import itertools
 import pathlib
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 import tfnvp
+
+pytestmark = pytest.mark.slow
 
 
 def resident():

@@ -66,6 +66,12 @@ def test_the_built_nice_has_the_number_of_parameters_of_the_formula():
     assert trainable == NICE_PARAMETERS["nice-mnist"]
 
 
+def test_small_tables_have_small_batches():
+    recipe = get("realnvp-table")
+    assert [recipe.for_rows(n).batch_size for n in (20, 213, 1000, 10**5)] == [32, 32, 62, 256]
+    assert recipe.replace(batch_size=16).for_rows(213).batch_size == 16
+
+
 @pytest.fixture
 def _eagerly():
     # Tracing all couplings of five scales takes longer than running them.

@@ -57,6 +57,7 @@ def test_order_follows_from_seed_and_epoch_alone(folder, monkeypatch):
     assert np.corrcoef(first[:-1, 0], first[1:, 0])[0, 1] < 0.2
 
 
+@pytest.mark.slow
 def test_a_flow_trains_on_a_stream(folder):
     splits = data.read_records(folder)
     flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,))

@@ -15,6 +15,8 @@ import tensorflow as tf
 from tests.replica_scenarios import SCENARIOS
 from tfnvp import replicas
 
+pytestmark = pytest.mark.slow
+
 # The last parts of batches are empty for some replicas, and oneDNN's convolutions refuse those.
 ENVIRONMENT = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
 ENVIRONMENT.pop("TF_CONFIG", None)

@@ -73,6 +73,7 @@ def unbroken(tmp_path_factory):
     return folder / "runs/digits-real_nvp-1"
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_at_the_same_weights(unbroken, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs/digits-real_nvp-1"
@@ -124,6 +125,7 @@ flow.save(sys.argv[1] + "/model.keras")
 """
 
 
+@pytest.mark.slow
 def test_a_script_with_keras_own_backup_goes_on_after_a_kill(tmp_path, monkeypatch):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

@@ -27,6 +27,8 @@ import tensorflow_probability as tfp
 import tfnvp
 from tests.conftest import perturb
 
+pytestmark = pytest.mark.slow
+
 RUNTIMES = pathlib.Path(__file__).parent / "runtimes"
 CLIENT = RUNTIMES.parent.parent / "examples" / "serving_client.py"
 ROWS = 7

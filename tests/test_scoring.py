@@ -34,6 +34,8 @@ def trained(tmp_path_factory):
     arguments = ["--set", "couplings=2", "--set", "hidden_units=[8]", "--epochs", 2, "--json"]
     places = ["--output", folder / "run", "--saved-models", folder / "saved"]
     assert run("train", "--table", table, *arguments, *places) == 0
+    # A sixteenth of the training rows, as nobody said otherwise.
+    assert run_folder.read_config(folder / "run")["batch_size"] == 50
     return folder / "run"
 
 

@@ -156,10 +156,13 @@ def train(
         default = "realnvp-table" if table or records else _MODEL_RECIPES["real_nvp"]
         chosen = recipes.get(recipe or default)
     chosen = chosen.override(options or [])
+    by_hand = stored or batch_size or any(o.startswith("batch_size=") for o in options or [])
     chosen = chosen.replace(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
     source = source or stored.get("source_of_data", {})
     seed = stored.get("seed", 0) if seed is None else seed
     splits = load_data(None, default=chosen.dataset, **source)
+    if chosen.dataset == "table" and not by_hand:
+        chosen = chosen.for_rows(len(splits.train))
     if dry_run:
         cli_progress.print_dry_run(chosen, splits, seed, json_output)
         return

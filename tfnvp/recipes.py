@@ -5,6 +5,10 @@ import difflib
 import json
 from typing import Any
 
+# Of small tables.
+_STEPS_AN_EPOCH = 16
+_LEAST_ROWS = 32
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -62,6 +66,15 @@ class Recipe:
             if isinstance(value, (int, float)) and not value > 0:
                 raise ValueError(f"`{key}` must be positive. Received: {value}")
         return dataclasses.replace(self, **changes)
+
+    def for_rows(self, rows):
+        """Returns the recipe with smaller batches where a table has few rows.
+
+        One step an epoch is too few for the schedule and for the average of the weights: batches
+        get a sixteenth of the training rows, but 32 at least.
+        """
+        fitting = max(_LEAST_ROWS, rows // _STEPS_AN_EPOCH)
+        return self.replace(batch_size=min(self.batch_size, fitting))
 
     def override(self, assignments):
         """Returns the recipe with fields, or options of its model, set by "name=value" texts.

@@ -358,7 +358,7 @@ class Flow(MaximumLikelihood):
         return cls(**{key: deserialize(value) for key, value in config.items()})
 
     def export(self, path, **kwargs):
-        """Writes a SavedModel for TensorFlow Serving to `path/VERSION`; see `tfnvp.export`."""
+        """Writes a SavedModel for TensorFlow Serving; see `tfnvp.export.export` for arguments."""
         from tfnvp.export import export
 
         return export(self, path, **kwargs)
