@@ -3,6 +3,7 @@
 import pathlib
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from benchmarks import interleave, quality, results
@@ -168,7 +169,12 @@ def pipeline(
 
 @app.command("quality")
 def equal_budget(
-    tasks: Annotated[str, typer.Option(help="moons, digits, by commas.")] = "moons,digits",
+    tasks: Annotated[
+        str, typer.Option(help="moons, digits, and names of --tables, by commas.")
+    ] = "moons,digits",
+    tables: Annotated[
+        pathlib.Path | None, typer.Option(help=".npz with a table in every array.")
+    ] = None,
     libraries: Annotated[str, typer.Option(help="Libraries, by commas.")] = ",".join(
         (*OURS, *AVERAGED, *NEIGHBOURS)
     ),
@@ -185,10 +191,13 @@ def equal_budget(
     """
     pythons = _pythons(python, peers_python)
     answers = []
-    for task in _chosen("tasks", tasks, quality.TASKS):
+    known = dict(quality.TASKS)
+    if tables is not None:
+        known |= {name: quality.of_table(name, rows) for name, rows in np.load(tables).items()}
+    for task in _chosen("tasks", tasks, known):
         for library in _chosen("libraries", libraries, (*OURS, *AVERAGED, *NEIGHBOURS)):
             for seed in range(seeds):
-                answer = quality.run(library, task, seed, pythons(library))
+                answer = quality.run(library, task, known[task], seed, pythons(library))
                 if "skipped" in answer:
                     print(f"{library} left out: {answer['skipped']}")
                     break
@@ -214,8 +223,6 @@ def against_mixtures(
 
     Example: python -m benchmarks tables uci.npz
     """
-    import numpy as np
-
     from benchmarks import tables
 
     arrays = np.load(path)
@@ -272,8 +279,6 @@ def patches(
 
     Example: python -m benchmarks patches patches.npz -o rows.npz
     """
-    import numpy as np
-
     from tfnvp.data import patches_to_rows
 
     arrays = np.load(path)

@@ -51,6 +51,12 @@ def test_no_data_set_of_arrays_is_tuned():
     assert not tfnvp.data.training_dataset(x, None, 4).options().autotune.enabled
 
 
+@pytest.mark.parametrize("batch_size", [0, -1, 2.0, True])
+def test_the_batch_size_is_a_positive_int(batch_size):
+    with pytest.raises(ValueError, match="`batch_size` must be a positive int"):
+        training_data.in_batches(np.ones((10, 2), "float32"), None, {"batch_size": batch_size})
+
+
 @pytest.mark.parametrize("arguments", [{"steps_per_epoch": 2}, {"steps": 2}])
 def test_arrays_with_a_number_of_steps_stay_with_keras(arguments):
     x = np.ones((10, 2), "float32")

@@ -31,10 +31,19 @@ def test_equal_budgets_are_measured_and_tabled(tmp_path):
         assert math.isfinite(float(line.split('"nats": ')[1].split(",")[0]))
 
 
+@pytest.mark.parametrize("rows", [100, 1000])
+def test_a_table_is_a_task_too(rows):
+    table = np.random.default_rng(0).normal(size=(rows, 3))
+    task = quality.of_table("some", table)
+    batch, test, log_dets = task.data(0)
+    assert batch().shape == (256, 3)
+    assert test.shape == (rows // 10, 3)
+    assert not log_dets.any()
+    assert quality.work_of("some", 3).event_shape == (3,)
+
+
 def test_batches_of_moons_pass_over_the_training_points():
-    batches, test, log_dets = quality.Task(quality.TASKS["moons"].work, 80, quality._moons).batches(
-        1
-    )
+    batches, test, log_dets = quality.Task(80, quality._moons).batches(1)
     assert batches.shape == (80, 256, 2)
     assert test.shape == (10_000, 2)
     assert not log_dets.any()

@@ -29,7 +29,11 @@ def of_arrays(arrays, batch_size, seed=None, finish=None):
 
     Returns:
       `tf.data.Dataset`.
+
+    Raises:
+      ValueError: if `batch_size` is not a positive int.
     """
+    check_batch_size(batch_size)
     # Rows and their order stay in the memory of the host, also where there is a GPU.
     with tf.device("CPU:0"):
         arrays = tf.nest.map_structure(tf.convert_to_tensor, arrays)
@@ -63,6 +67,13 @@ def of_arrays(arrays, batch_size, seed=None, finish=None):
     split = tf.data.Dataset.range(1).map(epoch).unbatch()
     batches = split.map(read, num_parallel_calls=PREPARED).rebatch(batch_size)
     return prepared(batches, math.ceil(n / batch_size))
+
+
+def check_batch_size(batch_size):
+    """Raises `ValueError` unless `batch_size` is a positive int."""
+    is_int = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
+    if not is_int or batch_size < 1:
+        raise ValueError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
 
 
 def prepared(batches, count):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.data.batches import PREPARED, of_arrays, prepared
+from tfnvp.data.batches import PREPARED, check_batch_size, of_arrays, prepared
 from tfnvp.data.dequantization import dequantize
 from tfnvp.data.records import RecordStream
 
@@ -67,8 +67,7 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
     """
     if len(rows) == 0:
         raise ValueError(f"`rows` must not be empty. Received shape: {np.shape(rows)}")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
+    check_batch_size(batch_size)
     seed = np.random.randint(2**31) if seed is None else seed % 2**31
     passes = itertools.count()
     number = passes.__next__ if epoch is None else lambda: epoch.number

@@ -119,14 +119,20 @@ def in_batches(x, y, arguments, shuffle=False):
         return x, y, arguments
     given = given if given[2] is not None else given[:2] if y is not None else (x,)
     given = tf.nest.map_structure(_as_keras_has_it, given)
-    seed, passes = np.random.randint(2**31), itertools.count()
+    batch_size = arguments.get("batch_size")
     batches = of_arrays(
         given if len(given) > 1 else given[0],
-        arguments.get("batch_size") or 32,
-        (lambda: (seed, next(passes))) if shuffle else None,
+        32 if batch_size is None else batch_size,
+        _seeds_of_epochs() if shuffle else None,
     )
     taken = ("sample_weight", "batch_size", "shuffle")
     return batches, None, {k: v for k, v in arguments.items() if k not in taken}
+
+
+def _seeds_of_epochs():
+    # From NumPy's generator, as `keras.utils.set_random_seed` seeds it.
+    seed, passes = np.random.randint(2**31), itertools.count()
+    return lambda: (seed, next(passes))
 
 
 def without_validation_rows(x, y, arguments):
@@ -175,7 +181,10 @@ def _are_arrays(parts):
 
 
 def _as_keras_has_it(array):
-    return tf.cast(array, tf.float32) if tf.as_dtype(array.dtype).is_floating else array
+    """An array of the host, floats in single precision."""
+    array = np.asarray(array)
+    is_floating = tf.as_dtype(array.dtype).is_floating
+    return array.astype("float32", copy=False) if is_floating else array
 
 
 def count_batches(x, arguments):
