@@ -407,7 +407,7 @@ def test_bad_calls_are_named(trained, call, message):
     ("make", "error", "message"),
     [
         (lambda: tfnvp.RealNVP(0), ValueError, "`event_shape` must be"),
-        (lambda: tfnvp.RealNVP(1), ValueError, "at least one variable on each side"),
+        (lambda: tfnvp.RealNVP(1), ValueError, "two variables or more"),
         (lambda: tfnvp.RealNVP(2, couplings=0), ValueError, "`couplings` must be"),
         (lambda: tfnvp.RealNVP(2, scale="x"), ValueError, "`scale` must be one of"),
         (lambda: tfnvp.RealNVP(2, base="x"), ValueError, "`base` must be one of"),

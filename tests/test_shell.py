@@ -104,6 +104,6 @@ def test_training_tells_how_far_it_is(tmp_path, capsys):
     options = ["--set", "couplings=2", "--epochs", 20, "--output", tmp_path / "run"]
     assert run("train", "--table", table, *options, "--saved-models", tmp_path / "saved") == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
-    assert len(lines) == 10
+    assert len(lines) == 11
     assert lines[-1].startswith("epoch 20/20   training ")
     assert "validation" in lines[-1]
