@@ -91,11 +91,12 @@ def save_scaling(cells, path):
         )
         column[1].semilogx(values, [result["peak_mib"] for _, result in points], "o-")
         column[1].set_xlabel(quantity)
-        column[1].set_ylim(bottom=0)
         for axis in column:
             axis.set_xticks(values, map(str, values), minor=False)
             axis.minorticks_off()
             axis.spines[["top", "right"]].set_visible(False)
+    # After all are drawn: a limit stops the other one from following the data.
+    axes[1, 0].set_ylim(bottom=0)
     axes[0, 0].set_ylabel("training step, ms")
     axes[1, 0].set_ylabel("peak memory of the process, MiB")
     axes[0, 0].legend(frameon=False)
