@@ -22,7 +22,7 @@ def trained(moons):
     flow = tfnvp.RealNVP(2, couplings=4, hidden_units=(16, 16))
     flow.compile(keras.optimizers.Adam(1e-2))
     flow.first_loss = float(flow.fit(moons, epochs=1, batch_size=250, verbose=0).history["loss"][0])
-    flow.history = flow.fit(moons, epochs=14, batch_size=250, verbose=0, validation_data=moons)
+    flow.history = flow.fit(moons, epochs=20, batch_size=250, verbose=0, validation_data=moons)
     return flow
 
 
@@ -55,7 +55,7 @@ def test_all_views_train_the_same_variables(make):
 
 
 def test_training_lowers_the_loss_and_agrees_with_log_prob(trained, moons):
-    assert trained.history.history["loss"][-1] < trained.first_loss - 0.4
+    assert trained.history.history["loss"][-1] < trained.first_loss - 0.5
     mean = -np.mean(trained.log_prob(moons))
     np.testing.assert_allclose(trained.evaluate(moons, verbose=0), mean, rtol=1e-5)
     np.testing.assert_allclose(trained.history.history["val_loss"][-1], mean, rtol=1e-5)

@@ -46,8 +46,7 @@ def score(
     if output is not None:
         require_folder(output)
     flow = run_folder.load_model(model)
-    if len(flow.event_shape) != 1 or flow.condition_shape is not None:
-        raise ValueError(f"{model} is no flow of tables: its data has shape {flow.event_shape}")
+    scoring.check_flow(flow, model)
     known = scoring.read_reference(model)
     columns = known.columns if known else None
     if reference is not None:

@@ -344,6 +344,8 @@ def get(name):
     """
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=3)
-        hint = f"did you mean {' or '.join(near)}" if near else f"one of {', '.join(RECIPES)}"
-        raise ValueError(f"unknown recipe {name!r}: {hint}? `tfnvp recipes` tells what they are")
+        hint = (
+            f"did you mean {' or '.join(near)}" if near else "choose one of " + ", ".join(RECIPES)
+        )
+        raise ValueError(f"unknown recipe {name!r}: {hint}")
     return RECIPES[name]

@@ -117,6 +117,15 @@ def score(flow, rows, reference=None, threshold=None):
     return Scores(log_density, quantile, quantile <= threshold, threshold)
 
 
+def check_flow(flow, model):
+    """Raises `ValueError`, with the path of the model, unless a flow is one of plain vectors."""
+    if len(flow.event_shape) != 1 or flow.condition_shape is not None:
+        raise ValueError(
+            f"{model} is no flow of tables: its data has shape {flow.event_shape}, its condition "
+            f"{flow.condition_shape}"
+        )
+
+
 def rows_of(flow, table, columns, source):
     """Returns the rows of a table as a flow takes them: columns by name, whatever else there is.
 
@@ -130,11 +139,8 @@ def rows_of(flow, table, columns, source):
       float32 `[n, columns]`, NaN for missing values.
 
     Raises:
-      ValueError: if a column is missing or holds no numbers; without names, for another number;
-        for a flow of images.
+      ValueError: if a column is missing or holds no numbers; without names, for another number.
     """
-    if len(flow.event_shape) != 1:
-        raise ValueError(f"the model is no flow of tables: its data has shape {flow.event_shape}")
     if columns is not None:
         table = table_files.select(table, columns, source)
     elif (table.num_columns,) != flow.event_shape:
@@ -154,8 +160,9 @@ def finite_rows_of(flow, file, model):
       model: path of the model, beside which its columns are kept.
 
     Raises:
-      ValueError: as `rows_of`; and if values are missing or infinite.
+      ValueError: as `rows_of` and `check_flow`; and if values are missing or infinite.
     """
+    check_flow(flow, model)
     known = read_reference(model)
     rows = rows_of(flow, table_files.read_table(file), known.columns if known else None, file)
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
