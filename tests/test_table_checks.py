@@ -31,6 +31,16 @@ def test_a_column_that_float32_flattens_is_refused(tmp_path, offset):
         flow.fit(rows, verbose=0)
 
 
+# What float32 rounds away is told by many rows: two may be close to each other.
+def test_few_rows_beside_the_training_rows_may_be_close(tmp_path):
+    close = np.array([[1.0, 2.0, 3.0], [1.0 + 1e-9, 2.0, 3.0]])
+    flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,))
+    flow.compile(jit_compile=False)
+    flow.fit(NORMAL, validation_data=close, verbose=0)
+    np.savez(tmp_path / "t.npz", train=NORMAL, validation=close, test=close)
+    np.testing.assert_array_equal(data.load_table(tmp_path / "t.npz").test, close.astype("float32"))
+
+
 def test_large_and_far_columns_that_float32_holds_are_taken(tmp_path):
     seconds = 1.7e9 + 1e6 * NORMAL[:, 0]
     file = write(tmp_path / "t.csv", seconds=seconds, large=1e30 * NORMAL[:, 1], c=NORMAL[:, 2])

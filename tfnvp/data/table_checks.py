@@ -8,45 +8,37 @@ import numpy as np
 _STEPS = 100
 
 
-def lost_in_float32(rows):
-    """Returns which variables, in float64, hardly vary any more in float32.
-
-    Args:
-      rows: `[n, ...]`.
-
-    Returns:
-      List of `(place, middle, deviation)`, the places tuples of ints, of the variables whose
-      standard deviation is less than a hundred steps of float32 at their size.
-
-    >>> import numpy as np
-    >>> rows = 1e6 + np.array([[0.0, 0.0], [0.001, 1000.0]])
-    >>> [(place, round(middle)) for place, middle, _ in lost_in_float32(rows)]
-    [((0,), 1000000)]
-    """
-    if rows.dtype != np.float64 or not len(rows):
-        return []
-    with np.errstate(over="ignore", invalid="ignore"):
-        deviation, largest = rows.std(axis=0), np.abs(rows).max(axis=0)
-        step = np.spacing(largest.astype("float32")).astype("float64")
-    lost = (np.ptp(rows, axis=0) > 0) & ~(deviation >= _STEPS * step)
-    return [
-        (tuple(map(int, place)), float(rows[(0, *place)]), float(deviation[tuple(place)]))
-        for place in np.argwhere(lost)
-    ]
-
-
-def check_precision(rows, names, source):
+def check_precision(rows, name, source):
     """Raises `ValueError` for a variable that float32 flattens, which flows compute in.
+
+    That is one, in float64, whose standard deviation is less than a hundred steps of float32 at its
+    size. Only many rows tell: a few of them may be close to each other.
 
     Args:
       rows: `[n, ...]`, finite.
-      names: function from the place of a variable to what it is called.
+      name: function from the place of a variable, texts of its indices, to what it is called.
       source: what the message calls the data.
+
+    >>> import numpy as np
+    >>> rows = 1e6 + np.array([[0.0, 0.0], [1000.0, 0.001]])
+    >>> check_precision(rows[:, :1], "column {0[0]}".format, "t.csv")
+    >>> try:
+    ...     check_precision(rows, "column {0[0]}".format, "t.csv")
+    ... except ValueError as error:
+    ...     print(str(error).partition(",")[0])
+    t.csv: column 1 varies by 0.0005 around 1e+06
     """
-    for place, middle, deviation in lost_in_float32(rows):
+    if rows.dtype != np.float64 or not len(rows):
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation, largest = rows.std(axis=0), np.abs(rows).max(axis=0)
+        step = np.spacing(largest.astype("float32")).astype("float64")
+    lost = np.argwhere((np.ptp(rows, axis=0) > 0) & ~(deviation >= _STEPS * step))
+    if len(lost):
+        place = tuple(lost[0])
         raise ValueError(
-            f"{source}: {names(place)} varies by {deviation:.3g} around {middle:.6g}, which "
-            "float32 cannot tell apart: subtract its mean first"
+            f"{source}: {name([str(i) for i in place])} varies by {deviation[place]:.3g} around "
+            f"{rows[(0, *place)]:.6g}, which float32 cannot tell apart: subtract its mean first"
         )
 
 

@@ -40,10 +40,14 @@ def load_table(file, skip_bad=False, columns=None):
     if columns is not None:
         names = [name.strip() for name in columns.split(",")]
         tables = [select(table, names, file) for table in tables]
-    if parts is not None:
-        return Splits(file.stem, *(_finite_rows(part, file, skip_bad) for part in tables))
-    (table,) = tables
+    # Training rows, or all of them, before they are rounded.
+    table, *others = tables
     rows = _finite_rows(table, file, skip_bad)
+    check_precision(rows, lambda place: f"column {table.column_names[int(place[0])]!r}", file)
+    rows = rows.astype("float32")
+    if parts is not None:
+        others = (_finite_rows(part, file, skip_bad).astype("float32") for part in others)
+        return Splits(file.stem, rows, *others)
     warn_of_columns({name: table[name].to_numpy() for name in table.column_names})
     named = file.suffix in (".csv", ".parquet")
     return split_at_random(file.stem, rows, columns=tuple(table.column_names) if named else None)
@@ -75,7 +79,7 @@ def _finite_rows(table, file, skip_bad):
     rows = rows_of_table(table, file, "float64")
     broken = np.argwhere(~np.isfinite(rows))
     if not len(broken):
-        return _in_float32(rows, table, file)
+        return rows
     row, column = broken[0]
     if not skip_bad:
         raise ValueError(
@@ -84,12 +88,7 @@ def _finite_rows(table, file, skip_bad):
         )
     good = np.isfinite(rows).all(axis=1)
     warn_of_skipped(np.sum(~good), len(rows), f"rows of {file}", f"row {row + 1}")
-    return _in_float32(rows[good], table, file)
-
-
-def _in_float32(rows, table, file):
-    check_precision(rows, lambda place: f"column {table.column_names[place[0]]!r}", file)
-    return rows.astype("float32")
+    return rows[good]
 
 
 def read_table(file):

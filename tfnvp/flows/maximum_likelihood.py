@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfnvp import optimizers, replicas
-from tfnvp.flows import compiled_steps, inputs, training_data
+from tfnvp.flows import array_batches, compiled_steps, inputs, training_data
 from tfnvp.flows.stop_on_non_finite import StopOnNonFinite
 
 # Names of the arguments that may follow the data by their places.
@@ -106,9 +106,10 @@ class MaximumLikelihood(keras.Model):
             raise ValueError("a flow has no classes to weigh: give `sample_weight` instead")
         x, y = training_data.from_tables((x, y))
         training_data.check(self, x, y)
-        x, y, kwargs = training_data.without_validation_rows(x, y, kwargs)
+        training_data.check_precision(x)
+        x, y, kwargs = array_batches.without_validation_rows(x, y, kwargs)
         if kwargs.get("validation_data") is not None:
-            kwargs["validation_data"] = training_data.validation_in_batches(self, kwargs)
+            kwargs["validation_data"] = array_batches.validation_in_batches(self, kwargs)
         self.adaptation.run_once(self, x, y)
         if self.optimizer is not None and not self.optimizer.built:
             # Variables made while a step is traced would have it traced a second time.
@@ -133,9 +134,9 @@ class MaximumLikelihood(keras.Model):
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         shuffle = kwargs.get("shuffle", True)
         if isinstance(shuffle, bool):
-            x, y, kwargs = training_data.in_batches(x, y, kwargs, shuffle)
+            x, y, kwargs = array_batches.in_batches(x, y, kwargs, shuffle)
         if isinstance(x, tf.data.Dataset):
-            kwargs["shuffle"] = False  # The data set has its own order.
+            kwargs.setdefault("shuffle", False)  # The data set has its own order.
         return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
@@ -144,7 +145,7 @@ class MaximumLikelihood(keras.Model):
         x, y = training_data.from_tables((x, y))
         training_data.check(self, x, y, finite=False)
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
-        x, y, kwargs = training_data.in_batches(x, y, kwargs)
+        x, y, kwargs = array_batches.in_batches(x, y, kwargs)
         return super().evaluate(x, y, **kwargs)
 
     def predict(self, x, *args, **kwargs):
@@ -155,7 +156,7 @@ class MaximumLikelihood(keras.Model):
         kwargs.update(zip(_PREDICT_ARGUMENTS, args, strict=False))
         x = training_data.from_tables(x)
         training_data.check(self, x, None, finite=False)
-        x, _, kwargs = training_data.in_batches(x, None, kwargs)
+        x, _, kwargs = array_batches.in_batches(x, None, kwargs)
         return super().predict(x, **kwargs)
 
     def _choose_steps(self, callbacks, batches, arguments):
