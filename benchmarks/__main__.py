@@ -274,6 +274,9 @@ def needs_of_images():
 def patches(
     path: Annotated[pathlib.Path, typer.Argument(help=".npz of uint8 patches: train, val, test.")],
     output: Annotated[pathlib.Path, typer.Option("-o", "--output", help=".npz to write.")],
+    symmetries: Annotated[
+        bool, typer.Option("--symmetries", help="Train on all eight turns and flips.")
+    ] = False,
 ):
     """Turn grey patches into rows as BSDS300 has them, for `tfnvp train --table`.
 
@@ -281,11 +284,36 @@ def patches(
     """
     from tfnvp.data import patches_to_rows
 
-    arrays = np.load(path)
+    arrays = dict(np.load(path))
+    if symmetries:
+        flipped = np.concatenate([arrays["train"], arrays["train"][:, :, ::-1]])
+        arrays["train"] = np.concatenate([np.rot90(flipped, k, (1, 2)) for k in range(4)])
     names = {"train": "train", "val": "validation", "test": "test"}
     rows = {names[part]: patches_to_rows(arrays[part], seed) for seed, part in enumerate(names)}
     np.savez(output, **rows)
     print(f"{output}: {', '.join(f'{name} {part.shape}' for name, part in rows.items())}")
+
+
+@app.command()
+def one_gaussian(
+    dataset: Annotated[str | None, typer.Option(help="Name of a data set.")] = None,
+    images: Annotated[pathlib.Path | None, typer.Option(help="A folder of images instead.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Crop and resize to this size.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Of the logit; without: pixels.")] = None,
+    data_dir: Annotated[pathlib.Path | None, typer.Option(help="Folder of data sets.")] = None,
+):
+    """Likelihood of images under one Gaussian with full covariance.
+
+    Example: python -m benchmarks one-gaussian --images FACES --image-size 32 --alpha 0.05
+    """
+    from benchmarks import one_gaussian as fitted
+    from tfnvp import data
+
+    if (dataset is None) == (images is None):
+        raise typer.BadParameter("give one of --dataset and --images")
+    splits = data.load_images(images, image_size) if images else data.load_named(dataset, data_dir)
+    mean, error, ridge = fitted.bits_per_dim(splits, alpha)
+    print(f"{mean:.4f} ± {error:.4f} bits/dim, {len(splits.test)} test images, ridge {ridge}")
 
 
 @app.command()

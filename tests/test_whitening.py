@@ -94,6 +94,16 @@ def test_a_flow_fits_saves_and_loads_it(data, tmp_path):
     np.testing.assert_array_equal(restored.log_prob(data), flow.log_prob(data))
 
 
+@pytest.mark.parametrize("kind", [tfnvp.NICE, tfnvp.RealNVP])
+def test_flows_start_from_the_whitening_that_is_asked_for(kind, data):
+    flow = kind(3, couplings=2, hidden_units=(4,), standardize=False, whiten=1e-5)
+    flow.adapt((0.1 * data).astype("float32"))
+    latents = flow.encode((0.1 * data).astype("float32")).numpy()
+    np.testing.assert_allclose(np.cov(latents.T, ddof=0), np.eye(3), atol=0.1)
+    with pytest.raises(ValueError, match="`epsilon` must be a number above 0. Received: None"):
+        kind(3, whiten=None)
+
+
 def test_copies_are_whole(data):
     whitening = Whitening(3)
     whitening.adapt(data)

@@ -52,7 +52,7 @@ class Whitening(Bijector):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
         size = math.prod(self.event_shape)
-        if not epsilon > 0:
+        if not isinstance(epsilon, (int, float)) or not epsilon > 0:
             raise ValueError(f"`epsilon` must be a number above 0. Received: {epsilon!r}")
         self.epsilon = float(epsilon)
 

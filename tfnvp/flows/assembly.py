@@ -20,8 +20,8 @@ def data_side(event_shape, logit_alpha, standardize, whiten=False):
         bijectors.append(tfb.Invert(Logit(logit_alpha)))
     if len(event_shape) > 1:
         bijectors.append(tfb.Reshape(event_shape_out=event_shape, event_shape_in=(size,)))
-    if whiten:
-        bijectors.append(Whitening(size))
+    if whiten is not False:
+        bijectors.append(Whitening(size) if whiten is True else Whitening(size, epsilon=whiten))
     if standardize:
         bijectors.append(ActNorm(size, data_init=False, name="standardize"))
     return bijectors

@@ -36,7 +36,8 @@ class NICE(Flow):
       standardize: bool, start with a learned shift and scale of every variable (`ActNorm`), set
         from the data by `fit` or `adapt`. The rescaling `s` starts from the data's spread anyway.
       whiten: bool, start with `tfnvp.bijectors.Whitening`, fitted to the data by `fit` or `adapt`;
-        its log-det counts.
+        its log-det counts. Or a number: the whitening's `epsilon`, which should be no larger than
+        the smallest variances that matter, for pixels in [0, 1] about 1e-5.
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
         global policy. Whatever it is, likelihoods are float32.

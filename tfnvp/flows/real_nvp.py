@@ -40,7 +40,8 @@ class RealNVP(Flow):
       standardize: bool, start with a learned shift and scale of every variable (`ActNorm`), set
         from the data by `fit` or `adapt`.
       whiten: bool, start with `tfnvp.bijectors.Whitening`, fitted to the data by `fit` or `adapt`;
-        its log-det counts.
+        its log-det counts. Or a number: the whitening's `epsilon`, which should be no larger than
+        the smallest variances that matter, for pixels in [0, 1] about 1e-5.
       linear: "lu", for a learned `tfnvp.bijectors.LULinear`, which starts as a random permutation,
         around and between the couplings; or None.
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
