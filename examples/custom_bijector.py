@@ -17,6 +17,7 @@ from tfnvp.partitions import Split
 from tfnvp.testing import check_bijector
 
 
+@keras.saving.register_keras_serializable("examples")  # so that a flow with it can be saved
 class Tails(tfnvp.bijectors.Bijector):
     """`y = sinh(exp(log_tail) * arcsinh(x))`, for each variable; both directions by formula."""
 
@@ -27,12 +28,10 @@ class Tails(tfnvp.bijectors.Bijector):
         super().__init__(1, [self.log_tail], parameters, name)
 
     def _forward_and_log_det(self, x):
-        tail = tf.exp(self.log_tail.value)
-        return self._stretch(x, tail)
+        return self._stretch(x, tf.exp(tf.cast(self.log_tail.value, x.dtype)))
 
     def _inverse_and_log_det(self, y):
-        tail = tf.exp(-self.log_tail.value)
-        return self._stretch(y, tail)
+        return self._stretch(y, tf.exp(-tf.cast(self.log_tail.value, y.dtype)))
 
     def _stretch(self, x, tail):
         inner = tail * tf.asinh(x)

@@ -210,3 +210,13 @@ def test_a_batch_larger_than_the_data_is_one_batch(moons):
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         tfnvp.callbacks.RollBackOnNonFinite(**arguments)
+
+
+@pytest.mark.parametrize("roll_back", [False, True])
+def test_data_outside_of_what_a_logit_takes_is_named(roll_back):
+    flow = tfnvp.RealNVP(2, logit_alpha=0.05, standardize=False, **SMALL)
+    flow.compile("adam")
+    grey = np.random.default_rng(0).uniform(0, 255, (64, 2)).astype("float32")
+    callbacks = [tfnvp.callbacks.RollBackOnNonFinite()] if roll_back else []
+    with pytest.raises(NonFiniteLossError, match=r"takes data in \[0, 1\]; batch 1 .* to 25"):
+        flow.fit(grey, batch_size=32, verbose=0, callbacks=callbacks)

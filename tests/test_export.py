@@ -184,6 +184,14 @@ def test_uint8_counts_as_the_middle_of_the_bin(flow, tmp_path, monkeypatch):
     np.testing.assert_allclose(got, flow.encode(x), rtol=1e-5)
 
 
+def test_no_images_get_no_rows(tmp_path):
+    flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1)
+    served = load(flow.export(tmp_path, signatures=["log_prob", "sample_and_log_prob"]))
+    assert served["log_prob"](x=tf.zeros((0, 4, 4, 1)))["log_prob"].shape == (0,)
+    none = served["sample_and_log_prob"](num_samples=tf.constant(0), seed=tf.constant([1, 2]))
+    assert none["x"].shape == (0, 4, 4, 1)
+
+
 def test_xla_gives_the_same_samples(flow, tmp_path, served):
     compiled = load(export(flow, tmp_path, signatures=["sample", "log_prob"], jit_compile=True))
     arguments = {

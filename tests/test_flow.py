@@ -416,6 +416,15 @@ def test_bad_calls_are_named(trained, call, message):
         (lambda: tfnvp.RealNVP(2, levels=1), ValueError, "`levels` must be"),
         (lambda: tfnvp.RealNVP(2, logit_alpha=0.7), ValueError, "`alpha` must be"),
         (lambda: tfnvp.RealNVP(2, dropout=1.0), ValueError, "`dropout` must be"),
+        (
+            lambda: tfnvp.Flow(
+                AffineCoupling(MLP(2), Split(1), 2),
+                2,
+                tfp.distributions.MultivariateNormalDiag(np.zeros(2), np.ones(2)),
+            ),
+            ValueError,
+            "`base` must be of float32",
+        ),
         (lambda: tfnvp.RealNVP(2, hidden_units=(0,)), ValueError, "`hidden_units` must be"),
         (lambda: tfnvp.RealNVP(2, hidden_units=[(3,)]), ValueError, "one for each of the 8"),
         (lambda: tfnvp.RealNVP(2, partition=[Split(1)]), ValueError, "each of the 8 couplings"),

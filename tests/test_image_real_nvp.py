@@ -211,6 +211,15 @@ def test_training_changes_every_weight_and_is_saved(tmp_path):
     assert restored.get_config() == flow.get_config()
 
 
+def test_no_images_give_no_rows():
+    # oneDNN's convolutions of nothing have another number of channels.
+    flow = tfnvp.ImageRealNVP((4, 4, 1), levels=None, scales=2, **SMALL)
+    none = np.zeros((0, 4, 4, 1), "float32")
+    assert flow.log_prob(none).shape == (0,)
+    assert flow.encode(none).shape == (0, *flow.latent_shape)
+    assert flow.sample(0).shape == (0, 4, 4, 1)
+
+
 def test_it_learns_from_data_sets_of_integers():
     flow = tfnvp.ImageRealNVP((2, 2, 1), 1, 2, 0, normalization="act_norm")
     x = 100 + images(64, (2, 2, 1)) // 8

@@ -64,6 +64,10 @@ ATTACKS = {
     "other_namespace": lambda m: in_config(
         "base", {"tfnvp_type": "os", "name": "system", "arguments": {"command": f"touch {m}"}}
     ),
+    "registered": lambda m: in_config(
+        "base",
+        {"tfnvp_type": "registered", "name": "tfnvp>Flow", "arguments": {"bijector": f"{m}"}},
+    ),
     "root": lambda m: (
         lambda config: config.update(
             module="os", class_name="system", registered_name=None, config={"command": f"touch {m}"}

@@ -1,8 +1,9 @@
 """Bijectors, distributions and their arguments as plain data, and back; no code is ever loaded.
 
 A TFP object is described by its class and the arguments it was made with, its `parameters`. Only
-public classes of `tfnvp.bijectors`, `tfp.bijectors` and `tfp.distributions` are ever made from a
-description, whatever a file says. Values of variables are not part of it: Keras saves them.
+public classes of `tfnvp.bijectors`, `tfp.bijectors` and `tfp.distributions`, and those that the
+program registered with Keras, are ever made from a description, whatever a file says. Values of
+variables are not part of it: Keras saves them.
 """
 
 import keras
@@ -18,6 +19,7 @@ _NAMESPACES = {
     "tfp.bijectors": (tfp.bijectors, tfp.bijectors.Bijector),
     "tfp.distributions": (tfp.distributions, tfp.distributions.Distribution),
 }
+_KINDS = (tfp.bijectors.Bijector, tfp.distributions.Distribution)
 _KEY = "tfnvp_type"
 
 
@@ -52,7 +54,15 @@ def serialize(value):
         module, kind = _NAMESPACES[namespace]
         if isinstance(value, kind) and hasattr(module, name):
             return _describe(namespace, name, value.parameters)
-    raise TypeError(f"cannot be saved as part of a flow: {value!r} of type {type(value).__name__}")
+    registered = keras.saving.get_registered_name(type(value))
+    if keras.saving.get_registered_object(registered) is type(value) and isinstance(value, _KINDS):
+        return _describe("registered", registered, value.get_config())
+    raise TypeError(
+        f"cannot be saved as part of a flow: {value!r} of type {type(value).__name__}. A bijector "
+        "or distribution of your own can, once its class is decorated by "
+        "`@keras.saving.register_keras_serializable()`; `flow.save_weights`, `tf.train.Checkpoint` "
+        "and `flow.export` need no such thing"
+    )
 
 
 def _describe(namespace, name, arguments):
@@ -97,8 +107,17 @@ def deserialize(value):
         return tfp.util.TransformedVariable(initial, bijector, trainable=trainable)
     if kind == "keras":
         return keras.saving.deserialize_keras_object(value["object"], safe_mode=True)
-    module, base = _NAMESPACES.get(kind, (None, None))
-    cls = getattr(module, str(value.get("name")), None)
+    name = str(value.get("name"))
+    if kind == "registered":
+        base, cls = _KINDS, keras.saving.get_registered_object(name)
+        if cls is None:
+            raise ValueError(
+                f"the class {name!r} is not registered with Keras: import the module that defines "
+                "it before the flow is loaded"
+            )
+    else:
+        module, base = _NAMESPACES.get(kind, (None, None))
+        cls = getattr(module, name, None)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise ValueError(f"not a description of a bijector, distribution or partition: {value}")
     return cls(**{k: deserialize(v) for k, v in value["arguments"].items()})

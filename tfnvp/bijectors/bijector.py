@@ -5,9 +5,9 @@ import copy
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
-from tensorflow.python.eager import record
 from tensorflow_probability.python.internal import cache_util
 
+from tfnvp.bijectors.tape_version import TapeVersion
 from tfnvp.bijectors.weights_version import WeightsVersion
 
 tfb = tfp.bijectors
@@ -40,7 +40,8 @@ class Bijector(tfb.Bijector):
 
         Args:
           event_ndims: rank of the events, or `(forward, inverse)` ranks.
-          keras_objects: the built Keras layers, and Keras variables, that the bijector uses.
+          keras_objects: the built Keras layers, and variables of Keras or TensorFlow, that the
+            bijector uses. Answers are kept until one of these changes, so all must be there.
           parameters: the constructor's arguments, as in `tfb.Bijector`.
           name: name of the bijector.
           **kwargs: further arguments of `tfb.Bijector`.
@@ -56,12 +57,9 @@ class Bijector(tfb.Bijector):
             **kwargs,
         )
         # `tf.Module` finds neither Keras variables nor the weights of Keras layers.
-        self._weights = tuple(
-            v.value
-            for o in keras_objects
-            for v in ([o] if isinstance(o, keras.Variable) else o.weights)
-        )
+        self._weights = tuple(v for o in keras_objects for v in _variables_of(o))
         self._weights_version = WeightsVersion(self._weights)
+        self._tape_version = TapeVersion(bool(self._weights))
 
     @classmethod
     def _parameter_properties(cls, dtype):
@@ -94,10 +92,12 @@ class Bijector(tfb.Bijector):
 
     def _augmented_forward(self, x, **kwargs):
         y, log_det = self._forward_and_log_det(x, **kwargs)
+        self._tape_version.computed(y)
         return y, {"ildj": -log_det}
 
     def _augmented_inverse(self, y, **kwargs):
         x, log_det = self._inverse_and_log_det(y, **kwargs)
+        self._tape_version.computed(x)
         return x, {"ildj": log_det}
 
     def _forward_event_shape(self, input_shape):
@@ -126,6 +126,10 @@ class Bijector(tfb.Bijector):
     def _inverse_log_det_jacobian(self, y, **kwargs):
         return self._inverse_and_log_det(y, **kwargs)[1]
 
+    def get_config(self):
+        """Returns the constructor's arguments, by which Keras saves a registered class."""
+        return dict(self.parameters)
+
     def copy(self, **overrides):
         """Returns a bijector that shares the weights, perhaps of another `name`.
 
@@ -148,13 +152,25 @@ class Bijector(tfb.Bijector):
     def __hash__(self):
         """Hashes what answers depend on: TFP's caches, keyed by it, miss when any of it changes.
 
-        Beside parameters and weights that is whether a gradient tape records: what was computed
-        before a tape began, such as the latents of a sample, has no gradient on it.
+        Beside parameters and weights that is the gradient tape that records.
         """
-        return hash((super().__hash__(), self._weights_version(), record.could_possibly_record()))
+        return hash((super().__hash__(), self._weights_version(), self._tape_version()))
 
     def __eq__(self, other):
         return super().__eq__(other)
+
+
+def _variables_of(keras_object):
+    if isinstance(keras_object, tf.Variable):
+        return [keras_object]
+    if isinstance(keras_object, keras.Variable):
+        return [keras_object.value]
+    if isinstance(keras_object, keras.layers.Layer):
+        return [v.value for v in keras_object.weights]
+    raise TypeError(
+        "`keras_objects` must be Keras layers, or variables of Keras or TensorFlow. "
+        f"Received: {keras_object!r}"
+    )
 
 
 def _sum_last(log_det, event_ndims, own_event_ndims):

@@ -1,20 +1,29 @@
 """A `tfb.Chain` that hands one `condition` to every member that takes one."""
 
+import tensorflow_probability as tfp
 from tensorflow_probability.python.bijectors.chain import _Chain
 
 from tfnvp.bijectors.log_det import condition_kwargs, takes_condition
+from tfnvp.bijectors.tape_version import OnTape
+
+tfb = tfp.bijectors
 
 
 class Chain(_Chain):
     """Applies bijectors one after the other, the last of the list first, as `tfb.Chain` does.
 
-    The one difference: `condition=...`, given to any method, reaches every member that takes a
+    Two things differ. `condition=...`, given to any method, reaches every member that takes a
     condition, also inside nested `tfb.Chain` and `tfb.Invert`. (A `tfb.Chain` wants the arguments
-    of each member in a dictionary under the member's name.)
+    of each member in a dictionary under the member's name.) And gradients to the argument are
+    right on every tape: TFP's own members, such as `tfb.Softplus`, may answer from what they
+    computed before the tape began, and then the gradient is None or that of another path.
 
     Args:
       bijectors: sequence of `tfb.Bijector`s, ours or TFP's.
       name: name of the bijector.
+
+    Raises:
+      TypeError: if a member is no bijector.
 
     >>> import tensorflow as tf, tensorflow_probability as tfp, tfnvp
     >>> chain = tfnvp.bijectors.Chain([tfp.bijectors.Exp(), tfp.bijectors.Shift(1.0)])
@@ -24,7 +33,11 @@ class Chain(_Chain):
 
     def __init__(self, bijectors, name="chain"):
         bijectors = list(bijectors)
+        for bijector in bijectors:
+            if not isinstance(bijector, tfb.Bijector):
+                raise TypeError(f"`bijectors` must be tfb.Bijectors. Received: {bijector!r}")
         parameters = {"bijectors": bijectors, "name": name}
+        self._on_tape = OnTape()
         super().__init__(bijectors, parameters=parameters, name=name)
 
     @property
@@ -33,11 +46,13 @@ class Chain(_Chain):
         return any(takes_condition(b) for b in self.bijectors)
 
     def _walk_forward(self, step_fn, x, condition=None):
+        x = self._on_tape(x)
         for bijector in reversed(self._bijectors):
             x = step_fn(bijector, x, **condition_kwargs(bijector, condition))
         return x
 
     def _walk_inverse(self, step_fn, y, condition=None):
+        y = self._on_tape(y)
         for bijector in self._bijectors:
             y = step_fn(bijector, y, **condition_kwargs(bijector, condition))
         return y

@@ -131,8 +131,11 @@ class Coupling(Bijector):
             )
         if condition is None:
             raise ValueError(
-                f"{self.name} needs `condition=`. Received: None. A `tfd.TransformedDistribution` "
-                'hands it on from `bijector_kwargs={"condition": ...}`'
+                f"{self.name} needs `condition=...`, and it is missing. A flow takes it in every "
+                "method and in `fit(x, condition)`, a bijector and tfnvp.bijectors.Chain as "
+                "`forward(x, condition=c)`, TFP's compositions by the member's name, "
+                f"`forward(x, {self.name}={{'condition': c}})`, and a TransformedDistribution of "
+                "TFP's in `bijector_kwargs`"
             )
         condition = tf.convert_to_tensor(condition)
         check_shape(self, condition, self.condition_shape)

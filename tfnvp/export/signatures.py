@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfnvp.bijectors.log_det import forward_and_log_det
-
 SIGNATURES = (
     "log_prob",
     "encode",
@@ -105,7 +103,7 @@ class _Answers:
         self._log_prob = with_stored_weights(flow._log_prob)
         self._encode = with_stored_weights(flow._encode)
         self._decode = with_stored_weights(flow._decode)
-        self._decode_and_log_prob = with_stored_weights(self._decode_and_log_prob_of_latents)
+        self._decode_and_log_prob = with_stored_weights(flow._decode_and_log_prob)
 
     def log_prob(self, x, condition=None):
         nats = self._log_prob(x, condition)
@@ -160,9 +158,3 @@ class _Answers:
 
     def _middles(self, pixels):
         return (tf.cast(pixels, tf.float32) + 0.5) / float(self._flow.levels)
-
-    def _decode_and_log_prob_of_latents(self, z, condition):
-        """One pass: the likelihood comes from the latents that the samples are made of."""
-        flow = self._flow
-        x, log_det = forward_and_log_det(flow.bijector, z, len(flow.latent_shape), condition)
-        return x, flow.distribution.distribution.log_prob(z) - log_det

@@ -120,7 +120,7 @@ def _random_partitions(partition, couplings, size):
 
 def hidden_units_for(hidden_units, couplings):
     """Returns the hidden widths for each coupling: the same for all, or a sequence for each."""
-    hidden_units = list(hidden_units)
+    hidden_units = [hidden_units] if isinstance(hidden_units, int) else list(hidden_units)
     if not any(isinstance(units, (list, tuple)) for units in hidden_units):
         return [tuple(hidden_units)] * couplings
     if len(hidden_units) != couplings:

@@ -37,6 +37,11 @@ def make_base(base, event_shape):
             f"`base` must have batch shape () and the event shape of the latents, "
             f"{tuple(event_shape)}. Received: {base}"
         )
+    if base.dtype != tf.float32:
+        raise ValueError(
+            "`base` must be of float32, as flows are; for other types take the bijectors and a "
+            f"tfd.TransformedDistribution. Received: {base}"
+        )
     return base
 
 

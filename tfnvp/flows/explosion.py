@@ -6,26 +6,29 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.bijectors import Logit
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.bijectors.log_det import inverse_and_log_det
 from tfnvp.flows import inputs
 from tfnvp.flows.diagnostics import members
 
 
-def find_bad_data(data, batches):
-    """Looks for numbers that are not finite.
+def find_bad_data(flow, data, batches):
+    """Looks for numbers that are not finite, or outside of [0, 1] where the flow has a logit.
 
     Args:
+      flow: a `tfnvp.Flow`.
       data: finite `tf.data.Dataset` of batches, or None; of an endless one the beginning is read.
       batches: int, how many batches of an endless data set to read.
 
     Returns:
-      A sentence that names the first batch and row, or None if all is finite.
+      A sentence that names the first batch and row, or None if there are none.
     """
     if data is None:
         return None
     if int(data.cardinality()) == tf.data.INFINITE_CARDINALITY:
         data = data.take(batches)
+    has_logit = any(isinstance(member, Logit) for member in flow.distribution.submodules)
     for i, batch in enumerate(data):
         for part in keras.tree.flatten(batch):
             if part.dtype.is_floating and not np.isfinite(part).all():
@@ -34,6 +37,13 @@ def find_bad_data(data, batches):
                     f"The data is not finite, first in batch {i + 1} of the epoch, row {row + 1} "
                     "of the batch; `data.apply(tfnvp.data.FiniteRows())` leaves such rows out"
                 )
+        x, _ = _unpack(flow, batch)
+        if has_logit and x.dtype.is_floating and not np.all((x >= 0) & (x <= 1)):
+            return (
+                f"The flow has a logit and takes data in [0, 1]; batch {i + 1} of the epoch holds "
+                f"values from {np.min(x):.4g} to {np.max(x):.4g}. Grey levels are brought there by "
+                "`tfnvp.data.dequantize(x, levels)`"
+            )
     return None
 
 

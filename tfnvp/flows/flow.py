@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfnvp.bijectors.bijector import event_shape_tuple
+from tfnvp.bijectors.bijector import Bijector, event_shape_tuple
+from tfnvp.bijectors.chain import Chain
 from tfnvp.bijectors.log_det import forward_and_log_det, inverse_and_log_det, takes_condition
 from tfnvp.flows import halves, inputs, tracking
 from tfnvp.flows.adaptation import Adaptation
@@ -98,9 +99,11 @@ class Flow(MaximumLikelihood):
         self.levels = levels
         self.bijector = bijector
         self.latent_shape = self._latent_shape()
+        # TFP's own bijectors answer from caches that know no gradient tapes, but not in our chain.
+        own = isinstance(bijector, (Bijector, Chain))
         self.distribution = tfp.distributions.TransformedDistribution(
             make_base(base, self.latent_shape),
-            bijector,
+            bijector if own else Chain([bijector]),
             kwargs_split_fn=lambda kwargs: ({}, kwargs),
             name="flow",
         )
@@ -151,6 +154,11 @@ class Flow(MaximumLikelihood):
 
     def _decode(self, z, condition):
         return forward_and_log_det(self.bijector, z, len(self.latent_shape), condition)[0]
+
+    def _decode_and_log_prob(self, z, condition):
+        """One pass: the likelihood comes from the latents that the data is made of."""
+        x, log_det = forward_and_log_det(self.bijector, z, len(self.latent_shape), condition)
+        return x, self.distribution.distribution.log_prob(z) - log_det
 
     def _sample_base(self, n, seed, temperature):
         base = self.distribution.distribution
@@ -315,11 +323,14 @@ class Flow(MaximumLikelihood):
 
         Raises:
           ValueError: unless the name of the file ends in `.keras`.
+          TypeError: for bijectors of classes of your own that are not registered with Keras.
         """
         if pathlib.Path(filepath).suffix != ".keras":
             raise ValueError(
                 f"a flow is saved in a file whose name ends in .keras. Received: {filepath}"
             )
+        # What cannot be saved is found before the file is opened, which may hold another flow.
+        self.get_config()
         super().save(filepath, *args, **kwargs)
 
     def save_own_variables(self, store):

@@ -17,6 +17,7 @@ from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.conditioners import GradientCheckpointing, ResidualCNN
 from tfnvp.data.dequantization import quantize
 from tfnvp.flows.flow import Flow
+from tfnvp.flows.no_rows import at_least_one_row
 from tfnvp.partitions import Channels, Checkerboard
 from tfnvp.serialization import serialize
 
@@ -139,6 +140,18 @@ class ImageRealNVP(Flow):
     def accepts_integers(self):
         """Whole grey levels are dequantized, where their number is known."""
         return self.levels is not None
+
+    def _log_prob(self, x, condition):
+        return at_least_one_row(super()._log_prob, x, condition)
+
+    def _encode(self, x, condition):
+        return at_least_one_row(super()._encode, x, condition)
+
+    def _decode(self, z, condition):
+        return at_least_one_row(super()._decode, z, condition)
+
+    def _decode_and_log_prob(self, z, condition):
+        return at_least_one_row(super()._decode_and_log_prob, z, condition)
 
     def sample_images(self, n, seed=None, temperature=1.0, condition=None):
         """Draws images as whole grey levels, with the arguments of `sample`.

@@ -80,7 +80,7 @@ def check_dtype(dtype, name, integers=False):
     if dtype.is_integer or dtype.is_bool:
         raise ValueError(
             f"`{name}` holds integers, which have no density: dequantize them first, for example "
-            f"by `tfnvp.data.dequantize(x, levels=256)`. Received dtype: {dtype.name}"
+            f"by `tfnvp.data.dequantize(x, levels)`. Received dtype: {dtype.name}"
         )
     if not dtype.is_floating:
         raise ValueError(f"`{name}` must hold real numbers. Received dtype: {dtype.name}")
@@ -93,7 +93,11 @@ def check_shape(shape, event_shape, name):
         shape.rank != 1 + len(event_shape) or not shape[1:].is_compatible_with(event_shape)
     ):
         expected = ", ".join(["batch", *map(str, event_shape)])
-        raise ValueError(f"`{name}` must have the shape [{expected}]. Received shape: {shape}")
+        hint = "; labels go in as one-hot vectors, as `keras.utils.to_categorical` makes them"
+        raise ValueError(
+            f"`{name}` must have the shape [{expected}]. Received shape: {shape}"
+            + hint * (name == "condition")
+        )
 
 
 def _with_shape(x, event_shape, name):

@@ -103,7 +103,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
 
     def _on_loss(self, loss, batch):
         what = self._what(loss, batch)
-        bad = find_bad_data(self.data(), batch + 1)
+        bad = find_bad_data(self.model, self.data(), batch + 1)
         cause = bad or self._find_explosion(batch + 1)
         self._restore()
         self.model.reset_metrics()

@@ -44,7 +44,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
             self._on_validation_loss(loss)
 
     def _on_loss(self, loss, batch):
-        bad = find_bad_data(self.data(), batch + 1)
+        bad = find_bad_data(self.model, self.data(), batch + 1)
         raise NonFiniteLossError(
             f"training stopped: {self._what(loss, batch)}. "
             + (bad or "Lower the learning rate, clip gradients (`global_clipnorm`), or give `fit` ")
