@@ -295,6 +295,31 @@ def patches(
 
 
 @app.command()
+def parts(
+    work: Annotated[str, typer.Option(help="Workloads of vectors, by commas.")] = "W1,W2,W3",
+    cells: Annotated[
+        str | None, typer.Option(help='Tasks or cells, by commas: "train", "log_prob-10000".')
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Turns of every part.")] = 50,
+    threads: Threads = 2,
+):
+    """Where the time of tfnvp's calls goes: the start of programs, noise, products, optimizer.
+
+    Example: python -m benchmarks parts --work W3 --cells sample
+    """
+    from benchmarks import parts as of_calls
+    from benchmarks.worker import limit_threads
+
+    limit_threads(threads)
+    found = {}
+    for name in _chosen("work", work, [w for w in WORKLOADS if w != "W4"]):
+        chosen = WORKLOADS[name]
+        for cell in _cells(chosen, cells):
+            found[f"{name} {cell.name}"] = of_calls.measure(chosen, cell, rounds)
+    print(of_calls.markdown(found))
+
+
+@app.command()
 def one_gaussian(
     dataset: Annotated[str | None, typer.Option(help="Name of a data set.")] = None,
     images: Annotated[pathlib.Path | None, typer.Option(help="A folder of images instead.")] = None,

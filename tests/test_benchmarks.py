@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import __main__ as command_line
-from benchmarks import interleave, results
+from benchmarks import interleave, parts, results
 from benchmarks.libraries import FLOORS, NEIGHBOURS
 from benchmarks.workloads import SCALING, WORKLOADS, Cell
 
@@ -133,3 +133,14 @@ def test_unknown_names_are_refused():
         assert run.exit_code == 2
         assert value in run.output
     assert set(NEIGHBOURS).isdisjoint(FLOORS)
+
+
+def test_parts_of_every_call_are_timed():
+    # The command would pin this process to two processors.
+    found = {cell.name: parts.measure(TINY, cell, rounds=2) for cell in TINY.cells}
+    printed = parts.markdown(found)
+    for cell in TINY.cells:
+        names = {"train": ("gradients", "optimizer"), "sample": ("call", "our program", "noise")}
+        for part in ("products", *names.get(cell.task, ("call", "our program"))):
+            assert f"| {cell.name} | {part} | " in printed
+    assert all(least > 0 for measured in found.values() for _, least in measured.values())

@@ -1,0 +1,102 @@
+"""Where the time of a step, a `log_prob` and a `sample` goes, beside the matrix products."""
+
+import statistics
+import time
+
+import tensorflow as tf
+
+from benchmarks.libraries import floor_tensorflow
+from benchmarks.libraries.tfnvp import make_flow
+
+# So few rows take no time of their own: what is left is the start of a program.
+_FEW = 16
+
+
+def evaluation_parts(work, cell):
+    """Functions whose times add up, about, to that of one `log_prob` or `sample`."""
+    flow = make_flow(work)
+    rows = tf.constant(work.rows(cell.batch))
+    method = flow._log_prob if cell.task == "log_prob" else flow._decode
+    program = tf.function(lambda x: method(x, None), jit_compile=True)
+    few = rows[:_FEW]
+    parts = {
+        "products": _products(work, cell.batch),
+        "our program": lambda: program(rows).numpy(),
+        f"our program, {_FEW} rows": lambda: program(few).numpy(),
+    }
+    if cell.task == "log_prob":
+        return {"call": lambda: flow.log_prob(rows).numpy(), **parts}
+    seed, draw = tf.constant([1, 2]), flow._function("sample_base", rows=0)
+    arguments = seed, tf.constant(1.0)
+    return {
+        "call": lambda: flow.sample(cell.batch).numpy(),
+        **parts,
+        "noise": lambda: draw(tf.constant(cell.batch), *arguments).numpy(),
+        f"noise, {_FEW} rows": lambda: draw(tf.constant(_FEW), *arguments).numpy(),
+    }
+
+
+def training_parts(work, cell):
+    """One step without the optimizer, and the optimizer alone, compiled by XLA."""
+    flow = make_flow(work)
+    flow.compile("adam")
+    rows = tf.constant(work.rows(cell.batch))
+    flow.optimizer.build(flow.trainable_variables)
+    # On Keras' own list, as gradients that XLA cannot know.
+    gradients = [tf.Variable(tf.random.normal(v.shape) * 1e-6) for v in flow.trainable_variables]
+
+    @tf.function(jit_compile=True)
+    def gradients_only():
+        with tf.GradientTape() as tape:
+            loss = -tf.reduce_mean(flow(rows, training=True))
+        found = tape.gradient(loss, [v.value for v in flow.trainable_variables])
+        return tf.add_n([tf.reduce_sum(gradient) for gradient in found])
+
+    @tf.function(jit_compile=True)
+    def optimizer():
+        flow.optimizer.apply([tf.convert_to_tensor(g) for g in gradients], flow.trainable_variables)
+
+    return {
+        "gradients": lambda: gradients_only().numpy(),
+        "optimizer": lambda: (optimizer(), flow.optimizer.iterations.numpy()),
+    }
+
+
+def _products(work, rows):
+    """The products of the conditioners, compiled by XLA as ours are."""
+    layers = [layer for conditioner in work.conditioners() for layer in conditioner]
+    weights = [tf.Variable(tf.random.normal((n.inputs, n.outputs)) / n.inputs) for n in layers]
+    x = tf.random.normal((rows, layers[0].inputs))
+
+    @tf.function(jit_compile=True)
+    def products(x):
+        for layer, weight in zip(layers, weights, strict=True):
+            x = tf.matmul(x if x.shape[1] == layer.inputs else x[:, : layer.inputs], weight)
+        return x
+
+    return lambda: products(x).numpy()
+
+
+def measure(work, cell, rounds):
+    """Returns median and minimum of each part in milliseconds, measured by turns."""
+    parts = (training_parts if cell.task == "train" else evaluation_parts)(work, cell)
+    if cell.task == "train":
+        floor = floor_tensorflow.train(work, type(cell)("train", cell.batch, 1))
+        parts = {"products": floor, **parts}
+    times = {name: [] for name in parts}
+    for turn in range(rounds + 2):
+        for name, run in parts.items():
+            start = time.perf_counter()
+            run()
+            if turn >= 2:
+                times[name].append(1000 * (time.perf_counter() - start))
+    return {name: (statistics.median(values), min(values)) for name, values in times.items()}
+
+
+def markdown(results):
+    """A line for each cell and part."""
+    lines = ["| cell | part | ms (min) |", "| --- | --- | --- |"]
+    for cell, parts in results.items():
+        for name, (median, least) in parts.items():
+            lines.append(f"| {cell} | {name} | {median:.3g} ({least:.3g}) |")
+    return "\n".join(lines)
