@@ -159,8 +159,8 @@ def test_convolutions_are_left_to_tensorflow():
     assert flow.steps_per_execution == 1
 
 
-@pytest.mark.parametrize(("batches", "expected"), [(6, 6), (1000, MOST), (None, MOST)])
-def test_choice_is_at_most_an_epoch(batches, expected):
+@pytest.mark.parametrize(("batches", "expected"), [(6, 6), (71, 36), (1000, 63), (None, MOST)])
+def test_choice_divides_an_epoch_evenly(batches, expected):
     assert compiled_steps.choose(3, batches, []) == expected
 
 

@@ -1,6 +1,7 @@
 """Many steps of training or evaluation in one XLA program."""
 
 import itertools
+import math
 
 import keras
 import tensorflow as tf
@@ -76,8 +77,7 @@ def choose(event_size, batches, callbacks, *step_limits):
 
     Args:
       event_size: int, variables of one data point: the more, the fewer steps.
-      batches: int, how many batches an epoch has, or None where that is not known. More steps
-        than these would be shown in the progress bar, and stacked for nothing.
+      batches: int, how many batches an epoch has, or None where that is not known.
       callbacks: iterable of `keras.callbacks.Callback`.
       *step_limits: `steps_per_epoch` and `validation_steps`, which the number must divide, as
         Keras does not stop within a call; None where there are none.
@@ -85,7 +85,10 @@ def choose(event_size, batches, callbacks, *step_limits):
     if any(_follows_batches(callback) for callback in callbacks):
         return 1
     limits = [limit for limit in step_limits if limit]
-    most = min(_MOST_STEPS, max(1, _MOST_NUMBERS // event_size), batches or _MOST_STEPS)
+    most = min(_MOST_STEPS, max(1, _MOST_NUMBERS // event_size))
+    if batches:
+        # Calls of about the same size: the last is filled up, and Keras' bar counts it as full.
+        most = math.ceil(batches / math.ceil(batches / most))
     return max(n for n in range(1, most + 1) if all(limit % n == 0 for limit in limits))
 
 
