@@ -64,8 +64,9 @@ def print_dry_run(recipe, splits, seed, json_output):
     step = f"{1000 * found['seconds_per_step']:.1f} ms"
     console.print(f"step         {step}, {found['steps_per_epoch']} steps an epoch")
     console.print(f"epoch        {_duration(found['seconds_per_epoch'])}, validation included")
-    longest = _duration(found["seconds_at_most"])
-    console.print(f"training     at most {longest} for {found['epochs']} epochs; nothing written")
+    longest, epochs = _duration(found["seconds_at_most"]), found["epochs"]
+    count = f"{epochs} epoch{'s' * (epochs != 1)}"
+    console.print(f"training     at most {longest} for {count} and compiling; nothing written")
 
 
 def _size(number):

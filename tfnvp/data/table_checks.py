@@ -51,7 +51,10 @@ def warn_of_columns(columns):
     finite = {name: column[np.isfinite(column)] for name, column in columns.items()}
     constant = [name for name, column in finite.items() if len(column) and np.ptp(column) == 0]
     if constant:
-        _warn(f"constant columns: {_listed(constant)}; leave them out, other values look likely")
+        _warn(
+            f"constant columns: {_listed(constant)}; leave them out, or the "
+            "likelihood is far too high: a constant has no density"
+        )
     seen = {}
     for name, column in columns.items():
         first = seen.setdefault(np.asarray(column).tobytes(), name)

@@ -12,10 +12,11 @@ def prepare(flow, x, condition, event_shape, name):
     """Returns `(x, condition)` as float32 tensors `[batch, ...]`; raises on any other shape."""
     x = _with_shape(as_data(flow, x, name), event_shape, name)
     if (condition is None) != (flow.condition_shape is None):
-        received = "None" if condition is None else f"an array of shape {np.shape(condition)}"
         raise ValueError(
-            f"`condition` must be given exactly where the flow has a condition_shape (here: "
-            f"{flow.condition_shape}). Received: condition={received}"
+            f"`condition` is missing: the flow has condition_shape={flow.condition_shape}"
+            if condition is None
+            else "`condition` is given, and the flow has no condition_shape. "
+            f"Received: an array of shape {np.shape(condition)}"
         )
     if condition is None:
         return x, None
@@ -153,7 +154,8 @@ def condition_from_targets(flow, data):
     if flow.condition_shape is None:
         raise ValueError(
             "the flow has no condition_shape, and so no use for the second element of the data "
-            "(targets or labels). Map the data to its first element, or make the flow conditional"
+            "(targets or labels). Call `fit(x)`, with `validation_data=x` alone, map a "
+            "tf.data.Dataset to its first element, or make the flow conditional"
         )
     return {"x": x, "condition": y}, None, sample_weight
 
