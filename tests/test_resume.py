@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import errno
+import json
 import os
 import pathlib
 import runpy
@@ -214,6 +215,23 @@ def test_a_stopped_training_keeps_its_best_weights_and_goes_on(
         run_folder.load_model(folder).weights, run_folder.load_model("whole").weights, strict=True
     ):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_an_interrupted_model_knows_its_columns(short, at_epoch, capsys):
+    arguments, folder = short
+    rows = np.load("table.npy")[:50]
+    arguments = [a if a != "table.npy" else "table.csv" for a in arguments]
+    np.savetxt("table.csv", np.load("table.npy"), delimiter=",", header="a,b", comments="")
+    np.savetxt("same.csv", rows, delimiter=",", header="a,b", comments="")
+    np.savetxt("turned.csv", rows[:, ::-1], delimiter=",", header="b,a", comments="")
+    with at_epoch(2, lambda patch: os.kill(os.getpid(), signal.SIGINT)):
+        assert run(*arguments) == 1
+    capsys.readouterr()
+    means = []
+    for table in ("same.csv", "turned.csv"):
+        assert run("score", folder, table, "--json") == 0
+        means.append(json.loads(capsys.readouterr().out)["mean_log_density"])
+    assert means[0] == pytest.approx(means[1], abs=1e-4)
 
 
 def test_another_training_is_not_resumed(short, at_epoch, capsys):

@@ -187,25 +187,19 @@ def _open(recipe, splits, output, saved_models, seed, resume, source_of_data):
 def _train_and_write(flow, recipe, splits, folder, saved_models, seed, stopping, fit):
     try:
         fit(folder)
-        run_folder.save_model(flow, folder)
-        if flow.distribute_strategy is not tf.distribute.get_strategy():
-            # What is measured and exported has plain variables, not one for each replica.
-            flow = run_folder.load_model(folder)
-        if len(splits.event_shape) == 1:
-            reference = scoring.make_reference(flow, splits.validation, splits.columns)
-            scoring.write_reference(folder, reference)
+        flow = _save(flow, splits, folder)
         metrics = _measure(flow, splits, folder)
         plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
         path = pathlib.Path(saved_models) / run_folder.stem(splits.name, recipe.model)
         exported = flow.export(path, card=run_folder.read_card(folder))
     except KeyboardInterrupt:
         raise InterruptedError(
-            f"training interrupted: {_save_best(flow, stopping, folder)}"
+            f"training interrupted: {_save_best(flow, stopping, splits, folder)}"
         ) from None
     except NonFiniteLossError as error:
-        raise RuntimeError(f"{error}; {_save_best(flow, stopping, folder)}") from error
+        raise RuntimeError(f"{error}; {_save_best(flow, stopping, splits, folder)}") from error
     except OSError as error:
-        saved = _save_best(flow, stopping, folder)
+        saved = _save_best(flow, stopping, splits, folder)
         raise OSError(f"training stopped, {error}; {saved}") from error
     # Last: as long as it is there, the run is unfinished.
     (folder / resuming.BACKUP).unlink()
@@ -258,14 +252,26 @@ def _measure(flow, splits, folder):
     return metrics
 
 
-def _save_best(flow, stopping, folder):
+def _save(flow, splits, folder):
+    """Saves the model and, of a table, columns and reference; returns the flow to measure."""
+    run_folder.save_model(flow, folder)
+    if flow.distribute_strategy is not tf.distribute.get_strategy():
+        # What is measured and exported has plain variables, not one for each replica.
+        flow = run_folder.load_model(folder)
+    if len(splits.event_shape) == 1:
+        reference = scoring.make_reference(flow, splits.validation, splits.columns)
+        scoring.write_reference(folder, reference)
+    return flow
+
+
+def _save_best(flow, stopping, splits, folder):
     """Saves the best weights so far; returns where they are, and how to go on, as a sentence."""
     go_on = f"`tfnvp train --resume --output {folder}` goes on"
     if stopping.best_weights is None:
         return f"no epoch had ended. {go_on}"
     flow.set_weights(stopping.best_weights)
     try:
-        run_folder.save_model(flow, folder)
+        _save(flow, splits, folder)
     except OSError as error:
         return f"the best weights are only in the backup, there was no room ({error}). {go_on}"
     return (
