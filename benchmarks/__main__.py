@@ -312,7 +312,9 @@ def parts(
 
     limit_threads(threads)
     found = {}
-    for name in _chosen("work", work, [w for w in WORKLOADS if w != "W4"]):
+    for name in _chosen(
+        "work", work, [n for n, w in WORKLOADS.items() if w.kind != "image_real_nvp"]
+    ):
         chosen = WORKLOADS[name]
         for cell in _cells(chosen, cells):
             found[f"{name} {cell.name}"] = of_calls.measure(chosen, cell, rounds)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfnvp.bijectors import Logit
 from tfnvp.data import dequantize
+from tfnvp.flows.bits_per_dim import bits_per_dim as in_bits
 
 # Ridges on the covariance, of which validation images choose.
 _RIDGES = (0.0, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -36,7 +37,7 @@ def bits_per_dim(splits, alpha=None, seed=0):
             if ridged.min() > 0:
                 log_normal = squares @ (1 / ridged) + np.log(2 * math.pi * ridged).sum()
                 nats = log_det - 0.5 * log_normal
-                yield ridge, math.log2(splits.levels) - nats / (x.shape[1] * math.log(2.0))
+                yield ridge, in_bits(nats, splits.levels, x.shape[1])
 
     ridge = min(bits(splits.validation, 1), key=lambda found: found[1].mean())[0]
     tested = dict(bits(splits.test, 2))[ridge]

@@ -1,5 +1,6 @@
 """Where the time of a step, a `log_prob` and a `sample` goes, beside the matrix products."""
 
+import dataclasses
 import statistics
 import time
 
@@ -20,7 +21,7 @@ def evaluation_parts(work, cell):
     program = tf.function(lambda x: method(x, None), jit_compile=True)
     few = rows[:_FEW]
     parts = {
-        "products": _products(work, cell.batch),
+        "products": floor_tensorflow.products(work, _once(cell), False, jit_compile=True),
         "our program": lambda: program(rows).numpy(),
         f"our program, {_FEW} rows": lambda: program(few).numpy(),
     }
@@ -42,7 +43,7 @@ def training_parts(work, cell):
     flow.compile("adam")
     rows = tf.constant(work.rows(cell.batch))
     flow.optimizer.build(flow.trainable_variables)
-    # On Keras' own list, as gradients that XLA cannot know.
+    # Variables, so that XLA does not know their values.
     gradients = [tf.Variable(tf.random.normal(v.shape) * 1e-6) for v in flow.trainable_variables]
 
     @tf.function(jit_compile=True)
@@ -57,32 +58,20 @@ def training_parts(work, cell):
         flow.optimizer.apply([tf.convert_to_tensor(g) for g in gradients], flow.trainable_variables)
 
     return {
+        "products": floor_tensorflow.train(work, _once(cell)),
         "gradients": lambda: gradients_only().numpy(),
         "optimizer": lambda: (optimizer(), flow.optimizer.iterations.numpy()),
     }
 
 
-def _products(work, rows):
-    """The products of the conditioners, compiled by XLA as ours are."""
-    layers = [layer for conditioner in work.conditioners() for layer in conditioner]
-    weights = [tf.Variable(tf.random.normal((n.inputs, n.outputs)) / n.inputs) for n in layers]
-    x = tf.random.normal((rows, layers[0].inputs))
-
-    @tf.function(jit_compile=True)
-    def products(x):
-        for layer, weight in zip(layers, weights, strict=True):
-            x = tf.matmul(x if x.shape[1] == layer.inputs else x[:, : layer.inputs], weight)
-        return x
-
-    return lambda: products(x).numpy()
+def _once(cell):
+    """The cell in blocks of one step."""
+    return dataclasses.replace(cell, steps=1)
 
 
 def measure(work, cell, rounds):
     """Returns median and minimum of each part in milliseconds, measured by turns."""
     parts = (training_parts if cell.task == "train" else evaluation_parts)(work, cell)
-    if cell.task == "train":
-        floor = floor_tensorflow.train(work, type(cell)("train", cell.batch, 1))
-        parts = {"products": floor, **parts}
     times = {name: [] for name in parts}
     for turn in range(rounds + 2):
         for name, run in parts.items():

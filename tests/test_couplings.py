@@ -286,7 +286,7 @@ def test_condition_reaches_every_coupling_and_broadcasts():
                 tf.zeros([2, 3])
             ),
             ValueError,
-            "needs `condition=",
+            "needs `condition=`",
         ),
     ],
 )

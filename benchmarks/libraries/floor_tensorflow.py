@@ -12,17 +12,18 @@ def train(work, cell):
     """Forward, and in backward the two products of every layer."""
     if work.kind == "image_real_nvp":
         return _convolutions(work, cell)
-    return _products(work, cell, backward=True)
+    return products(work, cell, backward=True)
 
 
 def log_prob(work, cell):
-    return _products(work, cell, backward=False)
+    return products(work, cell, backward=False)
 
 
 sample = log_prob
 
 
-def _products(work, cell, backward):
+def products(work, cell, backward, jit_compile=None):
+    """The products of one block, as a plain graph or by XLA."""
     layers = [layer for conditioner in work.conditioners() for layer in conditioner]
     # They keep the size of what passes through.
     weights = [
@@ -32,7 +33,7 @@ def _products(work, cell, backward):
     x = tf.random.normal((cell.batch, layers[0].inputs))
     delta = tf.random.normal((cell.batch, layers[-1].outputs))
 
-    @tf.function
+    @tf.function(jit_compile=jit_compile)
     def step(x, delta):
         inputs = []
         for layer, weight in zip(layers, weights, strict=True):

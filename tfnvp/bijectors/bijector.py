@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow_probability.python.internal import cache_util
 
-from tfnvp.bijectors.tape_version import TapeVersion
+from tfnvp.bijectors.gradient_tapes import TapeVersion
 from tfnvp.bijectors.weights_version import WeightsVersion
 
 tfb = tfp.bijectors

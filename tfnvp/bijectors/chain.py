@@ -1,10 +1,10 @@
-"""A `tfb.Chain` that hands one `condition` to every member that takes one."""
+"""A `tfb.Chain` that hands one `condition` to all members, and is right on every gradient tape."""
 
 import tensorflow_probability as tfp
 from tensorflow_probability.python.bijectors.chain import _Chain
 
+from tfnvp.bijectors.gradient_tapes import OnTape
 from tfnvp.bijectors.log_det import condition_kwargs, takes_condition
-from tfnvp.bijectors.tape_version import OnTape
 
 tfb = tfp.bijectors
 

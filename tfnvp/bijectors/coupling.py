@@ -131,7 +131,7 @@ class Coupling(Bijector):
             )
         if condition is None:
             raise ValueError(
-                f"{self.name} needs `condition=...`, and it is missing. A flow takes it in every "
+                f"{self.name} needs `condition=`, which is missing. A flow takes it in every "
                 "method and in `fit(x, condition)`, a bijector and tfnvp.bijectors.Chain as "
                 "`forward(x, condition=c)`, TFP's compositions by the member's name, "
                 f"`forward(x, {self.name}={{'condition': c}})`, and a TransformedDistribution of "

@@ -1,6 +1,7 @@
 """A fixed linear map that makes variables uncorrelated, with as little change as possible."""
 
 import math
+import numbers
 
 import keras
 import numpy as np
@@ -52,7 +53,7 @@ class Whitening(Bijector):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
         size = math.prod(self.event_shape)
-        if not isinstance(epsilon, (int, float)) or not epsilon > 0:
+        if not isinstance(epsilon, numbers.Real) or not epsilon > 0:
             raise ValueError(f"`epsilon` must be a number above 0. Received: {epsilon!r}")
         self.epsilon = float(epsilon)
 

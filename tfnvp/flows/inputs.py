@@ -16,7 +16,7 @@ def prepare(flow, x, condition, event_shape, name):
             f"`condition` is missing: the flow has condition_shape={flow.condition_shape}"
             if condition is None
             else "`condition` is given, and the flow has no condition_shape. "
-            f"Received: an array of shape {np.shape(condition)}"
+            f"Received: condition=an array of shape {np.shape(condition)}"
         )
     if condition is None:
         return x, None

@@ -1,4 +1,4 @@
-"""A number that changes when what was computed last is not on the gradient tape that records."""
+"""Keeps TFP's caches from answering with what the gradient tape that records has not seen."""
 
 import itertools
 import weakref
@@ -6,6 +6,7 @@ import weakref
 import tensorflow as tf
 from tensorflow.python.eager import record
 
+# 0 and 1 have meanings of their own below.
 _next_version = itertools.count(2).__next__
 
 
