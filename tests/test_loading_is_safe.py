@@ -51,6 +51,17 @@ def as_keras(value):
     return {"tfnvp_type": "keras", "object": value}
 
 
+@keras.saving.register_keras_serializable("tests")
+class Runs:
+    """Known to Keras, but neither bijector nor distribution."""
+
+    def __init__(self, command):
+        os.system(command)
+
+    def get_config(self):
+        return {}
+
+
 ATTACKS = {
     "lambda": lambda m: in_config("base", as_keras(lambda_layer(m))),
     "lambda_activation": lambda m: in_config(
@@ -65,8 +76,7 @@ ATTACKS = {
         "base", {"tfnvp_type": "os", "name": "system", "arguments": {"command": f"touch {m}"}}
     ),
     "registered": lambda m: in_config(
-        "base",
-        {"tfnvp_type": "registered", "name": "tfnvp>Flow", "arguments": {"bijector": f"{m}"}},
+        "base", {"tfnvp_type": "registered", "name": "tests>Runs", "arguments": {"command": f"{m}"}}
     ),
     "root": lambda m: (
         lambda config: config.update(
