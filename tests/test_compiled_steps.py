@@ -76,6 +76,31 @@ def test_steps_are_traced_once_over_epochs_and_fits():
     assert len(traces) == 1
 
 
+def test_tensorflow_warns_of_no_retracing_where_many_flows_are_trained(monkeypatch):
+    warnings = []
+    monkeypatch.setattr(tf.get_logger(), "warning", lambda *args: warnings.append(args))
+    count = tf.Variable(0.0)
+    for _ in range(8):
+        train = compiled_steps.run_many(lambda batch: count.assign_add(1.0), lambda: count + 0.0, 2)
+        train(iter([tf.ones(2), tf.ones(2)]))
+    assert float(count) == 16.0
+    assert not warnings
+
+
+def test_the_bar_ends_where_the_batches_end(capsys):
+    flow, x = _flow(), _rows(56)
+    flow.compile("adam", steps_per_execution=4)
+    flow.fit(x, batch_size=8, verbose=1)
+    flow.evaluate(x, batch_size=8)
+    flow.predict(x, batch_size=8)
+    shown = capsys.readouterr().out
+    assert shown.count("7/7") >= 3
+    assert "8/7" not in shown
+    flow.fit(x, batch_size=8, verbose=0)
+    flow.evaluate(x, batch_size=8, verbose=0)
+    assert not capsys.readouterr().out
+
+
 def test_steps_per_epoch_is_kept_to():
     batches = tf.data.Dataset.from_tensor_slices(_rows()).repeat().batch(8)
     flow, _ = _fit(None, batches, steps_per_epoch=6, epochs=2)

@@ -212,6 +212,20 @@ def test_conditional_flow_takes_its_condition_in_every_way(moons):
     np.testing.assert_allclose(flow.decode(z, labels), moons, atol=1e-3)
     with pytest.raises(ValueError, match="`condition` is missing"):
         flow.log_prob(moons)
+    # Labels, as many as a condition is long.
+    classes = tfnvp.RealNVP(2, condition_shape=3, **SMALL)
+    for call in (
+        lambda: classes.log_prob(moons[:3], [2, 0, 1]),
+        lambda: classes.sample(3, condition=np.array([1, 1, 1])),
+    ):
+        with pytest.raises(ValueError, match="one for each row: labels go in as one-hot"):
+            call()
+    one_hot = np.array([0, 1, 0])
+    np.testing.assert_array_equal(
+        classes.log_prob(moons[:3], one_hot), classes.log_prob(moons[:3], [0.0, 1.0, 0.0])
+    )
+    with pytest.raises(ValueError, match=r"each of the 4 samples.*Received: 3 conditions"):
+        classes.sample(4, condition=np.eye(3))
     plain = tfnvp.RealNVP(2, **SMALL)
     with pytest.raises(ValueError, match=r"Received: condition=an array of shape \([0-9]+,"):
         plain.log_prob(moons, labels)
@@ -391,6 +405,7 @@ def test_non_finite_data_in_a_stream_stops_before_anything_is_saved(moons, tmp_p
         (lambda f: f.decode(np.zeros((3, 3))), r"`z` must have the shape \[batch, 2\]"),
         (lambda f: f.sample(-1), "`n` must be"),
         (lambda f: f.sample(1.5), "`n` must be"),
+        (lambda f: f.sample((2, 4)), "draw them all, and reshape"),
         (lambda f: f.sample(1, temperature=-1.0), "`temperature` must be"),
         (lambda f: f.sample(1, seed=(1, 2, 3)), "`seed` must be"),
         (lambda f: f.interpolate(np.zeros((3, 2))), "4 data points"),
@@ -416,6 +431,13 @@ def test_bad_calls_are_named(trained, call, message):
         (lambda: tfnvp.RealNVP(2, levels=1), ValueError, "`levels` must be"),
         (lambda: tfnvp.RealNVP(2, logit_alpha=0.7), ValueError, "`alpha` must be"),
         (lambda: tfnvp.RealNVP(2, dropout=1.0), ValueError, "`dropout` must be"),
+        (lambda: tfnvp.RealNVP(2, dropout=None), ValueError, "`dropout` must be"),
+        (lambda: tfnvp.RealNVP(2, scale=[1]), ValueError, "`scale` must be one of"),
+        (lambda: tfnvp.RealNVP(2, partition=3), ValueError, "`partition` must be"),
+        (lambda: tfnvp.RealNVP(2, whiten=None), ValueError, "`whiten` must be"),
+        (lambda: tfnvp.NICE(2, residual="no"), ValueError, "`residual` must be True or False"),
+        (lambda: tfnvp.RealNVP(2, condition_shape=True), ValueError, "`condition_shape` must be"),
+        (lambda: tfnvp.RealNVP(2, hidden_units=None), ValueError, "`hidden_units` must be"),
         (
             lambda: tfnvp.Flow(
                 AffineCoupling(MLP(2), Split(1), 2),

@@ -43,7 +43,7 @@ def test_without_network_or_data_the_message_says_what_to_do(tmp_path, monkeypat
     monkeypatch.setattr(socket, "create_connection", refuse)
     with pytest.raises(ValueError, match=r"not prepared.*no network.*--data-dir.*'digits' works"):
         data.load_named("cifar10", tmp_path)
-    with pytest.raises(ValueError, match="unknown data set 'nothing': choose one of digits"):
+    with pytest.raises(ValueError, match="unknown data set 'nothing': Choose one of digits"):
         data.load_named("nothing", tmp_path)
 
 

@@ -121,7 +121,10 @@ def test_overrides_reach_fields_and_options():
     [
         (lambda: get("nothing"), "unknown recipe 'nothing'"),
         (lambda: get("nice-digits").override(["epochs"]), "expected NAME=VALUE"),
-        (lambda: get("nice-digits").replace(batch_size=0), "`batch_size` must be positive"),
+        (
+            lambda: get("nice-digits").replace(batch_size=0),
+            "`batch_size` must be an int of 1 or more. Received: 0",
+        ),
     ],
 )
 def test_bad_arguments_are_named(call, message):

@@ -107,3 +107,29 @@ def test_training_tells_how_far_it_is(tmp_path, capsys):
     assert len(lines) == 11
     assert lines[-1].startswith("epoch 20/20   training ")
     assert "validation" in lines[-1]
+    # A run with a name of its own is a model of that name.
+    assert (tmp_path / "saved/run/1/saved_model.pb").is_file()
+    assert run("export", tmp_path / "run", "--saved-models", tmp_path / "saved") == 0
+    assert (tmp_path / "saved/run/2/saved_model.pb").is_file()
+
+
+def test_progress_of_a_training_for_machines_is_a_message(tmp_path, capsys):
+    table = tmp_path / "table.npy"
+    np.save(table, np.random.default_rng(0).normal(size=(100, 2)))
+    options = ["--set", "couplings=2", "--epochs", 1, "--output", tmp_path / "run", "--json"]
+    assert run("train", "--table", table, *options, "--saved-models", tmp_path / "saved") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["epochs"] == 1
+    assert captured.err.startswith("training     realnvp-table on 80 rows of table; the first")
+    assert "epoch 1/1" in captured.err
+
+
+def test_commands_for_models_without_condition_say_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,), condition_shape=2)
+    flow.save("conditional.keras")
+    np.save("table.npy", np.zeros((4, 3), "float32"))
+    for command in (["sample"], ["score", "table.npy"], ["report"], ["evaluate"], ["reconstruct"]):
+        assert run(command[0], "conditional.keras", *command[1:]) == 2
+        assert "give `condition=` to its methods" in capsys.readouterr().err
+    assert run("export", "conditional.keras", "--name", "c") == 0

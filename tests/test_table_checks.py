@@ -64,6 +64,18 @@ def test_columns_without_a_density_are_named(columns, message):
     assert len(caught) == 1
 
 
+def test_training_warns_of_variables_without_a_density():
+    rows = np.column_stack([NORMAL[:, :1], np.ones(64), NORMAL[:, :1]])
+    flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,))
+    flow.compile(jit_compile=False)
+    with pytest.warns(UserWarning, match="density") as caught:
+        flow.fit(rows, verbose=0)
+    texts = [str(warning.message) for warning in caught]
+    assert len(texts) == 2
+    assert texts[0].startswith("constant columns: 'x[:, 1]'")
+    assert texts[1].startswith("column 'x[:, 2]' repeats 'x[:, 0]'")
+
+
 # Whole only once they are float32: such a column has values enough.
 def test_large_values_with_fractions_are_not_whole_numbers(recwarn):
     warn_of_columns({"big": 3e8 + 1e8 * NORMAL[:, 0]})

@@ -7,7 +7,6 @@ import warnings
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tfnvp import cli_doctor, cli_pictures, cli_progress, cli_report, cli_sample, cli_score, recipes
@@ -28,6 +27,8 @@ from tfnvp.cli_options import (
     import_tensorflow,
     load_data,
     load_data_of,
+    load_flow,
+    messages,
     print_json,
     print_result,
 )
@@ -148,8 +149,11 @@ def train(
     if resume:
         output = output or resuming.newest_unfinished(recipe, dataset)
         stored = run_folder.read_config(output) if resuming.is_run(output) else {}
-        if not json_output:
-            console.print(f"{'resuming' if stored else 'starting'}     {output}")
+        if resuming.is_run(output):
+            resuming.check_unfinished(output)
+        (messages if json_output else console).print(
+            f"{'resuming' if stored else 'starting'}     {output}"
+        )
     if stored and recipe is None:
         chosen = recipes.Recipe(**{name: stored[name] for name in recipes.FIELDS if name in stored})
     else:
@@ -166,8 +170,8 @@ def train(
     if dry_run:
         cli_progress.print_dry_run(chosen, splits, seed, json_output)
         return
-    shown = not json_output and replicas.is_chief(replicated)
-    with cli_progress.training_progress(chosen.epochs, shown) as callbacks:
+    shown = (messages if json_output else console) if replicas.is_chief(replicated) else None
+    with cli_progress.training_progress(chosen, splits, shown) as callbacks:
         _, metrics, folder, exported = training.train(
             chosen,
             splits,
@@ -220,9 +224,9 @@ def evaluate(
     if split not in ("train", "validation", "test", None):
         raise ValueError(f"unknown split {split!r}: choose one of train, validation, test")
     import_tensorflow()
-    from tfnvp import data, evaluation, run_folder, scoring
+    from tfnvp import data, evaluation, scoring
 
-    flow = run_folder.load_model(model)
+    flow = load_flow(model)
     if table is not None and table.suffix != ".npz" and split is None:
         rows = scoring.finite_rows_of(flow, table, model)
         _report_likelihood(evaluation.evaluate(flow, rows), table, json_output)
@@ -269,7 +273,10 @@ def export(
 
     flow = run_folder.load_model(model)
     config = run_folder.read_config(model)
-    default = run_folder.stem(config["dataset"], config["model"]) if config else flow.name
+    folder = model if model.is_dir() else model.parent
+    default = (
+        run_folder.served_name(folder, config["dataset"], config["model"]) if config else flow.name
+    )
     path = saved_models / run_folder.plain_name(name or default)
     exported = flow.export(
         path,
@@ -379,4 +386,4 @@ def _fail(error, code):
 
 
 def _print_error(text, style):
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, style=style, markup=False)
+    messages.print(text, style=style, markup=False)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 # Paths stay in one piece, for pipes and for copying.
 console = Console(highlight=False, soft_wrap=True)
+messages = Console(highlight=False, soft_wrap=True, stderr=True)
 
 Model = Annotated[
     pathlib.Path, typer.Argument(help="A .keras file, or the run folder that holds model.keras.")
@@ -66,6 +67,19 @@ def import_tensorflow():
     from tfnvp.quiet import import_tensorflow
 
     import_tensorflow()
+
+
+def load_flow(model):
+    """Loads the model of a command that has no conditions to give it."""
+    from tfnvp import run_folder
+
+    flow = run_folder.load_model(model)
+    if flow.condition_shape is not None:
+        raise ValueError(
+            f"{model} is conditional, and of the commands only `tfnvp export` is for such models: "
+            "load it in Python, by `keras.models.load_model`, and give `condition=` to its methods"
+        )
+    return flow
 
 
 def load_data(

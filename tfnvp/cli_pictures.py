@@ -15,6 +15,7 @@ from tfnvp.cli_options import (
     console,
     import_tensorflow,
     load_data_of,
+    load_flow,
     print_result,
 )
 
@@ -172,9 +173,7 @@ def nearest(
 
 def _flow_and_data(model, dataset, images, data_dir, image_size):
     import_tensorflow()
-    from tfnvp import run_folder
-
-    flow = run_folder.load_model(model)
+    flow = load_flow(model)
     if flow.levels is None or len(flow.event_shape) < 2:
         raise ValueError(f"{model} is no flow of images")
     options = {"dataset": dataset, "images": images, "data_dir": data_dir, "image_size": image_size}

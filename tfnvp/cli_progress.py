@@ -10,13 +10,25 @@ _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 @contextlib.contextmanager
-def training_progress(epochs, shown=True):
-    """Gives Keras callbacks: a bar on terminals, about ten lines in log files, or nothing shown."""
+def training_progress(recipe, splits, console):
+    """Gives Keras callbacks: a bar on terminals, about ten lines in log files.
+
+    Args:
+      recipe: what is trained.
+      splits: the data.
+      console: where to show it, or None for nothing shown.
+    """
     import keras
 
-    if not shown:
+    if console is None:
         yield []
         return
+
+    epochs = recipe.epochs
+    console.print(
+        f"training     {recipe.name} on {len(splits.train)} rows of {splits.name}; the first epoch "
+        "compiles, which takes longer"
+    )
 
     columns = (
         TextColumn("epoch"),

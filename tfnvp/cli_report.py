@@ -18,6 +18,7 @@ from tfnvp.cli_options import (
     import_tensorflow,
     load_data,
     load_data_of,
+    load_flow,
     print_result,
 )
 
@@ -51,7 +52,7 @@ def report(
     from tfnvp import run_folder
     from tfnvp.report import write_report
 
-    flow = run_folder.load_model(model)
+    flow = load_flow(model)
     options = {"dataset": dataset, "images": images, "table": table}
     options |= {"data_dir": data_dir, "image_size": image_size}
     splits = other = None

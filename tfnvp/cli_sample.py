@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfnvp.cli_options import Json, Model, import_tensorflow, print_result
+from tfnvp.cli_options import Json, Model, import_tensorflow, load_flow, print_result
 
 _TABLES = (".csv", ".parquet")
 
@@ -34,10 +34,10 @@ def sample(
     import_tensorflow()
     import numpy as np
 
-    from tfnvp import plotting, run_folder, scoring
+    from tfnvp import plotting, scoring
     from tfnvp.data import table_files
 
-    flow = run_folder.load_model(model)
+    flow = load_flow(model)
     samples = flow.sample(n, seed=seed, temperature=temperature).numpy()
     is_table = len(flow.event_shape) == 1
     if output is None:

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from tfnvp.atomic import require_folder
-from tfnvp.cli_options import Json, Model, console, import_tensorflow, print_json
+from tfnvp.cli_options import Json, Model, console, import_tensorflow, load_flow, print_json
 
 _WORST = 5
 
@@ -39,13 +39,13 @@ def score(
     Example: tfnvp score runs/data-real_nvp-1 new.csv --output scored.csv --threshold 0.01
     """
     import_tensorflow()
-    from tfnvp import data, run_folder, scoring
+    from tfnvp import data, scoring
 
     if output is not None and output.suffix not in (".csv", ".parquet"):
         raise ValueError(f"`--output` must end in .csv or .parquet. Received: {output}")
     if output is not None:
         require_folder(output)
-    flow = run_folder.load_model(model)
+    flow = load_flow(model)
     scoring.check_flow(flow, model)
     known = scoring.read_reference(model)
     columns = known.columns if known else None

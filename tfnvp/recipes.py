@@ -1,13 +1,50 @@
 """Named configurations: data, architecture, optimizer and schedule, with published numbers."""
 
+import ast
 import dataclasses
 import difflib
 import json
+import math
 from typing import Any
+
+_MODELS = ("nice", "real_nvp", "image_real_nvp")
 
 # Of small tables.
 _STEPS_AN_EPOCH = 16
 _LEAST_ROWS = 32
+
+
+def _is_count(value, least=1):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value, above=0.0, below=math.inf):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and above < value < below
+
+
+# Of each field that holds a number: what it may be, as a function and in words.
+_POSITIVE = (_is_number, "a number above 0")
+_COUNT = (_is_count, "an int of 1 or more")
+_RULES = {
+    "model": (lambda value: value in _MODELS, f"one of {', '.join(_MODELS)}"),
+    "dataset": (lambda value: isinstance(value, str), "the name of a data set"),
+    "epochs": _COUNT,
+    "batch_size": _COUNT,
+    "patience": _COUNT,
+    "warmup_epochs": (lambda value: _is_count(value, least=0), "an int of 0 or more"),
+    "learning_rate": _POSITIVE,
+    "epsilon": _POSITIVE,
+    "clipnorm": _POSITIVE,
+    "beta_2": (lambda value: _is_number(value, below=1.0), "a number between 0 and 1"),
+    "weight_decay": (
+        lambda value: value is None or value == 0 or _is_number(value),
+        "null, for none, or a number of 0 or more",
+    ),
+    "ema_momentum": (
+        lambda value: value is None or _is_number(value, below=1.0),
+        "null, for no average, or a number between 0 and 1",
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +72,9 @@ class Recipe:
       patience: epochs without a better validation loss after which training stops.
       published: the published figure with its unit and split, or "".
       source: where the configuration is from.
+
+    Raises:
+      ValueError: for a value of the wrong type or out of range.
     """
 
     name: str
@@ -55,16 +95,15 @@ class Recipe:
     published: str = ""
     source: str = "tfnvp"
 
-    def replace(self, **changes):
-        """Returns the recipe with fields changed; `None` leaves a field as it is.
+    def __post_init__(self):
+        for name, (accepts, rule) in _RULES.items():
+            value = getattr(self, name)
+            if not accepts(value):
+                raise ValueError(f"`{name}` must be {rule}. Received: {value!r}")
 
-        Raises:
-          ValueError: if a number is not positive.
-        """
+    def replace(self, **changes):
+        """Returns the recipe with fields changed; `None` leaves a field as it is."""
         changes = {key: value for key, value in changes.items() if value is not None}
-        for key, value in changes.items():
-            if isinstance(value, (int, float)) and not value > 0:
-                raise ValueError(f"`{key}` must be positive. Received: {value}")
         return dataclasses.replace(self, **changes)
 
     def for_rows(self, rows):
@@ -79,7 +118,8 @@ class Recipe:
     def override(self, assignments):
         """Returns the recipe with fields, or options of its model, set by "name=value" texts.
 
-        Values are read as JSON (`0.1`, `true`, `null`, `[64, 64]`), or else taken as text.
+        Values are read as JSON (`0.1`, `true`, `null`, `[64, 64]`) or as Python (`None`,
+        `(64, 64)`), or else taken as text.
 
         Raises:
           ValueError: for a text without "=".
@@ -90,12 +130,17 @@ class Recipe:
             name, equals, text = assignment.partition("=")
             if not equals:
                 raise ValueError(f"expected NAME=VALUE. Received: {assignment!r}")
-            try:
-                value = json.loads(text)
-            except json.JSONDecodeError:
-                value = text
-            (changes if name in fields else options)[name] = value
+            (changes if name in fields else options)[name] = _value(text)
         return dataclasses.replace(self, options=options, **changes)
+
+
+def _value(text):
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError):
+            continue
+    return text
 
 
 #: Names of a recipe's fields.

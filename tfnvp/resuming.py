@@ -64,6 +64,12 @@ def newest_unfinished(recipe=None, dataset=None, runs="runs"):
     return max(found)[1]
 
 
+def check_unfinished(folder):
+    """Raises `ValueError` if a run is finished."""
+    if is_finished(folder):
+        raise ValueError(f"{folder} is finished: there is nothing to resume")
+
+
 def check_same(folder, config):
     """Raises `ValueError` if a run is finished, or was begun with another configuration.
 
@@ -71,8 +77,7 @@ def check_same(folder, config):
       folder: the run folder.
       config: dictionary, the configuration of the training that wants to go on in it.
     """
-    if is_finished(folder):
-        raise ValueError(f"{folder} is finished: there is nothing to resume")
+    check_unfinished(folder)
     # As it is in the file: with lists for tuples.
     config = json.loads(json.dumps(config))
     stored = run_folder.read_config(folder)
@@ -82,7 +87,10 @@ def check_same(folder, config):
         if stored.get(key) != config.get(key)
     ]
     if differences:
-        raise ValueError(f"{folder} is another training: {'; '.join(differences)}")
+        raise ValueError(
+            f"{folder} is another training: {'; '.join(differences)}. What is not said again, "
+            "beside --resume, is as it was"
+        )
 
 
 def _short(value):

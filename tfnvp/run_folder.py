@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import tempfile
 import zipfile
 
@@ -53,6 +54,15 @@ def stem(dataset, model):
     """What a run, and its SavedModel, are called."""
     # Names of TensorFlow Datasets can have a part for the configuration.
     return f"{dataset.replace('/', '-')}-{model}"
+
+
+def served_name(folder, dataset, model):
+    """What the SavedModel of a run is called: as its folder, `STEM` where that is `STEM-N`.
+
+    So runs of one kind are versions of one model, and a run with a name of its own is another.
+    """
+    name, default = pathlib.Path(folder).resolve().name, stem(dataset, model)
+    return plain_name(default if re.fullmatch(rf"{re.escape(default)}-\d+", name) else name)
 
 
 def plain_name(name):

@@ -96,9 +96,10 @@ def train(
 
     The run folder gets `config.json`, `history.csv`, `model.keras` (the weights that did best on
     the validation split), `metrics.json`, of images and points `samples.png`, of tables
-    `reference.json` for `tfnvp score`; the SavedModel goes to `SAVED_MODELS/DATASET-MODEL/VERSION`.
-    While training runs, `backup.npz` holds what it needs to go on from the epoch that last began,
-    whenever and however the process ends.
+    `reference.json` for `tfnvp score`; the SavedModel goes to `SAVED_MODELS/NAME/VERSION`, with the
+    name of the run folder, or DATASET-MODEL for a folder of the default name. While training
+    runs, `backup.npz` holds what it needs to go on from the epoch that last began, whenever and
+    however the process ends.
 
     Args:
       recipe: `tfnvp.recipes.Recipe`.
@@ -173,6 +174,8 @@ def _open(recipe, splits, output, saved_models, seed, resume, source_of_data):
     }
     if resume and output is None:
         output = resuming.newest_unfinished(recipe.name, splits.name)
+    if output is not None:
+        run_folder.served_name(output, splits.name, recipe.model)  # Fails now, or never.
     if resume and resuming.is_run(output):
         folder = pathlib.Path(output)
         resuming.check_same(folder, config)
@@ -190,8 +193,8 @@ def _train_and_write(flow, recipe, splits, folder, saved_models, seed, stopping,
         flow = _save(flow, splits, folder)
         metrics = _measure(flow, splits, folder)
         plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
-        path = pathlib.Path(saved_models) / run_folder.stem(splits.name, recipe.model)
-        exported = flow.export(path, card=run_folder.read_card(folder))
+        name = run_folder.served_name(folder, splits.name, recipe.model)
+        exported = flow.export(pathlib.Path(saved_models) / name, card=run_folder.read_card(folder))
     except KeyboardInterrupt:
         raise InterruptedError(
             f"training interrupted: {_save_best(flow, stopping, splits, folder)}"

@@ -69,7 +69,7 @@ class AffineCoupling(Coupling):
         name="affine_coupling",
     ):
         parameters = dict(locals())
-        if scale not in LOG_SCALES:
+        if not isinstance(scale, str) or scale not in LOG_SCALES:
             raise ValueError(f"`scale` must be one of {sorted(LOG_SCALES)}. Received: {scale!r}")
         self.scale = scale
         self._log_scale = LOG_SCALES[scale]

@@ -185,6 +185,8 @@ def _sum_last(log_det, event_ndims, own_event_ndims):
 def event_shape_tuple(event_shape, name="event_shape"):
     """Returns an event shape as a tuple of positive ints; raises a clear error otherwise."""
     shape = (event_shape,) if isinstance(event_shape, int) else event_shape
+    if isinstance(event_shape, bool):
+        shape = (None,)
     try:
         shape = tuple(tf.TensorShape(shape).as_list())
     except (TypeError, ValueError):

@@ -1,6 +1,8 @@
 """A fully connected conditioner."""
 
 import math
+import numbers
+from collections.abc import Iterable
 
 import keras
 
@@ -56,8 +58,8 @@ class MLP(keras.layers.Layer):
         self.hidden_units = _sizes(hidden_units, "hidden_units")
         if not self.outputs_shape:
             raise ValueError(f"`output_shape` must not be empty. Received: {output_shape!r}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be in [0, 1). Received: {dropout!r}")
+        if not isinstance(dropout, numbers.Real) or not 0 <= dropout < 1:
+            raise ValueError(f"`dropout` must be a number in [0, 1). Received: {dropout!r}")
         self.activation = keras.activations.get(activation)
         self.dropout = float(dropout)
         self.residual = bool(residual)
@@ -118,7 +120,7 @@ class MLP(keras.layers.Layer):
 
 
 def _sizes(value, name):
-    sizes = (value,) if isinstance(value, int) else tuple(value)
+    sizes = tuple(value) if isinstance(value, Iterable) else (value,)
     if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
         raise ValueError(
             f"`{name}` must be a positive int or a sequence of them. Received: {value!r}"

@@ -54,7 +54,7 @@ def load_benchmark_table(name, folder):
 
 
 def _power(folder):
-    rows = _array(folder / "power" / "data.npy", 8)
+    rows = _array(folder / FILES["power"], 8)
     generator = np.random.RandomState(42)
     generator.shuffle(rows)
     # Without the reactive power, and the current, which is power over voltage.
@@ -69,7 +69,7 @@ def _power(folder):
 
 
 def _gas(folder):
-    rows = _array(folder / "gas" / "ethylene_CO.npy", 16)
+    rows = _array(folder / FILES["gas"], 16)
     while True:
         partners = np.sum(np.corrcoef(rows.T) > _CORRELATION, axis=1)
         if not np.any(partners > 1):
@@ -92,13 +92,13 @@ def _hepmass(folder):
 
 
 def _miniboone(folder):
-    return _standardised(*_last_tenths(_array(folder / "miniboone" / "data.npy", 43)))
+    return _standardised(*_last_tenths(_array(folder / FILES["miniboone"], 43)))
 
 
 def _bsds300(folder):
     import h5py
 
-    file = _existing(folder / "BSDS300" / "BSDS300.hdf5")
+    file = _existing(folder / FILES["bsds300"])
     try:
         with h5py.File(file) as patches:
             return [patches[part][:] for part in ("train", "validation", "test")]
@@ -113,6 +113,16 @@ BENCHMARK_TABLES = {
     "hepmass": _hepmass,
     "miniboone": _miniboone,
     "bsds300": _bsds300,
+}
+
+
+#: Where each lies in the folder; `hepmass` has a second file.
+FILES = {
+    "power": "power/data.npy",
+    "gas": "gas/ethylene_CO.npy",
+    "hepmass": "hepmass/1000_train.csv",
+    "miniboone": "miniboone/data.npy",
+    "bsds300": "BSDS300/BSDS300.hdf5",
 }
 
 

@@ -1,5 +1,6 @@
 """Data sets by name: the digits that need no download, and image sets of TensorFlow Datasets."""
 
+import difflib
 import os
 import pathlib
 import socket
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.data.benchmark_tables import BENCHMARK_TABLES, load_benchmark_table
+from tfnvp.data.benchmark_tables import BENCHMARK_TABLES, FILES, load_benchmark_table
 from tfnvp.data.digits import LEVELS, load_digits
 from tfnvp.data.splits import Splits, split_at_random
 
@@ -108,7 +109,10 @@ def load_named(name, data_dir=None):
         return Splits(name, digits.train, digits.validation, digits.test, LEVELS)
     if name in BENCHMARK_TABLES:
         if data_dir is None:
-            raise ValueError(f"the table {name!r} needs the folder of its files: give --data-dir")
+            raise ValueError(
+                f"the table {name!r} needs the folder of its files, such as {FILES[name]}: give "
+                "--data-dir"
+            )
         return load_benchmark_table(name, data_dir)
     image_set = IMAGE_SETS.get(name)
     builder = _builder(image_set.tfds_name if image_set else name, name, data_dir)
@@ -127,9 +131,13 @@ def _builder(tfds_name, name, data_dir):
     folder = data_dir or os.environ.get("TFDS_DATA_DIR")
     try:
         builder = tfds.builder(tfds_name, data_dir=folder)
-    except tfds.core.DatasetNotFoundError:
+    except (tfds.core.DatasetNotFoundError, ValueError):  # Unknown, or no name at all.
+        known = ["digits", *IMAGE_SETS, *BENCHMARK_TABLES]
+        near = difflib.get_close_matches(name, known, n=1)
         raise ValueError(
-            f"unknown data set {name!r}: choose one of {', '.join(['digits', *IMAGE_SETS])}, or "
+            f"unknown data set {name!r}: "
+            + (f"did you mean {near[0]}? " if near else "")
+            + f"Choose one of {', '.join(known)}, or "
             f"one that is prepared in {folder or 'the default data folder'}, or a folder of images "
             "by --images"
         ) from None

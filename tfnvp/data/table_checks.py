@@ -1,6 +1,7 @@
 """What a table holds that a density cannot be learned of, and what only seems to be there."""
 
 import warnings
+import zlib
 
 import numpy as np
 
@@ -57,8 +58,9 @@ def warn_of_columns(columns):
         )
     seen = {}
     for name, column in columns.items():
-        first = seen.setdefault(np.asarray(column).tobytes(), name)
-        if first != name and name not in constant:
+        first = seen.setdefault(zlib.crc32(np.ascontiguousarray(column)), name)
+        same = first != name and np.array_equal(column, columns[first], equal_nan=True)
+        if same and name not in constant:
             _warn(
                 f"column {name!r} repeats {first!r}: together they have no density; leave one out"
             )

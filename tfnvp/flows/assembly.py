@@ -1,6 +1,8 @@
 """What NICE and Real NVP on vectors share: the way from data to a vector, and the couplings."""
 
 import math
+import numbers
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow_probability as tfp
@@ -21,7 +23,15 @@ def data_side(event_shape, logit_alpha, standardize, whiten=False):
     if len(event_shape) > 1:
         bijectors.append(tfb.Reshape(event_shape_out=event_shape, event_shape_in=(size,)))
     if whiten is not False:
-        bijectors.append(Whitening(size) if whiten is True else Whitening(size, epsilon=whiten))
+        if isinstance(whiten, bool):
+            bijectors.append(Whitening(size))
+        elif isinstance(whiten, numbers.Real) and whiten > 0:
+            bijectors.append(Whitening(size, epsilon=whiten))
+        else:
+            raise ValueError(
+                "`whiten` must be True, False or the ridge of the whitening, a number above 0. "
+                f"Received: {whiten!r}"
+            )
     if standardize:
         bijectors.append(ActNorm(size, data_init=False, name="standardize"))
     return bijectors
@@ -86,6 +96,13 @@ def check_couplings(couplings):
         raise ValueError(f"`couplings` must be a positive int. Received: {couplings!r}")
 
 
+def check_flags(**flags):
+    """Raises `ValueError` for arguments that are neither True nor False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
+
+
 def partitions_for(partition, couplings, size):
     """Returns a partition for each coupling: the given ones, or one and its swap by turns."""
     if partition is None:
@@ -94,7 +111,7 @@ def partitions_for(partition, couplings, size):
         return _random_partitions(partition, couplings, size)
     if isinstance(partition, Partition):
         return [partition if i % 2 == 0 else partition.swap() for i in range(couplings)]
-    partitions = list(partition)
+    partitions = list(partition) if isinstance(partition, Iterable) else []
     if len(partitions) != couplings or not all(isinstance(p, Partition) for p in partitions):
         raise ValueError(
             "`partition` must be a tfnvp.partitions.Partition or a sequence of one for each of "
@@ -120,7 +137,7 @@ def _random_partitions(partition, couplings, size):
 
 def hidden_units_for(hidden_units, couplings):
     """Returns the hidden widths for each coupling: the same for all, or a sequence for each."""
-    hidden_units = [hidden_units] if isinstance(hidden_units, int) else list(hidden_units)
+    hidden_units = list(hidden_units) if isinstance(hidden_units, Iterable) else [hidden_units]
     if not any(isinstance(units, (list, tuple)) for units in hidden_units):
         return [tuple(hidden_units)] * couplings
     if len(hidden_units) != couplings:

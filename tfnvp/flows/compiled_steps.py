@@ -1,5 +1,6 @@
 """Many steps of training or evaluation in one XLA program."""
 
+import functools
 import itertools
 import math
 
@@ -35,7 +36,6 @@ def run_many(step, result, steps):
       `StopIteration` where there is no batch left.
     """
 
-    @tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
     def loop(batches, count):
         def body(i):
             step(tf.nest.map_structure(lambda stack: None if stack is None else stack[i], batches))
@@ -43,6 +43,12 @@ def run_many(step, result, steps):
 
         tf.while_loop(lambda i: i < count, body, (tf.constant(0),))
         return result()
+
+    # A partial has no code that TensorFlow would count the programs of all flows by, to warn that
+    # there are many.
+    loop = tf.function(
+        functools.partial(loop), jit_compile=True, reduce_retracing=True, autograph=False
+    )
 
     def function(iterator):
         batches = list(itertools.islice(iterator, steps))

@@ -206,7 +206,7 @@ class Flow(MaximumLikelihood):
         Raises:
           ValueError: if `n` or `temperature` is negative, or a custom base has a temperature.
         """
-        seed = inputs.check_sampling(self, n, seed, temperature)
+        seed = inputs.check_sampling(self, n, seed, temperature, condition)
         # The noise is drawn outside of what is compiled: XLA makes it slowly on CPUs.
         if tf.executing_eagerly():
             draw = self._function("sample_base", rows=0)

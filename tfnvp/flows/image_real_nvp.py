@@ -16,6 +16,7 @@ from tfnvp.bijectors import (
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.conditioners import GradientCheckpointing, ResidualCNN
 from tfnvp.data.dequantization import quantize
+from tfnvp.flows.assembly import check_flags
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.no_rows import at_least_one_row
 from tfnvp.partitions import Channels, Checkerboard
@@ -104,7 +105,10 @@ class ImageRealNVP(Flow):
     ):
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
         image_shape = _image_shape(image_shape, scales)
-        if normalization not in NORMALIZATIONS:
+        check_flags(
+            network_batch_norm=network_batch_norm, gradient_checkpointing=gradient_checkpointing
+        )
+        if normalization not in tuple(NORMALIZATIONS):
             raise ValueError(
                 f"`normalization` must be one of {list(NORMALIZATIONS)}. "
                 f"Received: {normalization!r}"

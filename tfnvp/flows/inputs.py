@@ -20,6 +20,7 @@ def prepare(flow, x, condition, event_shape, name):
         )
     if condition is None:
         return x, None
+    _refuse_labels(condition, x.shape[0], flow.condition_shape)
     condition = _as_floats(condition, "condition", integers=True)
     if condition.shape.rank == len(flow.condition_shape):
         if not condition.shape.is_compatible_with(flow.condition_shape):
@@ -36,6 +37,22 @@ def prepare(flow, x, condition, event_shape, name):
     if tf.executing_eagerly():
         _check_finite(condition)
     return x, condition
+
+
+def _refuse_labels(condition, rows, condition_shape):
+    """Raises `ValueError` for whole numbers, one for each row, that would pass for one condition.
+
+    That is where there are as many rows as a condition has entries.
+    """
+    if tf.is_tensor(condition) or np.shape(condition) != condition_shape or rows == 1:
+        return
+    numbers = np.asarray(condition)
+    if numbers.shape == (rows,) and numbers.dtype.kind in "iu" and numbers.sum() != 1:
+        raise ValueError(
+            f"`condition` holds {rows} whole numbers, one for each row: labels go in as one-hot "
+            "vectors, as `keras.utils.to_categorical` makes them, and one condition for all rows "
+            f"as floats. Received: {numbers}"
+        )
 
 
 def _check_finite(condition):
@@ -160,8 +177,13 @@ def condition_from_targets(flow, data):
     return {"x": x, "condition": y}, None, sample_weight
 
 
-def check_sampling(flow, n, seed, temperature):
+def check_sampling(flow, n, seed, temperature, condition):
     """Returns the seed as a pair of ints; raises on arguments out of range."""
+    if isinstance(n, (list, tuple)):
+        raise ValueError(
+            "`n` must be an int: draw them all, and reshape. For shapes of samples there is "
+            f"`flow.distribution.sample`. Received: {n!r}"
+        )
     if not isinstance(n, (int, np.integer)) or n < 0:
         raise ValueError(f"`n` must be an int of 0 or more. Received: {n!r}")
     if not temperature >= 0:
@@ -170,6 +192,12 @@ def check_sampling(flow, n, seed, temperature):
         raise ValueError(
             'a temperature needs the base "normal" or "logistic". '
             f"Received: temperature={temperature} and base={flow.base}"
+        )
+    rank = None if flow.condition_shape is None else len(flow.condition_shape)
+    if rank is not None and np.ndim(condition) == rank + 1 and len(condition) != n:
+        raise ValueError(
+            f"`condition` must have one row for each of the {n} samples, or be one for all. "
+            f"Received: {len(condition)} conditions"
         )
     if seed is None:
         return tf.random.uniform([2], maxval=_MAX_SEED, dtype=tf.int32)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfnvp import optimizers, replicas
 from tfnvp.flows import array_batches, compiled_steps, inputs, training_data
+from tfnvp.flows.progress_bar import with_bar
 from tfnvp.flows.stop_on_non_finite import StopOnNonFinite
 
 # Names of the arguments that may follow the data by their places.
@@ -106,7 +107,7 @@ class MaximumLikelihood(keras.Model):
             raise ValueError("a flow has no classes to weigh: give `sample_weight` instead")
         x, y = training_data.from_tables((x, y))
         training_data.check(self, x, y)
-        training_data.check_precision(x)
+        training_data.check_variables(self, x)
         x, y, kwargs = array_batches.without_validation_rows(x, y, kwargs)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = array_batches.validation_in_batches(self, kwargs)
@@ -137,6 +138,7 @@ class MaximumLikelihood(keras.Model):
             x, y, kwargs = array_batches.in_batches(x, y, kwargs, shuffle)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # The data set has its own order.
+        callbacks = with_bar(callbacks, kwargs.get("verbose"))
         return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
@@ -146,7 +148,8 @@ class MaximumLikelihood(keras.Model):
         training_data.check(self, x, y, finite=False)
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         x, y, kwargs = array_batches.in_batches(x, y, kwargs)
-        return super().evaluate(x, y, **kwargs)
+        callbacks = with_bar(kwargs.pop("callbacks", None), kwargs.get("verbose"))
+        return super().evaluate(x, y, callbacks=callbacks, **kwargs)
 
     def predict(self, x, *args, **kwargs):
         """Returns `log p(x)` as an array, with the arguments of `keras.Model.predict`.
@@ -157,7 +160,8 @@ class MaximumLikelihood(keras.Model):
         x = training_data.from_tables(x)
         training_data.check(self, x, None, finite=False)
         x, _, kwargs = array_batches.in_batches(x, None, kwargs)
-        return super().predict(x, **kwargs)
+        callbacks = with_bar(kwargs.pop("callbacks", None), kwargs.get("verbose"))
+        return super().predict(x, callbacks=callbacks, **kwargs)
 
     def _choose_steps(self, callbacks, batches, arguments):
         """Sets `steps_per_execution` where `compile` left it open."""

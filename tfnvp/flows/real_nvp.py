@@ -89,6 +89,11 @@ class RealNVP(Flow):
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
         event_shape = event_shape_tuple(event_shape)
         assembly.check_couplings(couplings)
+        assembly.check_flags(
+            residual=residual,
+            standardize=standardize,
+            gradient_checkpointing=gradient_checkpointing,
+        )
         before = assembly.data_side(event_shape, logit_alpha, standardize, whiten)
         size = math.prod(event_shape)
         layers = assembly.couplings(

@@ -68,11 +68,18 @@ def check(flow, x, y, name="x", finite=True):
         )
 
 
-def check_precision(x):
-    """Raises `ValueError` for training data of which float32 would flatten a variable."""
+def check_variables(flow, x):
+    """Looks at the variables of training data, where it is one array.
+
+    Raises `ValueError` for one that float32 would flatten, and warns of those of a table that have
+    no density.
+    """
     x = x.get("x") if isinstance(x, dict) else x
-    if isinstance(x, np.ndarray):
-        table_checks.check_precision(x, lambda place: f"variable {', '.join(place)}", "`x`")
+    if not isinstance(x, np.ndarray):
+        return
+    table_checks.check_precision(x, lambda place: f"variable {', '.join(place)}", "`x`")
+    if x.ndim == 2 and flow.levels is None:
+        table_checks.warn_of_columns({f"x[:, {i}]": x[:, i] for i in range(x.shape[1])})
 
 
 def _refuse_parts(flow, x, name):
