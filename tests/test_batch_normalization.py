@@ -61,24 +61,43 @@ def test_training_moves_the_statistics_and_uses_the_new_ones():
     assert int(statistics.batches) == 6
 
 
-def test_gradients_go_through_the_part_of_the_batch():
-    b = with_statistics((2,), momentum=0.75)
+def test_gradients_are_those_of_statistics_that_follow_the_batch():
+    """Batch renormalization: the batch's statistics, times a ratio and plus a distance."""
+    b = with_statistics((2,), momentum=0.75, epsilon=1e-12)
     b.statistics.batches.assign(100)
     flow = tfnvp.Flow(b, 2)
     x = tf.constant(np.random.default_rng(0).normal(size=(5, 2)), tf.float32)
     old_mean, old_variance = (
         tf.constant(v.numpy()) for v in (b.statistics.mean, b.statistics.variance)
     )
+    batch_mean, batch_variance = tf.nn.moments(x, axes=[0])
+    mean = 0.75 * old_mean + 0.25 * batch_mean
+    deviation = tf.sqrt(0.75 * old_variance + 0.25 * batch_variance)
+    ratio, distance = tf.sqrt(batch_variance) / deviation, (batch_mean - mean) / deviation
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
-        found = tf.reduce_sum(flow(x, training=True))
+        found = flow(x, training=True)
         batch_mean, batch_variance = tf.nn.moments(x, axes=[0])
-        mean = 0.75 * old_mean + 0.25 * batch_mean
-        variance = 0.75 * old_variance + 0.25 * batch_variance
-        normal = tfp.distributions.Normal(mean, tf.sqrt(variance + 1e-4))
-        expected = tf.reduce_sum(normal.log_prob(x))
+        z = (x - batch_mean) / tf.sqrt(batch_variance) * ratio + distance
+        log_det = tf.math.log(ratio / tf.sqrt(batch_variance))
+        expected = tf.reduce_sum(tfp.distributions.Normal(0.0, 1.0).log_prob(z) + log_det, axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    np.testing.assert_allclose(tape.gradient(found, x), tape.gradient(expected, x), rtol=1e-4)
+    gradient = tape.gradient(found, x)
+    np.testing.assert_allclose(gradient, tape.gradient(expected, x), rtol=1e-4, atol=1e-5)
+    # Shifting all inputs changes nothing, and scaling them only the volume.
+    np.testing.assert_allclose(tf.reduce_sum(gradient, axis=0), np.zeros(2), atol=1e-5)
+    np.testing.assert_allclose(tf.reduce_sum(gradient * x, axis=0), [-5.0, -5.0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [np.zeros((4, 1)), [[0.0], [1e-9]], [[0.0], [1e-30]]])
+def test_gradients_of_batches_that_hardly_vary_are_bounded(batch):
+    b = with_statistics((1,))
+    b.statistics.batches.assign(100)
+    flow, x = tfnvp.Flow(b, 1), tf.constant(batch, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(flow(x, training=True))
+    assert np.abs(tape.gradient(loss, x)).max() < 10.0
 
 
 def test_generation_never_uses_the_batch():

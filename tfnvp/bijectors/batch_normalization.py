@@ -21,9 +21,10 @@ class BatchNormalization(Bijector):
 
     In training, which is inside a Keras model called with `training=True` as `fit` does, `inverse`
     moves the stored statistics towards those of its batch, `1 - momentum` of the way, and uses
-    the result, with gradients through the batch's part. Everywhere else, and in `forward`
-    always, the stored statistics are used. Training and evaluation therefore agree: with the
-    statistics of the batch alone in training, evaluations are known to explode.
+    the result, with gradients as if the statistics followed the batch's at once, see
+    `tfnvp.running_statistics.RunningStatistics`. Everywhere else, and in `forward` always, the
+    stored statistics are used. Training and evaluation therefore agree: with the statistics of the
+    batch alone in training, evaluations are known to explode.
 
     `adapt` sets the statistics to those of a sample, for example of the whole training set.
 
@@ -48,7 +49,7 @@ class BatchNormalization(Bijector):
     Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.7 and appendix E. The whole
     output of a coupling is normalised, as in the paper. The authors' released code normalises
     the moved variables alone, counts masked zeros in their statistics, and by default uses those
-    of the batch in training.
+    of the batch in training. Gradients: Ioffe 2017 (Batch Renormalization).
     """
 
     def __init__(self, event_shape, momentum=0.9, epsilon=1e-4, name="batch_normalization"):
