@@ -77,7 +77,10 @@ def main():
     parser.add_argument("--quick", action="store_true", help="print the request, ask no server")
     arguments = parser.parse_args()
     text = arguments.inputs
-    inputs = json.loads(pathlib.Path(text[1:]).read_text() if text[:1] == "@" else text)
+    try:
+        inputs = json.loads(pathlib.Path(text[1:]).read_text() if text[:1] == "@" else text)
+    except json.JSONDecodeError as error:
+        parser.error(f"the inputs are no JSON: {error}")
     if arguments.quick:
         print(json.dumps({"signature_name": arguments.signature, "inputs": inputs}))
         return

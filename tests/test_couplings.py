@@ -304,6 +304,30 @@ def test_a_built_conditioner_needs_no_event_shape():
     assert len(coupling.trainable_variables) == 3
 
 
+@pytest.mark.parametrize(
+    ("sizes", "event_shape"),
+    [
+        ((2,), None),
+        ((8,), None),
+        ((1, 1), None),
+        ((1, 1), 3),
+        ((3, 3), 3),
+        ((2,), 3),
+        ((2, 2, 2), 3),
+    ],
+)
+def test_outputs_of_another_size_are_refused_and_never_broadcast(sizes, event_shape):
+    inputs = keras.Input((1,))
+    outputs = [keras.layers.Dense(size)(inputs) for size in sizes]
+    network = keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0])
+    with pytest.raises(
+        ValueError, match=r"2 parameter\(s\) for each of the moved variables \(2,\)"
+    ):
+        AffineCoupling(network, Split(1), event_shape, scale="exp").forward(tf.zeros([5, 3]))
+    with pytest.raises(ValueError, match=r"1 parameter\(s\) for each of the moved variables"):
+        AdditiveCoupling(keras.layers.Dense(1), Split(1), 3)
+
+
 def test_conditioner_may_give_shift_and_log_scale_apart():
     inputs = keras.Input((1,))
     pair = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(2)(inputs)])

@@ -342,11 +342,16 @@ def test_first_signature_is_the_default(flow, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"signatures": ["loglik"]}, ValueError, r"`signatures` must be some of .*loglik"),
+        (
+            {"signatures": ["loglik"]},
+            ValueError,
+            r"`signatures` must be a list of some of .*loglik",
+        ),
         ({"signatures": []}, ValueError, r"`signatures` must be"),
         ({"signatures": ["encode_uint8"]}, ValueError, r"for this flow"),
         ({"weights_dtype": "int8"}, ValueError, r"`weights_dtype` must be .*int8"),
         ({"warmup": [0]}, ValueError, r"`warmup` must be positive ints"),
+        ({"warmup": 1}, ValueError, r"`warmup` must be positive ints, batch sizes. Received: 1"),
         ({"warmup": range(1, 1002)}, ValueError, r"at most 1000"),
         ({"card": "text"}, TypeError, r"`card` must be a mapping"),
     ],

@@ -4,11 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 import tfnvp
 from tfnvp.bijectors import AffineCoupling, Bijector, Chain
 from tfnvp.conditioners import MLP
 from tfnvp.partitions import Split
+from tfnvp.serialization import serialize
 from tfnvp.testing import check_bijector
 
 
@@ -60,6 +62,31 @@ def test_a_registered_class_is_saved_and_loaded(x, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "flow.keras")
     assert type(loaded.bijector.bijectors[0]) is Registered
     np.testing.assert_array_equal(loaded.log_prob(x), flow.log_prob(x))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Square(Stretch):
+    """Of a name that TFP gives to something else."""
+
+
+def test_a_class_with_the_name_of_one_of_tfps_is_saved_as_what_it_is(x, tmp_path):
+    flow = flow_with(Square(2))
+    flow.bijector.bijectors[0].log_factor.assign([0.1, -0.7])
+    flow.save(tmp_path / "flow.keras")
+    loaded = keras.saving.load_model(tmp_path / "flow.keras")
+    assert type(loaded.bijector.bijectors[0]) is Square
+    np.testing.assert_array_equal(loaded.log_prob(x), flow.log_prob(x))
+    normal = type("Normal", (tfp.distributions.Normal,), {})(tf.zeros(2), tf.ones(2))
+    with pytest.raises(TypeError, match="cannot be saved"):
+        serialize(normal)
+
+
+def test_functions_in_layers_are_refused_before_they_cannot_be_loaded(tmp_path):
+    network = keras.Sequential([keras.layers.Lambda(lambda x: 2 * x), keras.layers.Dense(2)])
+    flow = tfnvp.Flow(AffineCoupling(network, Split(1), 2), 2)
+    with pytest.raises(TypeError, match="holds a Python function"):
+        flow.save(tmp_path / "flow.keras")
+    assert not (tmp_path / "flow.keras").exists()
 
 
 def test_another_class_is_refused_with_the_ways_out(tmp_path):

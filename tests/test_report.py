@@ -114,6 +114,8 @@ def test_report_of_a_run(digits, tmp_path, capsys):
     # The page says what `flow.log_prob` says.
     flow = run_folder.load_model(digits)
     assert f"{flow.count_params():,}" in text
+    assert "hidden units" in text
+    assert "couplings" in text
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

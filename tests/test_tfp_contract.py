@@ -299,6 +299,20 @@ def test_tfps_copy_shares_the_weights(bijectors, name, x):
     assert b.name == b.parameters["name"] != "another"
 
 
+def test_a_copy_with_other_arguments_shares_the_conditioner_alone():
+    b = AffineCoupling(MLP(4), Split(1), 3)
+    copied = b.copy(scale="tanh")
+    own = {id(v) for v in b.variables} - {id(v) for v in copied.variables}
+    assert copied.conditioner is b.conditioner
+    assert len(own) == 1
+
+
+@each_of_ours
+def test_slices_are_refused(bijectors, name, x):
+    with pytest.raises(TypeError, match="no batch of parameters"):
+        bijectors[name][0]
+
+
 @each
 def test_equality_and_hash_after_use(bijectors, name, x):
     b = bijectors[name]

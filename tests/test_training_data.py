@@ -84,7 +84,7 @@ def test_tables_are_checked_before_anything_changes(flow):
     before = flow.get_weights()
     broken = X.copy()
     broken[5, 1] = np.nan
-    with pytest.raises(ValueError, match=r"must be finite.*row 5, position \(1,\)"):
+    with pytest.raises(ValueError, match=r"must be finite.*first is x\[5, 1\]"):
         flow.fit(Table(broken), verbose=0)
     with pytest.raises(ValueError, match=r"choose the columns that do.*dtype: object"):
         flow.fit(Table(X.astype(object)), verbose=0)
@@ -114,7 +114,7 @@ def test_conditions_that_are_not_finite_are_not_hidden_by_the_network(conditiona
 
 
 def test_another_number_of_conditions_is_refused(conditional):
-    with pytest.raises(ValueError, match=r"`condition` must have one row.*3 conditions for 2"):
+    with pytest.raises(ValueError, match=r"one row for each of the 2 samples.*3 conditions"):
         conditional.sample(2, condition=CONDITION[:3])
 
 
@@ -125,6 +125,18 @@ def test_arguments_of_classifiers_are_refused(flow):
         make().compile("adam", metrics=["mae"])
     with pytest.raises(ValueError, match="`sample_weight` instead"):
         flow.fit(X, class_weight={0: 1.0})
+    for call in (flow.fit, flow.evaluate):
+        with pytest.raises(ValueError, match=r"one weight for each row, of shape \(64,\)"):
+            call(X, sample_weight=np.ones(3), verbose=0)
+
+
+def test_lists_of_numbers_are_arrays(flow):
+    expected = flow.predict(X, verbose=0)
+    np.testing.assert_array_equal(flow.predict(X.tolist(), verbose=0), expected)
+    loss = flow.evaluate(X.tolist(), verbose=0)
+    np.testing.assert_allclose(loss, -expected.mean(), rtol=1e-5)
+    with pytest.raises(ValueError, match="`x` must be an array of numbers"):
+        flow.fit([[1.0, 2.0, 3.0], [4.0]], verbose=0)
 
 
 def test_files_of_another_format_are_refused(flow, tmp_path):

@@ -6,6 +6,8 @@ program registered with Keras, are ever made from a description, whatever a file
 variables are not part of it: Keras saves them.
 """
 
+import json
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -18,6 +20,11 @@ _NAMESPACES = {
     "tfnvp.partitions": (partitions, partitions.Partition),
     "tfp.bijectors": (tfp.bijectors, tfp.bijectors.Bijector),
     "tfp.distributions": (tfp.distributions, tfp.distributions.Distribution),
+}
+# A class of another package can have the name of one of these.
+_OF_PACKAGES = {
+    "tfnvp": ["tfnvp.bijectors"],
+    "tensorflow_probability": ["tfp.bijectors", "tfp.distributions"],
 }
 _KINDS = (tfp.bijectors.Bijector, tfp.distributions.Distribution)
 _KEY = "tfnvp_type"
@@ -44,13 +51,19 @@ def serialize(value):
         described = _serialize_array(value.pretransformed_input)
         return {_KEY: "transformed", "input": described, "bijector": serialize(value.bijector)}
     if isinstance(value, keras.layers.Layer):
-        return {_KEY: "keras", "object": keras.saving.serialize_keras_object(value)}
+        described = keras.saving.serialize_keras_object(value)
+        if "__lambda__" in json.dumps(described, default=str):
+            raise TypeError(
+                f"cannot be saved as part of a flow: {value!r} holds a Python function, and code "
+                "is never loaded. Write a layer of your own, whose class is decorated by "
+                "`@keras.saving.register_keras_serializable()`"
+            )
+        return {_KEY: "keras", "object": described}
     if isinstance(value, partitions.Partition):
         return _describe("tfnvp.partitions", type(value).__name__, value.get_config())
-    ours = type(value).__module__.startswith("tfnvp.")
     # TFP hands out private variants, such as `_Chain`, of some public classes.
     name = type(value).__name__.lstrip("_")
-    for namespace in ["tfnvp.bijectors"] if ours else ["tfp.bijectors", "tfp.distributions"]:
+    for namespace in _OF_PACKAGES.get(type(value).__module__.partition(".")[0], ()):
         module, kind = _NAMESPACES[namespace]
         if isinstance(value, kind) and hasattr(module, name):
             return _describe(namespace, name, value.parameters)

@@ -134,7 +134,8 @@ class Bijector(tfb.Bijector):
         """Returns a bijector that shares the weights, perhaps of another `name`.
 
         With other arguments it is a new bijector, made as `type(self)(...)` from the arguments of
-        this one and the given ones: its own weights start anew.
+        this one and the given ones: layers among the arguments, such as a conditioner, are shared,
+        and variables that the bijector made itself start anew. `copy.deepcopy` shares nothing.
         """
         if overrides.keys() - {"name"}:
             return super().copy(**overrides)
@@ -142,6 +143,10 @@ class Bijector(tfb.Bijector):
         copied._name = overrides.get("name", self.name)
         copied._parameters = {**self._parameters, **overrides}
         return copied
+
+    def __getitem__(self, slices):
+        # TFP would make a new bijector, with new weights.
+        raise TypeError(f"{self.name} has no batch of parameters that could be sliced")
 
     def __deepcopy__(self, memo):
         copied = type(self)(**copy.deepcopy(self.parameters, memo))

@@ -64,13 +64,29 @@ class Coupling(Bijector):
             inputs = [inputs, tf.zeros((1, *self.condition_shape), inputs.dtype)]
         with tf.init_scope():
             outputs = self.conditioner(inputs)
-        expected = (1, *shape[:-1], shape[-1] * self.parameters_per_variable)
-        if not isinstance(outputs, (list, tuple)) and tuple(outputs.shape) != expected:
+        self._split_outputs(outputs, shape)
+
+    def _split_outputs(self, outputs, shape):
+        """Returns a tensor for each parameter; raises `ValueError` unless all have that shape.
+
+        A smaller output would be broadcast, and its log-det be counted once instead of for each
+        variable.
+        """
+        count = self.parameters_per_variable
+        together = (*shape[:-1], shape[-1] and shape[-1] * count)
+        separate = isinstance(outputs, (list, tuple))
+        found = [tuple(output.shape[1:]) for output in (outputs if separate else [outputs])]
+        expected = [shape] * count if separate else [together]
+        if len(found) != len(expected) or not all(
+            tf.TensorShape(a).is_compatible_with(b) for a, b in zip(found, expected, strict=True)
+        ):
             raise ValueError(
-                f"`conditioner` must give {self.parameters_per_variable} parameter(s) for each of "
-                f"the moved variables {shape}: outputs of shape {(None, *expected[1:])}. "
-                f"Received: a conditioner with outputs of shape {(None, *outputs.shape[1:])}"
+                f"`conditioner` must give {count} parameter(s) for each of the moved variables "
+                f"{shape}: outputs of shape {(None, *together)}, or {count} of {(None, *shape)}. "
+                "Received: a conditioner with outputs of shape "
+                + ", ".join(str((None, *one)) for one in found)
             )
+        return list(outputs) if separate else tf.split(outputs, count, axis=-1)
 
     def _forward_moved(self, moved, *parameters):
         """Returns `g(moved; parameters)` and the log-det of each moved variable, or None for 0."""
@@ -112,9 +128,7 @@ class Coupling(Bijector):
         inputs = passed if one_batch_axis else tf.reshape(passed, (-1, *passed_shape))
         if condition is not None:
             inputs = [inputs, tf.reshape(condition, (-1, *self.condition_shape))]
-        outputs = self.conditioner(inputs)
-        if not isinstance(outputs, (list, tuple)):
-            outputs = tf.split(outputs, self.parameters_per_variable, axis=-1)
+        outputs = self._split_outputs(self.conditioner(inputs), parameters_shape)
         # The likelihood keeps the precision of the data, whatever the conditioner computes in.
         outputs = [tf.cast(output, passed.dtype) for output in outputs]
         if one_batch_axis:

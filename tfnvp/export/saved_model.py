@@ -95,7 +95,7 @@ def export(
     names = list(available) if signatures is None else list(signatures)
     if not names or set(names) - set(available):
         raise ValueError(
-            f"`signatures` must be some of {', '.join(available)} for this flow. "
+            f"`signatures` must be a list of some of {', '.join(available)} for this flow. "
             f"Received: {signatures!r}"
         )
     _check_initialized(flow)
@@ -103,6 +103,10 @@ def export(
         raise TypeError(f"`card` must be a mapping of headings to contents. Received: {card!r}")
     chosen = {name: available[name] for name in names}
     path = pathlib.Path(path)
+    if path.is_file():
+        raise FileExistsError(
+            f"`path` must be a folder, of versions of a model. Received a file: {path}"
+        )
     requests = warmup_requests(path.name, chosen, warmup, warmup_scalars)
     path.mkdir(parents=True, exist_ok=True)
     archive = keras.export.ExportArchive()

@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+from collections.abc import Iterable
 
 import tensorflow as tf
 
@@ -29,9 +30,10 @@ def warmup_requests(model, signatures, batch_sizes, scalars):
 
     Source: TensorFlow Serving, "SavedModel Warmup".
     """
-    batch_sizes = list(batch_sizes)
+    given = batch_sizes
+    batch_sizes = list(given) if isinstance(given, Iterable) else [None]
     if any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in batch_sizes):
-        raise ValueError(f"`warmup` must be positive ints, batch sizes. Received: {batch_sizes}")
+        raise ValueError(f"`warmup` must be positive ints, batch sizes. Received: {given!r}")
     names = [name for name, signature in signatures.items() if signature.has_rows or scalars]
     if len(batch_sizes) * len(names) > _MAX_RECORDS:
         raise ValueError(

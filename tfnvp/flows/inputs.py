@@ -60,8 +60,8 @@ def _check_finite(condition):
     bad = np.argwhere(~np.isfinite(condition))
     if len(bad):
         raise ValueError(
-            f"`condition` must be finite. Received: {len(bad)} values that are not, the first in "
-            f"row {bad[0][0]}"
+            f"`condition` must be finite. Received: {len(bad)} values that are not, the first is "
+            f"condition[{', '.join(map(str, bad[0]))}]"
         )
 
 
@@ -77,12 +77,17 @@ def as_data(flow, x, name="x"):
 def _as_floats(x, name, integers=False):
     if hasattr(x, "dtype"):
         check_dtype(x.dtype, name, integers)
-    try:
-        x = tf.convert_to_tensor(x)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`{name}` must be an array of numbers. {error}") from None
+    x = as_array(x, name, tf.convert_to_tensor)
     check_dtype(x.dtype, name, integers)
     return tf.cast(x, tf.float32)
+
+
+def as_array(x, name, convert=np.asarray):
+    """Returns `convert(x)`; raises `ValueError` for what is no array of numbers."""
+    try:
+        return convert(x)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`{name}` must be an array of numbers. {error}") from None
 
 
 def check_dtype(dtype, name, integers=False):

@@ -108,6 +108,7 @@ class MaximumLikelihood(keras.Model):
         x, y = training_data.from_tables((x, y))
         training_data.check(self, x, y)
         training_data.check_variables(self, x)
+        training_data.check_weights(x, kwargs.get("sample_weight"))
         x, y, kwargs = array_batches.without_validation_rows(x, y, kwargs)
         if kwargs.get("validation_data") is not None:
             kwargs["validation_data"] = array_batches.validation_in_batches(self, kwargs)
@@ -146,6 +147,7 @@ class MaximumLikelihood(keras.Model):
         kwargs.update(zip(_EVALUATE_ARGUMENTS, args, strict=False))
         x, y = training_data.from_tables((x, y))
         training_data.check(self, x, y, finite=False)
+        training_data.check_weights(x, kwargs.get("sample_weight"))
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         x, y, kwargs = array_batches.in_batches(x, y, kwargs)
         callbacks = with_bar(kwargs.pop("callbacks", None), kwargs.get("verbose"))

@@ -1,6 +1,7 @@
 """Data as it comes to `fit`, `evaluate` and `predict`: what can be said of it before Keras."""
 
 import math
+import numbers
 
 import keras
 import numpy as np
@@ -13,6 +14,8 @@ from tfnvp.flows import inputs
 def from_tables(data):
     """Returns pandas' tables, and what else NumPy takes for an array, as arrays; all else as it is.
 
+    Lists of numbers, or of such lists, are arrays too; Keras takes lists for several inputs.
+
     Args:
       data: array, table, or a tuple or dictionary of them, or other data of Keras.
     """
@@ -20,8 +23,30 @@ def from_tables(data):
         return tuple(from_tables(part) for part in data)
     if isinstance(data, dict):
         return {name: from_tables(part) for name, part in data.items()}
+    if _is_list_of_numbers(data):
+        return inputs.as_array(data, "x")
     keep = data is None or tf.is_tensor(data) or not hasattr(data, "__array__")
     return data if keep else np.asarray(data)
+
+
+def _is_list_of_numbers(data):
+    if not isinstance(data, list):
+        return False
+    while isinstance(data, list) and data:
+        data = data[0]
+    return isinstance(data, numbers.Real)
+
+
+def check_weights(x, sample_weight):
+    """Raises `ValueError` for weights of arrays that are not one for each row."""
+    x = x.get("x") if isinstance(x, dict) else x
+    if sample_weight is None or not isinstance(x, (np.ndarray, tf.Tensor)):
+        return
+    if np.shape(sample_weight) != (len(x),):
+        raise ValueError(
+            f"`sample_weight` must be one weight for each row, of shape ({len(x)},). "
+            f"Received shape: {np.shape(sample_weight)}"
+        )
 
 
 def check(flow, x, y, name="x", finite=True):
@@ -62,9 +87,8 @@ def check(flow, x, y, name="x", finite=True):
             continue
         where = np.argwhere(~np.isfinite(array))
         raise ValueError(
-            f"`{what}` must be finite. Received: {len(where)} values that are not, the first at "
-            f"row {where[0][0]}, position {tuple(int(i) for i in where[0][1:])}: "
-            f"{array[tuple(where[0])]}"
+            f"`{what}` must be finite. Received: {len(where)} values that are not, the first is "
+            f"{what}[{', '.join(map(str, where[0]))}]: {array[tuple(where[0])]}"
         )
 
 

@@ -11,6 +11,9 @@ from tfnvp._version import __version__
 from tfnvp.report.charts import chart
 from tfnvp.report.section import Section
 
+# What the page says of a flow in its own words.
+_SAID = ("name", "event_shape", "image_shape", "base", "levels")
+
 
 def curves(subject):
     """Learning curves, from the run's `history.csv`."""
@@ -45,6 +48,15 @@ def curves(subject):
     return Section("Learning curves", text, ((chart("curves", "learning curves", draw), ""),))
 
 
+def _options(flow):
+    """What a flow's constructor was given, as far as it is numbers and words."""
+    return {
+        name.replace("_", " "): value
+        for name, value in flow.get_config().items()
+        if isinstance(value, (str, int, float, tuple, list)) and name not in _SAID
+    }
+
+
 def cards(subject):
     """What the model is, and what its run folder knows about it."""
     flow = subject.flow
@@ -52,6 +64,7 @@ def cards(subject):
         "class": type(flow).__name__,
         "event shape": flow.event_shape,
         "parameters": f"{flow.count_params():,}",
+        **_options(flow),
         "base": flow.base if isinstance(flow.base, str) else flow.base.name,
         "grey levels": flow.levels or "none: real numbers",
         "tfnvp, tensorflow, keras": ", ".join((__version__, tf.__version__, keras.__version__)),

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 
 import keras
 import numpy as np
@@ -91,7 +92,9 @@ def check_stale_answers(subject):
     with restored(variables):
         _require_fresh(subject, _held_and_fresh(subject, variables), "eagerly")
     with restored(variables):
-        function = tf.function(lambda: _held_and_fresh(subject, variables), autograph=False)
+        function = tf.function(
+            functools.partial(_held_and_fresh, subject, variables), autograph=False
+        )
         _require_fresh(subject, function(), "in a tf.function")
 
 
