@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tfnvp
+from tests.conftest import perturb
 from tfnvp.callbacks import BitsPerDim, LatentDiagnostics, SampleGrid
 from tfnvp.evaluation import evaluate
 
@@ -134,6 +135,34 @@ def test_conditional_points(tmp_path):
     logs = flow.fit(x, condition, epochs=1, callbacks=callbacks, verbose=0).history
     assert np.isfinite(logs["latent_std"][0])
     assert (tmp_path / "samples-0001.png").is_file()
+    for callback in (SampleGrid(tmp_path), LatentDiagnostics(x)):
+        with pytest.raises(
+            ValueError, match=r"needs `condition=`, as the flow has condition_shape"
+        ):
+            flow.fit(x, condition, callbacks=[callback], verbose=0)
+    plain = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    plain.compile("adam")
+    with pytest.raises(ValueError, match="LatentDiagnostics has a `condition`, and the flow takes"):
+        plain.fit(x, callbacks=[LatentDiagnostics(x, condition)], verbose=0)
+
+
+def test_bits_per_dim_of_a_conditional_flow():
+    rng = np.random.default_rng(0)
+    x, condition = rng.integers(0, 4, (1100, 2)), rng.normal(size=(1100, 1)).astype("float32")
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,), condition_shape=1, levels=4)
+    perturb(flow)
+    flow.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    look = BitsPerDim(x, draws=2, condition=condition)
+    noisy = tfnvp.data.dequantize(x, 4, seed=(0, 0))
+    logs = flow.fit(noisy, condition, callbacks=[look], verbose=0).history
+    # Every row with its own condition, also beyond the first thousand.
+    expected = tfnvp.evaluation.evaluate(flow, x[1000:], 2, seed=1002, condition=condition[1000:])
+    first = tfnvp.evaluation.evaluate(flow, x[:1000], 2, condition=condition[:1000])
+    mean = (1000 * first.bits_per_dim + 100 * expected.bits_per_dim) / 1100
+    np.testing.assert_allclose(logs["held_out_bits_per_dim"][0], mean, rtol=1e-5)
+    one = tfnvp.evaluation.evaluate(flow, x[:10], 2, condition=[0.5])
+    each = tfnvp.evaluation.evaluate(flow, x[:10], 2, condition=np.full((10, 1), 0.5, "float32"))
+    np.testing.assert_allclose(one.nats, each.nats, rtol=1e-5)
 
 
 def test_pictures_for_tensorboard(digits, tmp_path):

@@ -358,6 +358,27 @@ def test_likelihood_is_float32_under_a_mixed_policy(moons):
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lambda: tfnvp.RealNVP(2, **SMALL),
+        lambda: tfnvp.NICE(2, couplings=2, hidden_units=(8,)),
+        lambda: tfnvp.ImageRealNVP((2, 2, 1), scales=1, base_filters=2, residual_blocks=0),
+    ],
+)
+def test_files_say_which_policy_was_global(make, tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        flow = make()
+        flow.save(tmp_path / "mixed.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    loaded = keras.saving.load_model(tmp_path / "mixed.keras")
+    policies = [[layer.compute_dtype for layer in f.keras_layers] for f in (flow, loaded)]
+    assert policies[0] == policies[1]
+    assert "float16" in policies[0]
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda x: x[:, :1], r"shape \[batch, 2\]. Received shape: \(50, 1\)"),
@@ -407,6 +428,7 @@ def test_non_finite_data_in_a_stream_stops_before_anything_is_saved(moons, tmp_p
         (lambda f: f.sample(1.5), "`n` must be"),
         (lambda f: f.sample((2, 4)), "draw them all, and reshape"),
         (lambda f: f.sample(1, temperature=-1.0), "`temperature` must be"),
+        (lambda f: f.sample(1, temperature="hot"), "`temperature` must be a number"),
         (lambda f: f.sample(1, seed=(1, 2, 3)), "`seed` must be"),
         (lambda f: f.interpolate(np.zeros((3, 2))), "4 data points"),
         (lambda f: f.interpolate(np.zeros((4, 2)), rows=1), "2 or more"),

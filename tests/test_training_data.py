@@ -130,6 +130,17 @@ def test_arguments_of_classifiers_are_refused(flow):
             call(X, sample_weight=np.ones(3), verbose=0)
 
 
+def test_what_is_missing_or_not_finite_is_named(flow):
+    for call in (lambda: flow.fit(epochs=1), flow.evaluate):
+        with pytest.raises(ValueError, match="`x` is missing"):
+            call()
+    before = flow.get_weights()
+    with pytest.raises(ValueError, match="`sample_weight` must be finite"):
+        flow.fit(X, sample_weight=np.full(64, np.nan), verbose=0)
+    for old, new in zip(before, flow.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_lists_of_numbers_are_arrays(flow):
     expected = flow.predict(X, verbose=0)
     np.testing.assert_array_equal(flow.predict(X.tolist(), verbose=0), expected)

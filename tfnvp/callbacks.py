@@ -32,11 +32,19 @@ class _EveryEpochs(keras.callbacks.Callback):
     #: Names of the logs that `look` returns.
     names = ()
 
-    def __init__(self, every):
+    def __init__(self, every, condition=None):
         super().__init__()
+        self.condition = condition
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ValueError(f"`every` must be a positive int. Received: {every!r}")
         self.every = every
+
+    def on_train_begin(self, logs=None):
+        shape, name = self.model.condition_shape, type(self).__name__
+        if shape is not None and self.condition is None:
+            raise ValueError(f"{name} needs `condition=`, as the flow has condition_shape={shape}")
+        if shape is None and self.condition is not None:
+            raise ValueError(f"{name} has a `condition`, and the flow takes none")
 
     def on_epoch_end(self, epoch, logs=None):
         found = self.look(epoch) if epoch % self.every == 0 else dict.fromkeys(self.names, np.nan)
@@ -79,7 +87,7 @@ class SampleGrid(_EveryEpochs):
     def __init__(
         self, folder=None, log_dir=None, n=64, every=1, seed=0, temperature=1.0, condition=None
     ):
-        super().__init__(every)
+        super().__init__(every, condition)
         if folder is None and log_dir is None:
             raise ValueError("`folder` or `log_dir` must be given. Received: neither")
         if log_dir is not None and importlib.util.find_spec("tensorboard") is None:
@@ -95,6 +103,7 @@ class SampleGrid(_EveryEpochs):
         self._writer = None
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
         shape = self.model.event_shape
         if not plotting.has_picture(shape):
             raise ValueError(
@@ -134,6 +143,7 @@ class BitsPerDim(_EveryEpochs):
       draws: int, draws of noise for each image, the same after every epoch.
       every: int, epochs between measurements, the first included; NaN between.
       name: the logs are `NAME_bits_per_dim` and `NAME_bits_per_dim_standard_error`.
+      condition: as for `flow.log_prob`, for conditional flows.
 
     Raises:
       ValueError: in `fit`, for a flow without grey levels.
@@ -149,19 +159,20 @@ class BitsPerDim(_EveryEpochs):
     True
     """
 
-    def __init__(self, x, draws=5, every=1, name="held_out"):
-        super().__init__(every)
+    def __init__(self, x, draws=5, every=1, name="held_out", condition=None):
+        super().__init__(every, condition)
         self.x = np.asarray(x)
         self.draws = draws
         self.names = (f"{name}_bits_per_dim", f"{name}_bits_per_dim_standard_error")
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
         if self.model.levels is None:
             raise ValueError("BitsPerDim needs a flow made with `levels`. Received: None")
 
     def look(self, epoch):
         """Measures once."""
-        found = evaluate(self.model, self.x, self.draws)
+        found = evaluate(self.model, self.x, self.draws, condition=self.condition)
         return dict(
             zip(self.names, (found.bits_per_dim, found.bits_per_dim_standard_error), strict=True)
         )
@@ -201,11 +212,11 @@ class LatentDiagnostics(_EveryEpochs):
     )
 
     def __init__(self, x, condition=None, every=1):
-        super().__init__(every)
+        super().__init__(every, condition)
         self.x = np.asarray(x)
-        self.condition = condition
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
         if self.x.dtype.kind in "iu" and self.model.levels is not None:
             self.x = dequantize(self.x, self.model.levels, seed=_NOISE_SEED).numpy()
 

@@ -25,10 +25,6 @@ def training_progress(recipe, splits, console):
         return
 
     epochs = recipe.epochs
-    console.print(
-        f"training     {recipe.name} on {len(splits.train)} rows of {splits.name}; the first epoch "
-        "compiles, which takes longer"
-    )
 
     columns = (
         TextColumn("epoch"),
@@ -41,13 +37,21 @@ def training_progress(recipe, splits, console):
     with Progress(*columns, console=console, transient=True, disable=silent) as progress:
         task = progress.add_task("epochs", total=epochs, losses="")
 
+        def on_train_begin(logs):
+            console.print(
+                f"training     {recipe.name} on {len(splits.train)} rows of {splits.name}; the "
+                "first epoch compiles, which takes longer"
+            )
+
         def on_epoch_end(epoch, logs):
             losses = _losses(logs)
             progress.update(task, completed=epoch + 1, losses=losses)
             if silent and (epoch == 0 or (epoch + 1) % max(1, epochs // 10) == 0):
                 console.print(f"epoch {epoch + 1}/{epochs}   {losses}")
 
-        yield [keras.callbacks.LambdaCallback(on_epoch_end=on_epoch_end)]
+        yield [
+            keras.callbacks.LambdaCallback(on_train_begin=on_train_begin, on_epoch_end=on_epoch_end)
+        ]
 
 
 def _losses(logs):

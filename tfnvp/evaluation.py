@@ -26,7 +26,7 @@ class Likelihood(NamedTuple):
     draws: int
 
 
-def evaluate(flow, rows, draws=10, seed=2):
+def evaluate(flow, rows, draws=10, seed=2, condition=None):
     """Averages log-likelihoods over data points and draws of dequantization noise.
 
     Args:
@@ -34,18 +34,19 @@ def evaluate(flow, rows, draws=10, seed=2):
       rows: `[n, *event_shape]`: whole grey levels for a flow with `levels`, else real numbers.
       draws: int, draws of the noise for each data point; real numbers need only one evaluation.
       seed: int, of the noise; the same seed gives the same result.
+      condition: as for `flow.log_prob`, for conditional flows.
 
     Returns:
       `Likelihood`.
     """
     if flow.levels is None:
         draws = 1
-    log_probs = np.concatenate(
-        [
-            _mean_over_draws(flow, rows[i : i + _ROWS], draws, seed + i)
-            for i in range(0, len(rows), _ROWS)
-        ]
-    )
+    one_for_all = np.ndim(condition) == len(flow.condition_shape or ())
+    parts = []
+    for i in range(0, len(rows), _ROWS):
+        given = condition if one_for_all else condition[i : i + _ROWS]
+        parts.append(_mean_over_draws(flow, rows[i : i + _ROWS], draws, seed + i, given))
+    log_probs = np.concatenate(parts)
     nats = float(np.mean(log_probs, dtype="float64"))
     error = float(np.std(log_probs, ddof=1, dtype="float64") / math.sqrt(len(log_probs)))
     bits = bits_error = None
@@ -55,9 +56,8 @@ def evaluate(flow, rows, draws=10, seed=2):
     return Likelihood(nats, error, bits, bits_error, len(log_probs), draws)
 
 
-def _mean_over_draws(flow, rows, draws, seed):
+def _mean_over_draws(flow, rows, draws, seed, condition):
     if flow.levels is None:
-        return flow.log_prob(rows).numpy()
-    return np.mean(
-        [flow.log_prob(dequantize(rows, flow.levels, seed=(seed, i))) for i in range(draws)], axis=0
-    )
+        return flow.log_prob(rows, condition).numpy()
+    noisy = (dequantize(rows, flow.levels, seed=(seed, i)) for i in range(draws))
+    return np.mean([flow.log_prob(x, condition) for x in noisy], axis=0)

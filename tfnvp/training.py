@@ -43,6 +43,10 @@ _ROWS_FOR_BASE = 5000
 # Patterns of the names of weights that weight decay leaves alone.
 _NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits")
 
+# Options that the data decides, and fields that change nothing.
+_OF_DATA = ("event_shape", "image_shape", "levels", "condition_shape", "name")
+_WORDS = ("name", "description", "options", "published", "source")
+
 _REMEMBERING = (keras.callbacks.EarlyStopping, RollBackOnNonFinite)
 
 
@@ -55,11 +59,12 @@ def make_flow(recipe, splits):
       ValueError: for options that the model does not have, or data that it is not for.
     """
     options = dict(recipe.options)
-    known = list(inspect.signature(MODELS[recipe.model]).parameters)
+    known = [n for n in inspect.signature(MODELS[recipe.model]).parameters if n not in _OF_DATA]
     if unknown := [name for name in options if name not in known]:
+        fields = [name for name in recipes.FIELDS if name not in _WORDS]
         raise ValueError(
             f"{recipe.model} has no option {unknown[0]!r}: it has {', '.join(known)}; fields of "
-            f"recipes are {', '.join(recipes.FIELDS)}"
+            f"recipes are {', '.join(fields)}"
         )
     if splits.levels is not None:
         options["levels"] = splits.levels

@@ -120,7 +120,8 @@ class MLP(keras.layers.Layer):
 
 
 def _sizes(value, name):
-    sizes = tuple(value) if isinstance(value, Iterable) else (value,)
+    is_sequence = isinstance(value, Iterable) and not isinstance(value, str)
+    sizes = tuple(value) if is_sequence else (value,)
     if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
         raise ValueError(
             f"`{name}` must be a positive int or a sequence of them. Received: {value!r}"

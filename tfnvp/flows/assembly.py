@@ -4,6 +4,7 @@ import math
 import numbers
 from collections.abc import Iterable
 
+import keras
 import numpy as np
 import tensorflow_probability as tfp
 
@@ -96,6 +97,14 @@ def check_couplings(couplings):
         raise ValueError(f"`couplings` must be a positive int. Received: {couplings!r}")
 
 
+def policy_name(conditioner_dtype):
+    """Returns the name of a Keras dtype policy, by default of the global one.
+
+    A saved flow says which it was, whatever the global policy is where it is loaded.
+    """
+    return keras.dtype_policies.get(conditioner_dtype or keras.config.dtype_policy()).name
+
+
 def check_flags(**flags):
     """Raises `ValueError` for arguments that are neither True nor False."""
     for name, value in flags.items():
@@ -137,7 +146,8 @@ def _random_partitions(partition, couplings, size):
 
 def hidden_units_for(hidden_units, couplings):
     """Returns the hidden widths for each coupling: the same for all, or a sequence for each."""
-    hidden_units = list(hidden_units) if isinstance(hidden_units, Iterable) else [hidden_units]
+    is_sequence = isinstance(hidden_units, Iterable) and not isinstance(hidden_units, str)
+    hidden_units = list(hidden_units) if is_sequence else [hidden_units]
     if not any(isinstance(units, (list, tuple)) for units in hidden_units):
         return [tuple(hidden_units)] * couplings
     if len(hidden_units) != couplings:

@@ -16,7 +16,7 @@ from tfnvp.bijectors import (
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.conditioners import GradientCheckpointing, ResidualCNN
 from tfnvp.data.dequantization import quantize
-from tfnvp.flows.assembly import check_flags
+from tfnvp.flows.assembly import check_flags, policy_name
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.no_rows import at_least_one_row
 from tfnvp.partitions import Channels, Checkerboard
@@ -103,6 +103,7 @@ class ImageRealNVP(Flow):
         gradient_checkpointing=False,
         name=None,
     ):
+        conditioner_dtype = policy_name(conditioner_dtype)
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
         image_shape = _image_shape(image_shape, scales)
         check_flags(

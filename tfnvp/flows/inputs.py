@@ -1,5 +1,7 @@
 """Checks what users hand to a flow, and brings it into the form the graph code wants."""
 
+import numbers
+
 import numpy as np
 import tensorflow as tf
 
@@ -191,8 +193,8 @@ def check_sampling(flow, n, seed, temperature, condition):
         )
     if not isinstance(n, (int, np.integer)) or n < 0:
         raise ValueError(f"`n` must be an int of 0 or more. Received: {n!r}")
-    if not temperature >= 0:
-        raise ValueError(f"`temperature` must be 0 or more. Received: {temperature!r}")
+    if not isinstance(temperature, numbers.Real) or not temperature >= 0:
+        raise ValueError(f"`temperature` must be a number of 0 or more. Received: {temperature!r}")
     if temperature != 1.0 and not isinstance(flow.base, str):
         raise ValueError(
             'a temperature needs the base "normal" or "logistic". '

@@ -79,6 +79,7 @@ class NICE(Flow):
         gradient_checkpointing=False,
         name=None,
     ):
+        conditioner_dtype = assembly.policy_name(conditioner_dtype)
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
         event_shape = event_shape_tuple(event_shape)
         assembly.check_couplings(couplings)

@@ -47,6 +47,8 @@ def check_weights(x, sample_weight):
             f"`sample_weight` must be one weight for each row, of shape ({len(x)},). "
             f"Received shape: {np.shape(sample_weight)}"
         )
+    if not np.isfinite(sample_weight).all():
+        raise ValueError("`sample_weight` must be finite. Received: values that are not")
 
 
 def check(flow, x, y, name="x", finite=True):
@@ -59,6 +61,8 @@ def check(flow, x, y, name="x", finite=True):
       name: what messages call it.
       finite: bool, whether arrays must be finite.
     """
+    if x is None:
+        raise ValueError(f"`{name}` is missing: an array, a tf.data.Dataset or other Keras data")
     if isinstance(x, tf.data.Dataset):
         if int(x.cardinality()) == 0:
             raise ValueError(f"`{name}` must not be empty. Received: {x}")
