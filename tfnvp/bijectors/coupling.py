@@ -75,16 +75,18 @@ class Coupling(Bijector):
         count = self.parameters_per_variable
         together = (*shape[:-1], shape[-1] and shape[-1] * count)
         separate = isinstance(outputs, (list, tuple))
-        found = [tuple(output.shape[1:]) for output in (outputs if separate else [outputs])]
+        found = [
+            tf.TensorShape(output.shape)[1:] for output in (outputs if separate else [outputs])
+        ]
         expected = [shape] * count if separate else [together]
         if len(found) != len(expected) or not all(
-            tf.TensorShape(a).is_compatible_with(b) for a, b in zip(found, expected, strict=True)
+            a.is_compatible_with(b) for a, b in zip(found, expected, strict=True)
         ):
             raise ValueError(
                 f"`conditioner` must give {count} parameter(s) for each of the moved variables "
                 f"{shape}: outputs of shape {(None, *together)}, or {count} of {(None, *shape)}. "
                 "Received: a conditioner with outputs of shape "
-                + ", ".join(str((None, *one)) for one in found)
+                + ", ".join(str(tf.TensorShape([None]).concatenate(one)) for one in found)
             )
         return list(outputs) if separate else tf.split(outputs, count, axis=-1)
 

@@ -1,7 +1,5 @@
 """Checks what users hand to a flow, and brings it into the form the graph code wants."""
 
-import numbers
-
 import numpy as np
 import tensorflow as tf
 
@@ -48,12 +46,12 @@ def _refuse_labels(condition, rows, condition_shape):
     """
     if tf.is_tensor(condition) or np.shape(condition) != condition_shape or rows == 1:
         return
-    numbers = np.asarray(condition)
-    if numbers.shape == (rows,) and numbers.dtype.kind in "iu" and numbers.sum() != 1:
+    labels = np.asarray(condition)
+    if labels.shape == (rows,) and labels.dtype.kind in "iu" and labels.sum() != 1:
         raise ValueError(
             f"`condition` holds {rows} whole numbers, one for each row: labels go in as one-hot "
             "vectors, as `keras.utils.to_categorical` makes them, and one condition for all rows "
-            f"as floats. Received: {numbers}"
+            f"as floats. Received: {labels}"
         )
 
 
@@ -193,7 +191,7 @@ def check_sampling(flow, n, seed, temperature, condition):
         )
     if not isinstance(n, (int, np.integer)) or n < 0:
         raise ValueError(f"`n` must be an int of 0 or more. Received: {n!r}")
-    if not isinstance(temperature, numbers.Real) or not temperature >= 0:
+    if isinstance(temperature, str) or not temperature >= 0:
         raise ValueError(f"`temperature` must be a number of 0 or more. Received: {temperature!r}")
     if temperature != 1.0 and not isinstance(flow.base, str):
         raise ValueError(
