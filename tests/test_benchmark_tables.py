@@ -107,7 +107,7 @@ def test_bsds300_is_read_as_it_is(tmp_path, generator):
 def test_what_is_missing_or_wrong_is_said(tmp_path, generator):
     with pytest.raises(ValueError, match=r"no .*power/data\.npy: .*zenodo"):
         data.load_named("power", tmp_path)
-    with pytest.raises(ValueError, match="'power' needs the folder of its files: give --data-dir"):
+    with pytest.raises(ValueError, match="'power' needs the folder of its files, such as power"):
         data.load_named("power")
     with pytest.raises(ValueError, match="unknown table 'iris': choose one of bsds300, gas"):
         data.load_benchmark_table("iris", tmp_path)

@@ -123,7 +123,9 @@ def test_fit_saves_and_goes_on_as_the_plain_flow(name, policy, tmp_path):
     x, _ = data(plain)
     losses = []
     for flow in (plain, checkpointed):
-        flow.compile(keras.optimizers.Adam(1e-3))
+        # Not Adam, which divides gradients that are nothing but rounding by themselves: shifts
+        # before a normalisation have such.
+        flow.compile(keras.optimizers.SGD(1e-2, momentum=0.9))
         losses.append(flow.fit(x, batch_size=8, epochs=2, shuffle=False, verbose=0).history["loss"])
     # Compilers fuse, and so round, the two differently.
     tolerance = 1e-5 if policy == "float32" else 5e-3

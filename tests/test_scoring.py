@@ -214,7 +214,7 @@ def test_samples_of_tables_are_no_pictures(trained, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--recipe", "realnvp-digits"], "is for pixels"),
-        (["--set", "foo=1"], "has no option 'foo': it has event_shape, couplings"),
+        (["--set", "foo=1"], "has no option 'foo': it has couplings"),
         (["--columns", "height,hight"], "lacks the columns ['hight']"),
     ],
 )

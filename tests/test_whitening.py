@@ -100,7 +100,7 @@ def test_flows_start_from_the_whitening_that_is_asked_for(kind, data):
     flow.adapt((0.1 * data).astype("float32"))
     latents = flow.encode((0.1 * data).astype("float32")).numpy()
     np.testing.assert_allclose(np.cov(latents.T, ddof=0), np.eye(3), atol=0.1)
-    with pytest.raises(ValueError, match="`epsilon` must be a number above 0"):
+    with pytest.raises(ValueError, match="`whiten` must be True, False or the ridge"):
         kind(3, whiten=None)
 
 
