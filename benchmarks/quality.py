@@ -1,8 +1,9 @@
 """How likely libraries find held-out data after the same number of steps with the same networks.
 
 `python -m benchmarks.quality --library L --task T --seed S --data FILE` trains one flow and prints
-one JSON line. Every library gets the same batches, which the process that starts it makes: Adam at
-1e-3, no schedule, weights after the last step.
+one JSON line. Every library gets the same batches, which the process that starts it makes, and
+Adam at 1e-3 without a schedule. Where a task has several budgets, which are trained one by one,
+validation data chooses among them: small data is overfitted long before the last step.
 """
 
 import argparse
@@ -25,7 +26,8 @@ _ROOT = pathlib.Path(__file__).parent.parent
 _ALPHA = 0.05
 _LEVELS = 17
 _DRAWS = 10
-_ARRAYS = ("batches", "test", "log_dets")
+_ARRAYS = ("batches", "budgets", "validation", "test", "log_dets")
+_SHORTER = (94, 188, 375, 750, 1500, 3000)
 
 
 def _moons(seed):
@@ -37,7 +39,7 @@ def _moons(seed):
     )
     generator = np.random.default_rng(seed)
     order = (row for _ in iter(int, 1) for row in np.split(generator.permutation(19_968), 78))
-    return lambda: train[next(order)], test, np.zeros(len(test))
+    return lambda: train[next(order)], test[:0], test, np.zeros(len(test))
 
 
 def _digits(seed):
@@ -57,8 +59,9 @@ def _digits(seed):
         rows = generator.choice(len(digits.train), 256, replace=False)
         return logits(digits.train[rows], generator)[0]
 
+    validation = logits(digits.validation, np.random.default_rng(1))[0]
     test = np.concatenate([digits.test] * _DRAWS)
-    return batch, *logits(test, np.random.default_rng(0))
+    return batch, validation, *logits(test, np.random.default_rng(0))
 
 
 def of_table(name, rows):
@@ -69,15 +72,20 @@ def of_table(name, rows):
         from benchmarks import tables
 
         splits = tables.prepare(name, rows, seed=0)
+        if splits.event_shape[0] % 2:
+            raise ValueError(
+                "`rows` must keep an even number of columns, since adaptors of libraries "
+                f"split halves. Received: {name} with {splits.event_shape[0]}"
+            )
         generator = np.random.default_rng(seed)
         count = len(splits.train)
 
         def batch():
             return splits.train[generator.choice(count, 256, replace=count < 256)]
 
-        return batch, splits.test, np.zeros(len(splits.test))
+        return batch, splits.validation, splits.test, np.zeros(len(splits.test))
 
-    return Task(3000, data)
+    return Task(_SHORTER, data)
 
 
 def work_of(task, dimensions):
@@ -99,36 +107,50 @@ class Task:
     """Data, and how many steps a flow gets.
 
     Args:
-      steps: int, how many batches of 256 it is trained on.
-      data: function of the seed that returns `(batch, test, log_dets)`: a function that makes a
-        batch, the rows to test on, and log-dets that belong to them.
+      budgets: ints, on how many batches of 256 it is trained; validation rows choose one.
+      data: function of the seed that returns `(batch, validation, test, log_dets)`: a function that
+        makes a batch, the rows to choose by, the rows to test on, and log-dets that belong to them.
     """
 
-    steps: int
+    budgets: tuple[int, ...]
     data: object
 
-    def batches(self, seed):
-        """Float32 `[steps, 256, dimensions]`, the test rows and their log-dets."""
-        batch, test, log_dets = self.data(seed)
-        batches = np.stack([batch() for _ in range(self.steps)])
-        return batches.astype("float32"), test.astype("float32"), log_dets
+    def arrays(self, seed):
+        """What `measure` takes: batches are float32 `[max(budgets), 256, dimensions]`."""
+        batch, validation, test, log_dets = self.data(seed)
+        batches = np.stack([batch() for _ in range(max(self.budgets))])
+        rows = (part.astype("float32") for part in (validation, test))
+        values = (batches.astype("float32"), np.array(self.budgets), *rows, log_dets)
+        return dict(zip(_ARRAYS, values, strict=True))
 
 
-TASKS = {"moons": Task(2000, _moons), "digits": Task(3000, _digits), "tiny": Task(3, _moons)}
+TASKS = {
+    "moons": Task((2000,), _moons),
+    "digits": Task(_SHORTER, _digits),
+    "tiny": Task((3,), _moons),
+    "tiny-digits": Task((1, 3), _digits),
+}
 
-_WIDTHS = {"moons": 64, "tiny": 4}
+_WIDTHS = {"moons": 64, "tiny": 4, "tiny-digits": 4}
+_OF_DIGITS = ("digits", "tiny-digits")
 
 
-def measure(library, task, seed, batches, test, log_dets):
+def measure(library, task, seed, batches, budgets, validation, test, log_dets):
     """Trains in this process; returns what `python -m benchmarks.quality` prints."""
     adaptor = importlib.import_module(f"benchmarks.libraries.{library}")
-    log_prob = adaptor.trained(work_of(task, test.shape[1]), batches, seed)
-    nats = np.asarray(log_prob(test), "float64") + log_dets
+    best = -math.inf
+    for steps in budgets:
+        log_prob = adaptor.trained(work_of(task, test.shape[1]), batches[:steps], seed)
+        # A single budget has nothing to be chosen by.
+        score = float(np.mean(log_prob(validation))) if len(budgets) > 1 else 0.0
+        if score > best:
+            best, chosen, nats = score, int(steps), np.asarray(log_prob(test), "float64")
     # One test point may have several draws of noise.
-    nats = nats.reshape((_DRAWS if task == "digits" else 1, -1)).mean(axis=0)
-    result = {"library": library, "task": task, "seed": seed, "nats": float(-nats.mean())}
+    nats = (nats + log_dets).reshape((_DRAWS if task in _OF_DIGITS else 1, -1)).mean(axis=0)
+    result = {"library": library, "task": task, "seed": seed, "steps": chosen}
+    result["nats"] = float(-nats.mean())
     result["standard_error"] = float(nats.std(ddof=1) / math.sqrt(len(nats)))
-    if task == "digits":
+    if task in _OF_DIGITS:
         result["bits_per_dim"] = result["nats"] / (64 * math.log(2)) + math.log2(_LEVELS)
     return {**result, "versions": worker.versions(adaptor)}
 
@@ -138,7 +160,7 @@ def run(library, name, task, seed, python):
     arguments = ["--library", library, "--task", name, "--seed", str(seed)]
     with tempfile.TemporaryDirectory() as folder:
         data = pathlib.Path(folder) / "data.npz"
-        np.savez(data, **dict(zip(_ARRAYS, task.batches(seed), strict=True)))
+        np.savez(data, **task.arrays(seed))
         ended = subprocess.run(
             [python, "-m", "benchmarks.quality", *arguments, "--data", data],
             cwd=_ROOT,
@@ -154,18 +176,19 @@ def markdown(results):
     """Table of means over seeds, best first: nats, and the deviation over seeds."""
     lines = []
     for task in dict.fromkeys(result["task"] for result in results):
-        unit = "bits_per_dim" if task == "digits" else "nats"
+        unit = "bits_per_dim" if task in _OF_DIGITS else "nats"
         of_task = [result for result in results if result["task"] == task]
         rows = []
         for library in dict.fromkeys(result["library"] for result in of_task):
             values = [result[unit] for result in of_task if result["library"] == library]
             spread = statistics.stdev(values) if len(values) > 1 else math.nan
             rows.append((statistics.mean(values), spread, len(values), library))
-        lines += [f"| {task} | {unit.replace('_', ' ')} | seeds |", "|---|---|---|"]
-        lines += [
-            f"| {library} | {mean:.3f} ± {spread:.3f} | {count} |"
-            for mean, spread, count, library in sorted(rows)
-        ]
+        lines += [f"| {task} | {unit.replace('_', ' ')} | seeds | steps |", "|---|---|---|---|"]
+        for mean, spread, count, library in sorted(rows):
+            steps = {str(r["steps"]): None for r in of_task if r["library"] == library}
+            lines.append(
+                f"| {library} | {mean:.3f} ± {spread:.3f} | {count} | {', '.join(steps)} |"
+            )
         lines.append("")
     return "\n".join(lines)
 
@@ -180,8 +203,7 @@ def main():
     options = parser.parse_args()
     worker.limit_threads(2)
     answers = worker.private_standard_output()
-    arrays = [np.load(options.data)[name] for name in _ARRAYS]
-    result = measure(options.library, options.task, options.seed, *arrays)
+    result = measure(options.library, options.task, options.seed, **np.load(options.data))
     worker.answer(answers, **result)
 
 

@@ -1,5 +1,6 @@
 """Benchmarks of likelihoods: what they compute, on little data."""
 
+import json
 import math
 
 import numpy as np
@@ -22,29 +23,34 @@ def run(*arguments):
 
 def test_equal_budgets_are_measured_and_tabled(tmp_path):
     output = tmp_path / "quality.jsonl"
-    arguments = ["--tasks", "tiny", "--libraries", "tfnvp,tfp", "--seeds", 1, "--output", output]
-    printed = run("quality", *arguments)
-    assert "| tiny | nats | seeds |" in printed
-    lines = output.read_text().splitlines()
-    assert len(lines) == 2
-    for line in lines:
-        assert '"versions"' in line
-        assert math.isfinite(float(line.split('"nats": ')[1].split(",")[0]))
+    arguments = ["--tasks", "tiny,tiny-digits", "--libraries", "tfnvp,tfp", "--seeds", 1]
+    printed = run("quality", *arguments, "--output", output)
+    assert "| tiny | nats | seeds | steps |" in printed
+    assert "| tiny-digits | bits per dim | seeds | steps |" in printed
+    answers = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(answers) == 4
+    for answer in answers:
+        assert answer["versions"]
+        assert math.isfinite(answer["nats"])
+        # Three steps learn more than one, and validation digits see that.
+        assert answer["steps"] == 3
 
 
 @pytest.mark.parametrize("rows", [100, 1000])
 def test_a_table_is_a_task_too(rows):
-    table = np.random.default_rng(0).normal(size=(rows, 3))
-    task = quality.of_table("some", table)
-    batch, test, log_dets = task.data(0)
-    assert batch().shape == (256, 3)
-    assert test.shape == (rows // 10, 3)
+    table = np.random.default_rng(0).normal(size=(rows, 4))
+    batch, validation, test, log_dets = quality.of_table("some", table).data(0)
+    assert batch().shape == (256, 4)
+    assert validation.shape == test.shape == (rows // 10, 4)
     assert not log_dets.any()
-    assert quality.work_of("some", 3).event_shape == (3,)
+    assert quality.work_of("some", 4).event_shape == (4,)
+    with pytest.raises(ValueError, match=r"even number of columns.*some with 3"):
+        quality.of_table("some", table[:, :3]).data(0)
 
 
 def test_batches_of_moons_pass_over_the_training_points():
-    batches, test, log_dets = quality.Task(80, quality._moons).batches(1)
+    arrays = quality.Task((3, 80), quality._moons).arrays(1)
+    batches, test, log_dets = (arrays[name] for name in ("batches", "test", "log_dets"))
     assert batches.shape == (80, 256, 2)
     assert test.shape == (10_000, 2)
     assert not log_dets.any()
@@ -55,7 +61,7 @@ def test_batches_of_moons_pass_over_the_training_points():
 
 
 def test_log_dets_of_digits_are_those_of_the_logit():
-    batch, test, log_dets = quality._digits(0)
+    batch, _, test, log_dets = quality._digits(0)
     assert batch().shape == (256, 64)
     x = (1 / (1 + np.exp(-test)) - 0.05) / 0.9
     np.testing.assert_array_equal(
@@ -69,13 +75,13 @@ def test_log_dets_of_digits_are_those_of_the_logit():
 def test_markdown_sorts_by_the_mean_over_seeds():
     values = {"a": (1.0, 3.0), "b": (0.5, 0.7)}
     answers = [
-        {"task": "moons", "library": name, "nats": nats}
+        {"task": "moons", "library": name, "nats": nats, "steps": 2000}
         for name, pair in values.items()
         for nats in pair
     ]
     lines = quality.markdown(answers).splitlines()
-    assert lines[2] == "| b | 0.600 ± 0.141 | 2 |"
-    assert lines[3] == "| a | 2.000 ± 1.414 | 2 |"
+    assert lines[2] == "| b | 0.600 ± 0.141 | 2 | 2000 |"
+    assert lines[3] == "| a | 2.000 ± 1.414 | 2 | 2000 |"
 
 
 @pytest.fixture
