@@ -10,6 +10,7 @@ FOLDER = pathlib.Path(__file__).parent / "pretrained_models"
 PRETRAINED = {
     "digits": "Real NVP on scikit-learn's 8x8 digits, recipe realnvp-digits",
     "digits-nice": "NICE on scikit-learn's 8x8 digits, recipe nice-digits",
+    "mnist": "Real NVP with convolutions on MNIST, recipe realnvp-mnist-small with 5 epochs",
     "two-moons": "Real NVP on two moons in the plane, noise 0.05",
 }
 
@@ -21,6 +22,7 @@ def load_pretrained(name):
     |---|---|---|
     | `digits` | scikit-learn's digits, Real NVP | `[8, 8]`, in [0, 1), 17 grey levels |
     | `digits-nice` | the same, NICE | `[8, 8]`, in [0, 1), 17 grey levels |
+    | `mnist` | MNIST, convolutional Real NVP | `[28, 28, 1]`, in [0, 1), 256 grey levels |
     | `two-moons` | two moons, noise 0.05, Real NVP | `[2]` |
 
     How each was trained, and its test likelihood, is in `saved_models/NAME/1/model_card.md`.
