@@ -2,8 +2,8 @@
 
 `python -m benchmarks.quality --library L --task T --seed S --data FILE` trains one flow and prints
 one JSON line. Every library gets the same batches, which the process that starts it makes, and
-Adam at 1e-3 without a schedule. Where a task has several budgets, which are trained one by one,
-validation data chooses among them: small data is overfitted long before the last step.
+Adam at 1e-3 without a schedule. Where a task has several budgets they are trained one by one, as
+long as validation data likes the longer one better: small data is overfitted long before the last.
 """
 
 import argparse
@@ -107,7 +107,7 @@ class Task:
     """Data, and how many steps a flow gets.
 
     Args:
-      budgets: ints, on how many batches of 256 it is trained; validation rows choose one.
+      budgets: ints, on how many batches of 256 it is trained, ascending; validation rows choose.
       data: function of the seed that returns `(batch, validation, test, log_dets)`: a function that
         makes a batch, the rows to choose by, the rows to test on, and log-dets that belong to them.
     """
@@ -141,10 +141,11 @@ def measure(library, task, seed, batches, budgets, validation, test, log_dets):
     best = -math.inf
     for steps in budgets:
         log_prob = adaptor.trained(work_of(task, test.shape[1]), batches[:steps], seed)
-        # A single budget has nothing to be chosen by.
+        # One budget alone has nothing to be chosen by.
         score = float(np.mean(log_prob(validation))) if len(budgets) > 1 else 0.0
-        if score > best:
-            best, chosen, nats = score, int(steps), np.asarray(log_prob(test), "float64")
+        if score <= best:
+            break
+        best, chosen, nats = score, int(steps), np.asarray(log_prob(test), "float64")
     # One test point may have several draws of noise.
     nats = (nats + log_dets).reshape((_DRAWS if task in _OF_DIGITS else 1, -1)).mean(axis=0)
     result = {"library": library, "task": task, "seed": seed, "steps": chosen}

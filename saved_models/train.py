@@ -4,7 +4,7 @@ Writes tfnvp/pretrained_models/NAME.keras and saved_models/NAME/1, of all models
 
     python saved_models/train.py two-moons digits digits-nice
 
-Trains in runs/NAME: what is interrupted goes on there, and a run that is finished is taken as it is.
+Trains in runs/NAME: what is interrupted goes on there, and what is finished is taken as it is.
 `mnist` takes two processor cores more than an hour, and the data set from TensorFlow Datasets.
 """
 
