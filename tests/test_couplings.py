@@ -334,3 +334,48 @@ def test_conditioner_may_give_shift_and_log_scale_apart():
     coupling = perturb(AffineCoupling(pair, Split(1), 3))
     x = tf.random.normal([5, 3])
     np.testing.assert_allclose(coupling.inverse(tf.identity(coupling.forward(x))), x, atol=1e-5)
+
+
+class ReadsAPlainVariable(keras.layers.Layer):
+    """A network whose weights Keras does not know."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = tf.Variable(tf.ones((1, 4)))
+
+    def call(self, x):
+        return tf.matmul(x, self.kernel)
+
+
+def test_networks_with_variables_that_keras_does_not_track_are_refused():
+    with pytest.raises(ValueError, match=r"neither trained nor saved.*ReadsAPlainVariable"):
+        AffineCoupling(ReadsAPlainVariable(), Split(1), 3)
+
+
+def test_conditions_that_do_not_fit_are_named():
+    coupling = AffineCoupling(MLP(4, (4,)), Split(1), 3, condition_shape=2)
+    with pytest.raises(ValueError, match=r"a condition with one row.*\(5, 2\) for \(4, 3\)"):
+        coupling.forward(tf.ones((4, 3)), condition=tf.ones((5, 2)))
+    with pytest.raises(ValueError, match=r"expected a condition of shape \[\.\.\., 2\]"):
+        coupling.forward(tf.ones((4, 3)), condition=tf.ones((4, 3)))
+
+
+def test_event_shapes_need_not_be_known_before_a_coupling_that_knows_its_own():
+    coupling = AffineCoupling(MLP(4, (4,)), Split(2), 4)
+    perturb(coupling.conditioner, 0.3)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None])])
+    def inverse(x):
+        return coupling.inverse(x)
+
+    x = tf.random.normal((3, 4))
+    np.testing.assert_allclose(inverse(x), coupling.inverse(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_chain_refuses_a_condition_that_no_member_takes():
+    chain = make_chain()
+    for method in (chain.forward, chain.inverse):
+        with pytest.raises(ValueError, match="chain takes no condition"):
+            method(tf.ones((2, 5)), condition=tf.ones((2, 2)))
+    with pytest.raises(TypeError, match="`bijectors` must be a sequence"):
+        Chain(chain.bijectors[0])

@@ -370,6 +370,14 @@ def test_warmup_without_the_api_says_what_to_install(flow, tmp_path, monkeypatch
     assert os.listdir(tmp_path) == []
 
 
+def test_weights_that_are_not_finite_are_not_served(tmp_path):
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(4,), standardize=False)
+    flow.trainable_variables[-1].assign(flow.trainable_variables[-1] * np.nan)
+    with pytest.raises(ValueError, match=r"must have finite weights.*NaN or inf in"):
+        export(flow, tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_server_must_not_initialise_weights(tmp_path):
     flow = tfnvp.Flow(tfnvp.bijectors.ActNorm(2, name="norm"), 2)
     with pytest.raises(ValueError, match="norm still waits for its first batch"):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow_probability.python.math.gradient import batch_jacobian
 
 import tfnvp
-from tfnvp.bijectors import Chain, DiagonalScaling, Whitening
+from tfnvp.bijectors import ActNorm, BatchNormalization, Chain, DiagonalScaling, Whitening
 
 MIXING = np.array([[3.0, 0.5, 0.0], [0.0, 1.0, -0.7], [0.2, 0.0, 0.3]])
 
@@ -36,6 +36,20 @@ def test_the_map_is_symmetric_and_regularised(data):
     np.testing.assert_allclose(
         np.linalg.inv(matrix @ matrix), covariance + 0.1 * np.eye(3), rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("kind", [Whitening, ActNorm, BatchNormalization])
+def test_only_fitting_data_starts_a_bijector(kind, data):
+    bijector = kind(2)
+    before = [np.array(v) for v in bijector.variables]
+    for wrong in (data, data[:, 0]):
+        with pytest.raises(ValueError, match=r"expected a tensor of shape \[\.\.\., 2\]"):
+            bijector.adapt(wrong)
+    with pytest.raises(ValueError, match="needs data to start from"):
+        bijector.adapt(data[:0, :2])
+    with pytest.raises(ValueError, match="must start from finite numbers"):
+        bijector.adapt(np.where(data[:, :2] > 1.4, np.nan, data[:, :2]))
+    np.testing.assert_equal([np.array(v) for v in bijector.variables], before)
 
 
 @pytest.mark.parametrize("event_shape", [(6,), (3, 2)])

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from tfnvp.bijectors.adapt import check_sample
 from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
 
 _EPSILON = 1e-6
@@ -60,7 +61,13 @@ class ActNorm(Bijector):
 
         Args:
           y: `[..., *event_shape]`, a sample of what the inverse will see.
+
+        Raises:
+          ValueError: for another shape, or NaN.
         """
+        self._adapt_inverse(check_sample(self, y))
+
+    def _adapt_inverse(self, y):
         mean, log_std = self._moments(y)
         self.shift.assign(mean)
         self.log_scale.assign(log_std)
@@ -93,7 +100,7 @@ class ActNorm(Bijector):
 
     def _inverse_and_log_det(self, y):
         check_event(self, y, self.event_shape)
-        self._initialize_once(y, self.adapt)
+        self._initialize_once(y, self._adapt_inverse)
         log_scale, shift = self._cast_weights(y.dtype)
         return (y - shift) * tf.exp(-log_scale), self._log_det(y, -log_scale)
 

@@ -1,6 +1,24 @@
 """Walks data through a bijector, whose members with `adapt` start from what they see."""
 
+import tensorflow as tf
+
+from tfnvp.bijectors.bijector import check_shape
 from tfnvp.bijectors.log_det import condition_kwargs
+
+
+def check_sample(bijector, y):
+    """Returns data as a tensor that the bijector can start from.
+
+    Raises:
+      ValueError: unless it is `[batch..., *event_shape]` of finite numbers, and not empty.
+    """
+    y = tf.convert_to_tensor(y)
+    check_shape(bijector, y, bijector.event_shape)
+    if not tf.size(y):
+        raise ValueError(f"{bijector.name} needs data to start from. Received shape: {y.shape}")
+    if y.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(y)):
+        raise ValueError(f"{bijector.name} must start from finite numbers. Received: NaN or inf")
+    return y
 
 
 def adapts(bijector):

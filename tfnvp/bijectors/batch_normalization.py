@@ -4,6 +4,7 @@ import math
 
 import tensorflow as tf
 
+from tfnvp.bijectors.adapt import check_sample
 from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
 from tfnvp.running_statistics import RunningStatistics
 
@@ -66,8 +67,11 @@ class BatchNormalization(Bijector):
 
         Args:
           y: `[..., *event_shape]`.
+
+        Raises:
+          ValueError: for another shape, or NaN.
         """
-        self.statistics.adapt(y)
+        self.statistics.adapt(check_sample(self, y))
 
     def _forward_and_log_det(self, x):
         check_event(self, x, self.event_shape)

@@ -227,10 +227,10 @@ def check_event(bijector, x, event_shape):
     check_shape(bijector, x, event_shape)
 
 
-def check_shape(bijector, x, shape):
+def check_shape(bijector, x, shape, what="a tensor"):
     """Raises `ValueError` unless `x` ends in `shape`, as far as its shape is known."""
     if not _ends_in(x.shape, shape):
         raise ValueError(
-            f"{bijector.name}: expected a tensor of shape [..., {', '.join(map(str, shape))}]. "
+            f"{bijector.name}: expected {what} of shape [..., {', '.join(map(str, shape))}]. "
             f"Received shape: {x.shape}"
         )

@@ -24,6 +24,7 @@ class Chain(_Chain):
 
     Raises:
       TypeError: if a member is no bijector.
+      ValueError: in methods, for a condition that no member takes.
 
     >>> import tensorflow as tf, tensorflow_probability as tfp, tfnvp
     >>> chain = tfnvp.bijectors.Chain([tfp.bijectors.Exp(), tfp.bijectors.Shift(1.0)])
@@ -32,7 +33,12 @@ class Chain(_Chain):
     """
 
     def __init__(self, bijectors, name="chain"):
-        bijectors = list(bijectors)
+        try:
+            bijectors = list(bijectors)
+        except TypeError:
+            raise TypeError(
+                f"`bijectors` must be a sequence of tfb.Bijectors. Received: {bijectors!r}"
+            ) from None
         for bijector in bijectors:
             if not isinstance(bijector, tfb.Bijector):
                 raise TypeError(f"`bijectors` must be tfb.Bijectors. Received: {bijector!r}")
@@ -45,13 +51,22 @@ class Chain(_Chain):
         """Whether any member takes `condition=...`."""
         return any(takes_condition(b) for b in self.bijectors)
 
+    def _check_taken(self, condition):
+        if condition is not None and not self.takes_condition:
+            raise ValueError(
+                f"{self.name} takes no condition: no member was made with `condition_shape`. "
+                f"Received: condition={condition!r}"
+            )
+
     def _walk_forward(self, step_fn, x, condition=None):
+        self._check_taken(condition)
         x = self._on_tape(x)
         for bijector in reversed(self._bijectors):
             x = step_fn(bijector, x, **condition_kwargs(bijector, condition))
         return x
 
     def _walk_inverse(self, step_fn, y, condition=None):
+        self._check_taken(condition)
         y = self._on_tape(y)
         for bijector in self._bijectors:
             y = step_fn(bijector, y, **condition_kwargs(bijector, condition))

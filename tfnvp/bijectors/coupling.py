@@ -1,5 +1,7 @@
 """What both coupling layers share: split, condition, transform the moved part, merge."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 from tensorflow_probability.python.internal import prefer_static
@@ -31,7 +33,8 @@ class Coupling(Bijector):
             )
         if not isinstance(conditioner, keras.layers.Layer):
             raise TypeError(
-                f"`conditioner` must be a Keras 3 layer or model. Received: {conditioner!r}"
+                "`conditioner` must be a Keras 3 layer or model; a function goes into the `call` "
+                f"of a layer. Received: {conditioner!r}"
             )
         if event_shape is None and not conditioner.built:
             raise ValueError(
@@ -62,9 +65,18 @@ class Coupling(Bijector):
         inputs = tf.zeros((1, *passed_shape), self.conditioner.compute_dtype)
         if self.takes_condition:
             inputs = [inputs, tf.zeros((1, *self.condition_shape), inputs.dtype)]
-        with tf.init_scope():
+        # No tape records inside of `tf.init_scope`, which only graphs need.
+        eager = contextlib.nullcontext() if tf.executing_eagerly() else tf.init_scope()
+        with eager, tf.GradientTape() as tape:
             outputs = self.conditioner(inputs)
         self._split_outputs(outputs, shape)
+        tracked = {id(part) for v in self.conditioner.weights for part in _parts(v.value)}
+        if others := [v.name for v in tape.watched_variables() if id(v) not in tracked]:
+            raise ValueError(
+                "`conditioner` must hold its variables as weights of Keras, by `add_weight` or "
+                "`keras.Variable`: others would be neither trained nor saved. Received: "
+                f"{self.conditioner!r}, which reads {', '.join(others)}"
+            )
 
     def _split_outputs(self, outputs, shape):
         """Returns a tensor for each parameter; raises `ValueError` unless all have that shape.
@@ -108,6 +120,8 @@ class Coupling(Bijector):
         event_ndims = self.forward_min_event_ndims
         event_shape = self.event_shape or tuple(x.shape[x.shape.rank - event_ndims :])
         check_event(self, x, event_shape)
+        # What comes before may not know the shape of events.
+        x = tf.ensure_shape(x, [None] * (x.shape.rank - event_ndims) + list(event_shape))
         if condition is not None or self.takes_condition:
             x, condition = self._broadcast(x, condition)
         passed_shape, moved_shape = self.partition.shapes(event_shape)
@@ -154,7 +168,17 @@ class Coupling(Bijector):
                 "TFP's in `bijector_kwargs`"
             )
         condition = tf.convert_to_tensor(condition)
-        check_shape(self, condition, self.condition_shape)
+        check_shape(self, condition, self.condition_shape, "a condition")
+        try:
+            tf.broadcast_static_shape(
+                x.shape[: x.shape.rank - self.forward_min_event_ndims],
+                condition.shape[: condition.shape.rank - len(self.condition_shape)],
+            )
+        except ValueError:
+            raise ValueError(
+                f"{self.name}: expected a condition with one row for each of the argument's, or "
+                f"one for all. Received shapes: {condition.shape} for {x.shape}"
+            ) from None
         ps = prefer_static
         x_batch = ps.shape(x)[: ps.rank(x) - self.forward_min_event_ndims]
         condition_batch = ps.shape(condition)[: ps.rank(condition) - len(self.condition_shape)]
@@ -164,3 +188,8 @@ class Coupling(Bijector):
             tf.broadcast_to(x, ps.concat([batch, event], axis=0)),
             tf.broadcast_to(condition, ps.concat([batch, self.condition_shape], axis=0)),
         )
+
+
+def _parts(variable):
+    """A variable, and under a strategy its copies on the replicas."""
+    return [variable, *getattr(variable, "values", ())]

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.bijectors.adapt import check_sample
 from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
 
 
@@ -77,8 +78,11 @@ class Whitening(Bijector):
         Args:
           y: `[batch, *event_shape]`, a sample of what the inverse will see; more than `D` rows
             are needed to know the covariance of `D` variables.
+
+        Raises:
+          ValueError: for another shape, or NaN.
         """
-        y = np.asarray(y, "float64").reshape((-1, self.mean.shape[0]))
+        y = np.asarray(check_sample(self, y), "float64").reshape((-1, self.mean.shape[0]))
         mean = y.mean(axis=0)
         centred = y - mean
         variances, axes = np.linalg.eigh(centred.T @ centred / len(y))

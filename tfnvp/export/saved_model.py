@@ -76,7 +76,7 @@ def export(
       TypeError: if `card` is no mapping.
       ValueError: for signatures that are unknown or that the flow cannot have, another
         `weights_dtype`, batch sizes below 1, or a flow with a normalisation that still waits for
-        its first batch (a server must not train).
+        its first batch (a server must not train), or with weights that are not finite.
       ImportError: if warm-up requests are wanted and `tensorflow-serving-api` is missing.
       OSError: if the folder cannot be written; nothing is left behind.
 
@@ -99,6 +99,7 @@ def export(
             f"Received: {signatures!r}"
         )
     _check_initialized(flow)
+    _check_finite(flow)
     if card is not None and not isinstance(card, Mapping):
         raise TypeError(f"`card` must be a mapping of headings to contents. Received: {card!r}")
     chosen = {name: available[name] for name in names}
@@ -147,4 +148,15 @@ def _check_initialized(flow):
             raise ValueError(
                 f"{module.name} still waits for its first batch, from which it starts: call "
                 f"`flow.adapt(data)` or `flow.fit(data)` before the export. Received: {flow}"
+            )
+
+
+def _check_finite(flow):
+    """Raises `ValueError` for weights that answer every request with NaN."""
+    for variable in flow.weights:
+        value = tf.convert_to_tensor(variable.value)
+        if value.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(value)):
+            raise ValueError(
+                f"`flow` must have finite weights. Received: {flow} with NaN or inf in "
+                f"{variable.path}"
             )
