@@ -195,7 +195,8 @@ class Flow(MaximumLikelihood):
         Args:
           n: int, how many.
           seed: int or pair of ints; the same seed gives the same samples, and an int `s` those of
-            the pair `(s, 0)`. Default: a seed from TensorFlow's global generator, so `keras.utils.set_random_seed` reproduces.
+            the pair `(s, 0)`. Default: a seed from TensorFlow's global generator, so that
+            `keras.utils.set_random_seed` reproduces.
           temperature: float; the base's standard deviation is multiplied by it. Below 1, samples
             are more typical and less varied. Only for the bases "normal" and "logistic".
           condition: `[*condition_shape]`, or `[n, *condition_shape]` for one of each.
