@@ -231,3 +231,14 @@ def test_image_flows_score_no_tables(tmp_path, capsys):
     table = write(tmp_path / "new.csv", people(3, 7))
     assert run("score", tmp_path / "image.keras", table) == 2
     assert "is no flow of tables" in capsys.readouterr().err
+
+
+def test_columns_that_the_model_does_not_use_stay_as_they_are(trained, tmp_path):
+    rows = people(3, 4)
+    keys = ["00212345678901234567", "08000", "TRUE"]
+    lines = [",".join([key, *map(str, row)]) for key, row in zip(keys, rows, strict=True)]
+    file = tmp_path / "new.csv"
+    file.write_text("\n".join(["key,height,weight,age", *lines]))
+    assert run("score", trained, file, "-o", tmp_path / "scored.csv") == 0
+    scored = (tmp_path / "scored.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[0].strip('"') for line in scored] == keys

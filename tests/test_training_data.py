@@ -153,3 +153,28 @@ def test_lists_of_numbers_are_arrays(flow):
 def test_files_of_another_format_are_refused(flow, tmp_path):
     with pytest.raises(ValueError, match=r"ends in \.keras\. Received: .*f\.h5"):
         flow.save(tmp_path / "f.h5")
+
+
+def test_levels_and_floats_out_of_range_are_refused_before_a_step():
+    flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1)
+    flow.compile("adam")
+    images = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1))
+    before = flow.get_weights()
+    for wrong in (images + 300, images - 300):
+        for method in (flow.fit, flow.evaluate, flow.predict):
+            with pytest.raises(ValueError, match=r"must hold whole grey levels from 0 to .* 255"):
+                method(wrong, verbose=0)
+    for wrong in (images.astype("float32"), images / 255.0 - 0.5):
+        with pytest.raises(ValueError, match=r"must hold floats in \[0, 1\].*or grey levels"):
+            flow.fit(wrong, verbose=0)
+    with pytest.raises(ValueError, match="`validation_data` must hold floats"):
+        flow.fit(images, validation_data=images.astype("float32"), verbose=0)
+    np.testing.assert_equal(flow.get_weights(), before)
+    # Samples may lie as far outside as the logit reaches.
+    flow.fit(np.full((2, 4, 4, 1), 1.05), epochs=1, verbose=0)
+
+
+def test_grey_levels_are_checked_with_one_noise():
+    flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1)
+    images = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1)).astype("uint8")
+    assert flow.check(images).round_trip_max < 1e-4

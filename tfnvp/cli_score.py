@@ -52,7 +52,7 @@ def score(
     if reference is not None:
         usual = scoring.rows_of(flow, data.table_files.read_table(reference), columns, reference)
         known = scoring.make_reference(flow, usual, columns)
-    whole = data.table_files.read_table(table)
+    whole = data.table_files.read_table(table, columns)
     scores = scoring.score(flow, scoring.rows_of(flow, whole, columns, table), known, threshold)
     if output is not None:
         data.table_files.store_table(_with_scores(whole, scores), output)

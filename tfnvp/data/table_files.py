@@ -1,5 +1,6 @@
 """Tables and arrays in files as data, and rows as tables in files."""
 
+import functools
 import pathlib
 import warnings
 import zipfile
@@ -91,12 +92,14 @@ def _finite_rows(table, file, skip_bad):
     return rows[good]
 
 
-def read_table(file):
+def read_table(file, numbers=None):
     """Reads a table with all its columns, whatever they hold.
 
     Args:
       file: path that ends in `.csv`, `.parquet`, `.npy` or `.npz` (its first array, `[n, columns]`,
         whose columns are named "0", "1" and so on).
+      numbers: names of columns; the others of a `.csv` stay the text that they are, such as keys
+        with leading zeros. Default: each column is what it looks like.
 
     Returns:
       `pyarrow.Table`.
@@ -105,13 +108,13 @@ def read_table(file):
       ValueError: if the file is missing, of another type, or cannot be read.
     """
     import pyarrow
-    from pyarrow import csv, parquet
+    from pyarrow import parquet
 
     file = pathlib.Path(file)
     if not file.is_file():
         raise ValueError(f"no table at {file}")
     readers = {
-        ".csv": csv.read_csv,
+        ".csv": functools.partial(_read_csv, numbers=numbers),
         ".parquet": parquet.read_table,
         ".npy": _read_array,
         ".npz": _read_array,
@@ -138,6 +141,17 @@ def read_table(file):
             stacklevel=2,
         )
     return table
+
+
+def _read_csv(file, numbers):
+    import pyarrow
+    from pyarrow import csv
+
+    options = csv.ConvertOptions()
+    if numbers is not None:
+        names = csv.open_csv(file).schema.names
+        options.column_types = {n: pyarrow.string() for n in names if n not in numbers}
+    return csv.read_csv(file, convert_options=options)
 
 
 def _is_number(text):

@@ -58,7 +58,8 @@ def diagnose(flow, x, condition=None):
     >>> report.round_trip_max < 1e-4, report.non_finite
     (True, 0.0)
     """
-    x = tf.convert_to_tensor(x)
+    # Grey levels get their noise once, or each pass would see other points.
+    x = inputs.as_data(flow, x)
     if x.shape.rank < 1 or x.shape[0] < 2:
         raise ValueError(f"`x` must have at least two points. Received shape: {x.shape}")
     z = flow.encode(x, condition)

@@ -191,7 +191,7 @@ def check_sampling(flow, n, seed, temperature, condition):
         )
     if not isinstance(n, (int, np.integer)) or n < 0:
         raise ValueError(f"`n` must be an int of 0 or more. Received: {n!r}")
-    if isinstance(temperature, str) or not temperature >= 0:
+    if isinstance(temperature, str) or np.ndim(temperature) or not temperature >= 0:
         raise ValueError(f"`temperature` must be a number of 0 or more. Received: {temperature!r}")
     if temperature != 1.0 and not isinstance(flow.base, str):
         raise ValueError(

@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.bijectors import Logit
 from tfnvp.data import table_checks
 from tfnvp.flows import inputs
+from tfnvp.flows.diagnostics import members
 
 
 def from_tables(data):
@@ -82,6 +84,7 @@ def check(flow, x, y, name="x", finite=True):
     inputs.check_shape(x.shape, flow.event_shape, name)
     if len(x) == 0:
         raise ValueError(f"`{name}` must not be empty. Received shape: {x.shape}")
+    _check_range(flow, x, name, finite)
     if y is not None and flow.condition_shape is not None and np.shape(y)[1:] != (0,):
         inputs.check_shape(np.shape(y), flow.condition_shape, "condition")
     if not finite:
@@ -94,6 +97,38 @@ def check(flow, x, y, name="x", finite=True):
             f"`{what}` must be finite. Received: {len(where)} values that are not, the first is "
             f"{what}[{', '.join(map(str, where[0]))}]: {array[tuple(where[0])]}"
         )
+
+
+def _check_range(flow, x, name, floats):
+    """Raises `ValueError` for grey levels that are none, and for floats beyond a logit.
+
+    One step on either ends in NaN or, worse, in likelihoods of something else.
+    """
+    if x.dtype.kind in "iu":
+        low, high = 0, flow.levels - 1
+        rule = f"whole grey levels from 0 to levels - 1 = {high}"
+    elif floats and (logit := _logit_at_data(flow)) is not None:
+        margin = logit.alpha / (1 - 2 * logit.alpha)
+        low, high = -margin, 1 + margin
+        rule = "floats in [0, 1], since the flow has a logit"
+        if flow.accepts_integers:
+            rule += "; or grey levels, as whole numbers"
+    else:
+        return
+    least, most = np.min(x), np.max(x)
+    if least < low or most > high:
+        raise ValueError(
+            f"`{name}` must hold {rule}. Received: values from {least:.4g} to {most:.4g}"
+        )
+
+
+def _logit_at_data(flow):
+    """Returns the logit that data meets first, or None."""
+    for member in members(flow.bijector)[:1]:
+        member = getattr(member, "bijector", member)
+        if isinstance(member, Logit):
+            return member
+    return None
 
 
 def check_variables(flow, x):
