@@ -218,5 +218,7 @@ def test_data_outside_of_what_a_logit_takes_is_named(roll_back):
     flow.compile("adam")
     grey = np.random.default_rng(0).uniform(0, 255, (64, 2)).astype("float32")
     callbacks = [tfnvp.callbacks.RollBackOnNonFinite()] if roll_back else []
+    # Arrays are looked at before the first step.
+    data = tf.data.Dataset.from_tensor_slices(grey).batch(32)
     with pytest.raises(NonFiniteLossError, match=r"takes data in \[0, 1\]; batch 1 .* to 25"):
-        flow.fit(grey, batch_size=32, verbose=0, callbacks=callbacks)
+        flow.fit(data, verbose=0, callbacks=callbacks)
