@@ -462,7 +462,7 @@ def test_pretrained_flow_is_the_saved_model(name):
 def test_mnist_has_the_likelihood_of_its_card():
     flow = tfnvp.load_pretrained("mnist")
     flow.compile()
-    loss = flow.evaluate(tfnvp.data.load_named("mnist").test, batch_size=500, verbose=0)
+    loss, _ = flow.evaluate(tfnvp.data.load_named("mnist").test, batch_size=500, verbose=0)
     card = load_description(SAVED_MODELS / "mnist" / "1")["card"]["Test likelihood"]
     # One draw of noise, of the ten on the card.
     assert -loss == pytest.approx(card["nats"], abs=card["nats_standard_error"])
