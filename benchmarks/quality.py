@@ -27,7 +27,7 @@ _ALPHA = 0.05
 _LEVELS = 17
 _DRAWS = 10
 _ARRAYS = ("batches", "budgets", "validation", "test", "log_dets")
-_SHORTER = (94, 188, 375, 750, 1500, 3000)
+_GROWING = (94, 188, 375, 750, 1500, 3000)
 
 
 def _moons(seed):
@@ -85,7 +85,7 @@ def of_table(name, rows):
 
         return batch, splits.validation, splits.test, np.zeros(len(splits.test))
 
-    return Task(_SHORTER, data)
+    return Task(_GROWING, data)
 
 
 def work_of(task, dimensions):
@@ -126,7 +126,7 @@ class Task:
 
 TASKS = {
     "moons": Task((2000,), _moons),
-    "digits": Task(_SHORTER, _digits),
+    "digits": Task(_GROWING, _digits),
     "tiny": Task((3,), _moons),
     "tiny-digits": Task((1, 3), _digits),
 }

@@ -68,7 +68,7 @@ MODELS = {
     "mnist": mnist,
 }
 
-# Of the others, each with a graph of 20 networks, the repository has no need.
+# Of the others, each with a graph of ten networks, the repository has no need.
 SIGNATURES = {"mnist": ("log_prob", "encode", "decode", "sample_rows", "log_prob_uint8")}
 
 

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import tfnvp
+from tfnvp.bijectors import DiagonalScaling, Logit
 
 X = np.random.default_rng(0).normal(size=(64, 3))
 CONDITION = X[:, :2].copy()
@@ -178,3 +179,9 @@ def test_grey_levels_are_checked_with_one_noise():
     flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1)
     images = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1)).astype("uint8")
     assert flow.check(images).round_trip_max < 1e-4
+
+
+def test_a_logit_that_data_leaves_takes_all_numbers():
+    flow = tfnvp.Flow(tfnvp.bijectors.Chain([Logit(0.05), DiagonalScaling(2)]), 2)
+    flow.compile("adam")
+    flow.fit(np.random.default_rng(0).normal(size=(8, 2)), verbose=0)

@@ -120,8 +120,9 @@ class Coupling(Bijector):
         event_ndims = self.forward_min_event_ndims
         event_shape = self.event_shape or tuple(x.shape[x.shape.rank - event_ndims :])
         check_event(self, x, event_shape)
-        # What comes before may not know the shape of events.
-        x = tf.ensure_shape(x, [None] * (x.shape.rank - event_ndims) + list(event_shape))
+        if not x.shape[x.shape.rank - event_ndims :].is_fully_defined():
+            # What comes before may not know the shape of events.
+            x = tf.ensure_shape(x, [None] * (x.shape.rank - event_ndims) + list(event_shape))
         if condition is not None or self.takes_condition:
             x, condition = self._broadcast(x, condition)
         passed_shape, moved_shape = self.partition.shapes(event_shape)

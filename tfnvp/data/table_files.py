@@ -149,7 +149,8 @@ def _read_csv(file, numbers):
 
     options = csv.ConvertOptions()
     if numbers is not None:
-        names = csv.open_csv(file).schema.names
+        with csv.open_csv(file) as reader:
+            names = reader.schema.names
         options.column_types = {n: pyarrow.string() for n in names if n not in numbers}
     return csv.read_csv(file, convert_options=options)
 

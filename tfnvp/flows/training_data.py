@@ -6,6 +6,7 @@ import numbers
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability.python.bijectors.invert import _Invert
 
 from tfnvp.bijectors import Logit
 from tfnvp.data import table_checks
@@ -124,11 +125,9 @@ def _check_range(flow, x, name, floats):
 
 def _logit_at_data(flow):
     """Returns the logit that data meets first, or None."""
-    for member in members(flow.bijector)[:1]:
-        member = getattr(member, "bijector", member)
-        if isinstance(member, Logit):
-            return member
-    return None
+    first = next(iter(members(flow.bijector)), None)
+    inverted = isinstance(first, _Invert) and isinstance(first.bijector, Logit)
+    return first.bijector if inverted else None
 
 
 def check_variables(flow, x):
