@@ -17,11 +17,14 @@ def predict_rest(server, model, signature, inputs, version=None, timeout=60):
     import requests
 
     which = f"/versions/{version}" if version else ""
-    reply = requests.post(
-        f"http://{server}/v1/models/{model}{which}:predict",
-        json={"signature_name": signature, "inputs": inputs},
-        timeout=timeout,
-    ).json()
+    try:
+        reply = requests.post(
+            f"http://{server}/v1/models/{model}{which}:predict",
+            json={"signature_name": signature, "inputs": inputs},
+            timeout=timeout,
+        ).json()
+    except requests.ConnectionError:
+        raise RuntimeError("no server answers there") from None
     if "error" in reply:
         raise RuntimeError(reply["error"])
     return reply["outputs"]
@@ -34,7 +37,11 @@ def predict_grpc(server, model, signature, inputs, version=None, timeout=60):
 
     with grpc.insecure_channel(server) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        return from_response(stub.Predict(to_request(model, signature, inputs, version), timeout))
+        request = to_request(model, signature, inputs, version)
+        try:
+            return from_response(stub.Predict(request, timeout))
+        except grpc.RpcError as error:
+            raise RuntimeError(f"{error.code().name}: {error.details()}") from None
 
 
 def to_request(model, signature, inputs, version=None):

@@ -283,6 +283,12 @@ def test_counts_shared_conditioners_once_for_each_coupling():
     check_bijector(Chain([shared, twin]), points(3, 4))
 
 
+def test_counts_a_coupling_as_often_as_it_stands_in_a_chain():
+    twice = coupling()
+    inner = tfb.Invert(tfb.Chain([twice, tfb.Permute([3, 2, 1, 0])]))
+    check_bijector(tfb.Chain([twice, inner, tfb.Permute([1, 0, 3, 2])]), points(3, 4))
+
+
 def test_finds_what_tfp_own_bijectors_lack():
     shift = tfb.Shift(tf.Variable(1.0))
     with pytest.raises(AssertionError, match="stale answers"):

@@ -293,6 +293,15 @@ def test_a_path_that_is_a_file(flow, tmp_path):
     assert (tmp_path / "file").read_text() == "kept"
 
 
+def test_a_version_of_other_shapes_gets_a_warning(flow, tmp_path, recwarn):
+    other = tfnvp.RealNVP(5, couplings=2, hidden_units=(8,), condition_shape=2)
+    for exported in (flow, flow):
+        export(exported, tmp_path, signatures=["encode"])
+    assert not [w for w in recwarn if "other shapes" in str(w.message)]
+    with pytest.warns(UserWarning, match=r"/2 has other shapes: event_shape \[\d\], now \[5\]"):
+        assert export(other, tmp_path, signatures=["encode"]).name == "3"
+
+
 # --- What lies beside ---------------------------------------------------------------------------
 
 

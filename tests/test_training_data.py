@@ -1,5 +1,7 @@
 """What users hand to `fit`, `evaluate` and `predict` by mistake, and tables that are no arrays."""
 
+import warnings
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -163,7 +165,7 @@ def test_levels_and_floats_out_of_range_are_refused_before_a_step():
     before = flow.get_weights()
     for wrong in (images + 300, images - 300):
         for method in (flow.fit, flow.evaluate, flow.predict):
-            with pytest.raises(ValueError, match=r"must hold whole grey levels from 0 to .* 255"):
+            with pytest.raises(ValueError, match=r"must hold grey levels from 0 to .* 255"):
                 method(wrong, verbose=0)
     for wrong in (images.astype("float32"), images / 255.0 - 0.5):
         with pytest.raises(ValueError, match=r"must hold floats in \[0, 1\].*or grey levels"):
@@ -173,6 +175,30 @@ def test_levels_and_floats_out_of_range_are_refused_before_a_step():
     np.testing.assert_equal(flow.get_weights(), before)
     # Samples may lie as far outside as the logit reaches.
     flow.fit(np.full((2, 4, 4, 1), 1.05), epochs=1, verbose=0)
+
+
+@pytest.mark.parametrize("steps", [255, 256])
+def test_floats_that_are_grey_levels_get_a_warning(steps):
+    flow = tfnvp.NICE(2, couplings=2, hidden_units=(8,), levels=256)
+    flow.compile("adam")
+    images = np.random.default_rng(0).integers(0, 256, (8, 2))
+    with pytest.warns(UserWarning, match=f"multiples of 1/{steps} alone.*dequantize"):
+        flow.fit((images / steps).astype("float32"), verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flow.fit(tfnvp.data.dequantize(images), verbose=0)
+
+
+@pytest.mark.parametrize("x", [X, tf.data.Dataset.from_tensor_slices(X).batch(32)], ids=type)
+def test_a_missing_condition_is_named_at_once(conditional, x):
+    for method in (conditional.fit, conditional.evaluate, conditional.predict):
+        with pytest.raises(ValueError, match=r"^`condition` is missing"):
+            method(x, verbose=0)
+
+
+def test_labels_that_are_texts_are_refused_with_advice(conditional):
+    with pytest.raises(ValueError, match="get_dummies"):
+        conditional.fit(X, np.array(["a", "b"] * 32), verbose=0)
 
 
 def test_grey_levels_are_checked_with_one_noise():

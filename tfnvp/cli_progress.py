@@ -4,7 +4,7 @@ import contextlib
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tfnvp.cli_options import console, print_json
+from tfnvp.cli_options import console, messages, print_json
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
@@ -67,6 +67,7 @@ def print_dry_run(recipe, splits, seed, json_output):
     """Prints what a training would take."""
     from tfnvp.dry_run import dry_run
 
+    messages.print(f"trying       a few steps of {recipe.name}, and compiling, which takes longer")
     with console.status("a few steps"):
         found = dry_run(recipe, splits, seed)
     if json_output:

@@ -127,8 +127,8 @@ def _print(scores, reference, table, output):
         console.print("no quantiles: the model has no reference.json; give --reference FILE")
     else:
         console.print(
-            f"outliers: {summary['outliers']} (less likely than all but {scores.threshold:.3g} "
-            f"of the {summary['reference_rows']} rows of the reference)"
+            f"outliers: {summary['outliers']} (quantile at most {scores.threshold:.3g} among the "
+            f"{summary['reference_rows']} rows of the reference)"
         )
     worst = np.argsort(scores.log_density)[: min(_WORST, summary["rows"] - summary["skipped"])]
     listing = Table("row", "log-density", "quantile", title="least likely", box=None)

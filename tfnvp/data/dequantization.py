@@ -4,6 +4,22 @@ import numpy as np
 import tensorflow as tf
 
 
+def check_levels(pixels, levels, name="pixels"):
+    """Raises `ValueError` for an array that holds other numbers than grey levels.
+
+    >>> import numpy as np
+    >>> check_levels(np.array([0, 16]), levels=17)
+    """
+    if not pixels.size:
+        return
+    low, high = pixels.min(), pixels.max()
+    if low < 0 or high > levels - 1:
+        raise ValueError(
+            f"`{name}` must hold grey levels from 0 to levels - 1 = {levels - 1}. "
+            f"Received: values from {low} to {high}"
+        )
+
+
 def dequantize(pixels, levels=256, seed=None):
     """Spreads whole grey levels uniformly over unit bins and scales them to [0, 1).
 
@@ -34,13 +50,8 @@ def dequantize(pixels, levels=256, seed=None):
     """
     if not isinstance(levels, (int, np.integer)) or levels < 2:
         raise ValueError(f"`levels` must be an int of 2 or more. Received: {levels!r}")
-    if isinstance(pixels, np.ndarray) and pixels.size:
-        low, high = pixels.min(), pixels.max()
-        if low < 0 or high > levels - 1:
-            raise ValueError(
-                f"`pixels` must lie between 0 and levels - 1 = {levels - 1}. "
-                f"Received: values from {low} to {high}"
-            )
+    if isinstance(pixels, np.ndarray):
+        check_levels(pixels, levels)
     pixels = tf.cast(pixels, tf.float32)
     shape = tf.shape(pixels)
     noise = tf.random.uniform(shape) if seed is None else tf.random.stateless_uniform(shape, seed)

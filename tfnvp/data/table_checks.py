@@ -10,10 +10,10 @@ _STEPS = 100
 
 
 def check_precision(rows, name, source):
-    """Raises `ValueError` for a variable that float32 flattens, which flows compute in.
+    """Raises `ValueError` for a variable that float32, which flows compute in, flattens or lacks.
 
-    That is one, in float64, whose standard deviation is less than a hundred steps of float32 at its
-    size. Only many rows tell: a few of them may be close to each other.
+    It flattens one, in float64, whose standard deviation is less than a hundred steps of float32 at
+    its size. Only many rows tell: a few of them may be close to each other.
 
     Args:
       rows: `[n, ...]`, finite.
@@ -34,6 +34,13 @@ def check_precision(rows, name, source):
     with np.errstate(over="ignore", invalid="ignore"):
         deviation, largest = rows.std(axis=0), np.abs(rows).max(axis=0)
         step = np.spacing(largest.astype("float32")).astype("float64")
+    far = np.argwhere(largest > np.finfo("float32").max)
+    if len(far):
+        place = tuple(far[0])
+        raise ValueError(
+            f"{source}: {name([str(i) for i in place])} reaches {largest[place]:.3g}, beyond "
+            "float32, which flows compute in: divide it by a constant first"
+        )
     lost = np.argwhere((np.ptp(rows, axis=0) > 0) & ~(deviation >= _STEPS * step))
     if len(lost):
         place = tuple(lost[0])

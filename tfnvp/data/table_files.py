@@ -124,9 +124,8 @@ def read_table(file, numbers=None):
     try:
         table = readers[file.suffix](file)
     except pyarrow.ArrowInvalid as error:
-        raise ValueError(
-            f"{file} cannot be read as a table (a .csv has commas between its values): {error}"
-        ) from error
+        hint = " (a .csv has commas between its values)" * (file.suffix == ".csv")
+        raise ValueError(f"{file} cannot be read as a table{hint}: {error}") from error
     names = table.column_names
     if file.suffix == ".csv" and len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         raise ValueError(f"{file} has one column, {names[0]!r}: a .csv has commas between values")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pathlib
+import warnings
 from collections.abc import Mapping
 
 import keras
@@ -35,9 +36,7 @@ def write(folder, model, flow, signatures, weights_dtype, jit_compile, card):
         "model": model,
         "flow": {
             "class": type(flow).__name__,
-            "event_shape": flow.event_shape,
-            "latent_shape": flow.latent_shape,
-            "condition_shape": flow.condition_shape,
+            **_shapes(flow),
             "base": flow.base if isinstance(flow.base, str) else flow.base.name,
             "levels": flow.levels,
             "parameters": flow.count_params(),
@@ -56,6 +55,36 @@ def write(folder, model, flow, signatures, weights_dtype, jit_compile, card):
     }
     (folder / MACHINES).write_text(json.dumps(content, indent=2) + "\n")
     (folder / PEOPLE).write_text(_markdown(content))
+
+
+def _shapes(flow):
+    names = ("event_shape", "latent_shape", "condition_shape")
+    return {name: getattr(flow, name) for name in names}
+
+
+def warn_of_other_shapes(version, flow):
+    """Warns where a version that is there already has data of other shapes than a flow.
+
+    Args:
+      version: folder of a SavedModel; nothing is said of one without our card.
+      flow: the `tfnvp.Flow` that is to follow it.
+    """
+    file = pathlib.Path(version) / MACHINES
+    if not file.is_file():
+        return
+    before = json.loads(file.read_text())["flow"]
+    now = json.loads(json.dumps(_shapes(flow)))
+    changed = [
+        f"{name} {before[name]}, now {value}"
+        for name, value in now.items()
+        if before[name] != value
+    ]
+    if changed:
+        warnings.warn(
+            f"{version} has other shapes: {'; '.join(changed)}. Clients of the model get the new "
+            "version at once; another model belongs into a folder of its own",
+            stacklevel=4,
+        )
 
 
 def _describe(signature):

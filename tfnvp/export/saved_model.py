@@ -27,7 +27,8 @@ def export(
     """Writes a flow to `path/VERSION`, the layout of TensorFlow Serving.
 
     VERSION is the next free integer. The model is written under a temporary name and renamed, so
-    a polling server never sees half of it, and no existing version is touched.
+    a polling server never sees half of it, and no existing version is touched. A warning tells
+    where the version before has data of other shapes.
 
     | signature | inputs | outputs |
     |---|---|---|
@@ -108,6 +109,8 @@ def export(
         raise FileExistsError(
             f"`path` must be a folder, of versions of a model. Received a file: {path}"
         )
+    if versions := _versions(path):
+        model_card.warn_of_other_shapes(path / str(max(versions)), flow)
     requests = warmup_requests(path.name, chosen, warmup, warmup_scalars)
     path.mkdir(parents=True, exist_ok=True)
     archive = keras.export.ExportArchive()
@@ -128,8 +131,7 @@ def export(
 
 def _publish(temporary, path):
     """Renames a written model to the next free version."""
-    versions = [int(child.name) for child in path.iterdir() if child.name.isdecimal()]
-    version = max(versions, default=0) + 1
+    version = max(_versions(path), default=0) + 1
     while True:
         try:
             return temporary.rename(path / str(version))
@@ -138,6 +140,11 @@ def _publish(temporary, path):
             if not (path / str(version)).exists():
                 raise
             version += 1
+
+
+def _versions(path):
+    children = path.iterdir() if path.is_dir() else ()
+    return [int(child.name) for child in children if child.name.isdecimal()]
 
 
 def _check_initialized(flow):

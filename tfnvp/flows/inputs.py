@@ -11,13 +11,7 @@ _MAX_SEED = 2**31 - 1
 def prepare(flow, x, condition, event_shape, name):
     """Returns `(x, condition)` as float32 tensors `[batch, ...]`; raises on any other shape."""
     x = _with_shape(as_data(flow, x, name), event_shape, name)
-    if (condition is None) != (flow.condition_shape is None):
-        raise ValueError(
-            f"`condition` is missing: the flow has condition_shape={flow.condition_shape}"
-            if condition is None
-            else "`condition` is given, and the flow has no condition_shape. "
-            f"Received: condition=an array of shape {np.shape(condition)}"
-        )
+    check_presence(flow, condition)
     if condition is None:
         return x, None
     _refuse_labels(condition, x.shape[0], flow.condition_shape)
@@ -37,6 +31,17 @@ def prepare(flow, x, condition, event_shape, name):
     if tf.executing_eagerly():
         _check_finite(condition)
     return x, condition
+
+
+def check_presence(flow, condition):
+    """Raises `ValueError` where a flow lacks its condition, or has no use for one."""
+    if (condition is None) != (flow.condition_shape is None):
+        raise ValueError(
+            f"`condition` is missing: the flow has condition_shape={flow.condition_shape}"
+            if condition is None
+            else "`condition` is given, and the flow has no condition_shape. "
+            f"Received: condition=an array of shape {np.shape(condition)}"
+        )
 
 
 def _refuse_labels(condition, rows, condition_shape):
@@ -116,7 +121,10 @@ def check_shape(shape, event_shape, name):
         shape.rank != 1 + len(event_shape) or not shape[1:].is_compatible_with(event_shape)
     ):
         expected = ", ".join(["batch", *map(str, event_shape)])
-        hint = "; labels go in as one-hot vectors, as `keras.utils.to_categorical` makes them"
+        hint = (
+            "; labels go in as one-hot vectors, as `keras.utils.to_categorical` makes them of "
+            "numbers from 0 on, and `pandas.get_dummies` of texts"
+        )
         raise ValueError(
             f"`{name}` must have the shape [{expected}]. Received shape: {shape}"
             + hint * (name == "condition")

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import warnings
 
 import keras
 import numpy as np
@@ -10,8 +11,12 @@ from tensorflow_probability.python.bijectors.invert import _Invert
 
 from tfnvp.bijectors import Logit
 from tfnvp.data import table_checks
+from tfnvp.data.dequantization import check_levels
 from tfnvp.flows import inputs
 from tfnvp.flows.diagnostics import members
+
+# Rows that are looked at for grey levels: noise shows in the first.
+_LOOKED_AT = 64
 
 
 def from_tables(data):
@@ -74,6 +79,8 @@ def check(flow, x, y, name="x", finite=True):
         if isinstance(first, tf.TensorSpec):
             inputs.check_dtype(first.dtype, name, flow.accepts_integers)
             inputs.check_shape(first.shape, flow.event_shape, name)
+            if isinstance(x.element_spec, tf.TensorSpec):
+                inputs.check_presence(flow, None)
         return
     if isinstance(x, dict):
         x, y = x.get("x"), x.get("condition")
@@ -86,6 +93,8 @@ def check(flow, x, y, name="x", finite=True):
     if len(x) == 0:
         raise ValueError(f"`{name}` must not be empty. Received shape: {x.shape}")
     _check_range(flow, x, name, finite)
+    if y is None:
+        inputs.check_presence(flow, None)
     if y is not None and flow.condition_shape is not None and np.shape(y)[1:] != (0,):
         inputs.check_shape(np.shape(y), flow.condition_shape, "condition")
     if not finite:
@@ -106,20 +115,18 @@ def _check_range(flow, x, name, floats):
     One step on either ends in NaN or, worse, in likelihoods of something else.
     """
     if x.dtype.kind in "iu":
-        low, high = 0, flow.levels - 1
-        rule = f"whole grey levels from 0 to levels - 1 = {high}"
-    elif floats and (logit := _logit_at_data(flow)) is not None:
-        margin = logit.alpha / (1 - 2 * logit.alpha)
-        low, high = -margin, 1 + margin
-        rule = "floats in [0, 1], since the flow has a logit"
-        if flow.accepts_integers:
-            rule += "; or grey levels, as whole numbers"
-    else:
+        check_levels(x, flow.levels, name)
         return
+    logit = _logit_at_data(flow) if floats else None
+    if logit is None:
+        return
+    margin = logit.alpha / (1 - 2 * logit.alpha)
     least, most = np.min(x), np.max(x)
-    if least < low or most > high:
+    if least < -margin or most > 1 + margin:
         raise ValueError(
-            f"`{name}` must hold {rule}. Received: values from {least:.4g} to {most:.4g}"
+            f"`{name}` must hold floats in [0, 1], since the flow has a logit"
+            + ("; or grey levels, as whole numbers" if flow.accepts_integers else "")
+            + f". Received: values from {least:.4g} to {most:.4g}"
         )
 
 
@@ -142,6 +149,21 @@ def check_variables(flow, x):
     table_checks.check_precision(x, lambda place: f"variable {', '.join(place)}", "`x`")
     if x.ndim == 2 and flow.levels is None:
         table_checks.warn_of_columns({f"x[:, {i}]": x[:, i] for i in range(x.shape[1])})
+    if flow.levels is not None and x.dtype.kind == "f":
+        _warn_of_levels(x[:_LOOKED_AT], flow.levels)
+
+
+def _warn_of_levels(x, levels):
+    """Warns of floats that are grey levels, which lack the noise that gives them a density."""
+    for steps in (levels - 1, levels):
+        if np.allclose(x * steps, np.rint(x * steps), rtol=0, atol=1e-3):
+            warnings.warn(
+                f"`x` holds multiples of 1/{steps} alone: grey levels have no density, and their "
+                f"likelihood can grow without bound. `tfnvp.data.dequantize(pixels, {levels})` "
+                "makes real numbers of the whole ones",
+                stacklevel=4,
+            )
+            return
 
 
 def _refuse_parts(flow, x, name):

@@ -83,7 +83,8 @@ def _marginals(subject):
     caption = f"The first {shown} of {subject.flow.event_size} columns."
     if subject.splits is None:
         return Section("Samples", "", ((figure, caption),))
-    correlations = [np.corrcoef(x, rowvar=False) for x in (subject.test, subject.samples)]
+    with np.errstate(invalid="ignore"):  # Constant columns have none.
+        correlations = [np.corrcoef(x, rowvar=False) for x in (subject.test, subject.samples)]
     difference = np.nanmax(np.abs(correlations[0] - correlations[1]))
     table = (("largest difference between correlations of data and samples", f"{difference:.3f}"),)
     return Section("Samples", "", ((figure, caption),), table)

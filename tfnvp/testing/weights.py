@@ -163,17 +163,30 @@ def check_conditioner_calls(subject):
             )
 
 
+def _conditioners(modules):
+    found = [getattr(module, "conditioner", None) for module in modules]
+    return [c for c in found if isinstance(c, keras.layers.Layer)]
+
+
+def _standing(bijector):
+    """Iterates over a composition's members, each as often as it stands there."""
+    yield bijector
+    for parts in (getattr(bijector, "bijectors", ()), getattr(bijector, "bijector", ())):
+        for part in tf.nest.flatten(parts):
+            yield from _standing(part)
+
+
 @contextlib.contextmanager
 def _counted_calls(bijector):
     """Counts calls of every conditioner: yields a list, filled at the end, of (layer, members, n).
 
     Wraps the layers' own `call`, the function that computes, and takes the wrappers off again.
     """
-    modules = [bijector, *bijector.submodules]
-    conditioners = [getattr(m, "conditioner", None) for m in modules]
-    conditioners = [c for c in conditioners if isinstance(c, keras.layers.Layer)]
-    layers = {id(c): c for c in conditioners}
-    members = collections.Counter(map(id, conditioners))
+    held = _conditioners([bijector, *bijector.submodules])
+    layers = {id(c): c for c in held}
+    # Submodules name a member once, however often it stands in a chain.
+    members = collections.Counter(map(id, held))
+    members |= collections.Counter(map(id, _conditioners(_standing(bijector))))
     calls = collections.Counter()
     counts = []
 
