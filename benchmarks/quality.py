@@ -72,11 +72,6 @@ def of_table(name, rows):
         from benchmarks import tables
 
         splits = tables.prepare(name, rows, seed=0)
-        if splits.event_shape[0] % 2:
-            raise ValueError(
-                "`rows` must keep an even number of columns, since adaptors of libraries "
-                f"split halves. Received: {name} with {splits.event_shape[0]}"
-            )
         generator = np.random.default_rng(seed)
         count = len(splits.train)
 

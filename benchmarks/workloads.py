@@ -64,23 +64,22 @@ class Workload:
         return int(np.prod(self.event_shape))
 
     @property
-    def moved(self):
-        """How many variables a coupling moves; as many as pass, in vector workloads."""
-        return self.dimensions // 2
-
-    @property
     def parameters_per_variable(self):
         return 1 if self.kind == "nice" else 2
 
     def conditioners(self):
-        """The layers of every coupling's conditioner: a list of lists of `Dense`."""
-        widths = (
-            self.dimensions - self.moved,
-            *self.hidden_units,
-            self.moved * self.parameters_per_variable,
-        )
-        layers = [Dense(a, b) for a, b in itertools.pairwise(widths)]
-        return [layers] * self.couplings
+        """The layers of every coupling's conditioner: a list of lists of `Dense`.
+
+        Halves pass in turns, of an odd number of variables the smaller one first.
+        """
+        small = self.dimensions // 2
+        halves = (small, self.dimensions - small)
+        return [self.conditioner(halves[i % 2], halves[1 - i % 2]) for i in range(self.couplings)]
+
+    def conditioner(self, passed, moved):
+        """The layers of a network from some variables to the parameters of others."""
+        widths = (passed, *self.hidden_units, moved * self.parameters_per_variable)
+        return [Dense(a, b) for a, b in itertools.pairwise(widths)]
 
     def operations(self, cell):
         """Floating-point operations of one step's products: forward, and two backward in training.

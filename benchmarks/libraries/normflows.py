@@ -11,7 +11,10 @@ PACKAGES = ("normflows", "torch")
 
 def make_flow(work):
     layers = []
-    for conditioner in work.conditioners():
+    moved = work.dimensions // 2
+    for _ in range(work.couplings):
+        # It lets the larger half pass, always.
+        conditioner = work.conditioner(work.dimensions - moved, moved)
         widths = [conditioner[0].inputs, *(layer.outputs for layer in conditioner)]
         # Last layers start at zero: its log-scales are not bounded.
         network = normflows.nets.MLP(widths, init_zeros=True)

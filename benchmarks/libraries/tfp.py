@@ -15,16 +15,17 @@ tfb, tfd = tfp.bijectors, tfp.distributions
 def make_distribution(work):
     """Returns the distribution and its variables, which TFP does not find in Keras layers."""
     bijectors, variables = [], []
-    half = work.dimensions // 2
-    swap = [*range(half, work.dimensions), *range(half)]
     for conditioner in work.conditioners():
+        passed = conditioner[0].inputs
+        moved = work.dimensions - passed
         hidden = [keras.layers.Dense(layer.outputs, "relu") for layer in conditioner[:-1]]
         last = keras.layers.Dense(conditioner[-1].outputs, kernel_initializer="zeros")
         network = keras.Sequential([*hidden, last])
-        network.build((None, conditioner[0].inputs))
+        network.build((None, passed))
         variables += network.trainable_variables
-        bijectors.append(tfb.RealNVP(half, shift_and_log_scale_fn=_parameters(work, network)))
-        bijectors.append(tfb.Permute(swap))
+        bijectors.append(tfb.RealNVP(passed, shift_and_log_scale_fn=_parameters(work, network)))
+        # What moved comes first next.
+        bijectors.append(tfb.Permute([*range(moved, work.dimensions), *range(moved)]))
     if work.kind == "nice":
         log_scale = keras.Variable(tf.zeros(work.dimensions))
         variables.append(log_scale)

@@ -43,7 +43,7 @@ class PlainFlow(torch.nn.Module):
         return self.constant - 0.5 * z.square().sum(1) + log_det
 
     def sample(self, n):
-        z = torch.randn(n, 2 * self.half)
+        z = torch.randn(n, len(self.log_diagonal))
         if not self.affine:
             z = z * torch.exp(-self.log_diagonal)
         moved, passed = z[:, self.half :], z[:, : self.half]
