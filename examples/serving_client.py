@@ -86,8 +86,8 @@ def main():
     text = arguments.inputs
     try:
         inputs = json.loads(pathlib.Path(text[1:]).read_text() if text[:1] == "@" else text)
-    except json.JSONDecodeError as error:
-        parser.error(f"the inputs are no JSON: {error}")
+    except (OSError, json.JSONDecodeError) as error:
+        parser.error(f"the inputs cannot be read as JSON: {error}")
     if arguments.quick:
         print(json.dumps({"signature_name": arguments.signature, "inputs": inputs}))
         return

@@ -289,6 +289,34 @@ def test_counts_a_coupling_as_often_as_it_stands_in_a_chain():
     check_bijector(tfb.Chain([twice, inner, tfb.Permute([1, 0, 3, 2])]), points(3, 4))
 
 
+def test_passes_weights_that_a_constraint_masks():
+    network = tfb.AutoregressiveNetwork(2, hidden_units=[4])
+    bijector = tfb.MaskedAutoregressiveFlow(network)
+    bijector.forward(points(3, 2))
+    check_bijector(bijector, points(3, 2), skip=["stale answers"])
+
+
+def test_says_that_a_single_event_was_asked_for():
+    layer = keras.layers.Dense(4)
+    layer.build((None, 4))
+
+    class OnlyBatches(tfb.Bijector):
+        def __init__(self):
+            super().__init__(forward_min_event_ndims=1)
+
+        def _forward(self, x):
+            return x + 0 * layer(x)
+
+        def _inverse(self, y):
+            return y - 0 * layer(y)
+
+        def _forward_log_det_jacobian(self, x):
+            return tf.zeros(tf.shape(x)[:-1])
+
+    with pytest.raises(AssertionError, match=r"a single event of shape \(4,\), without a batch"):
+        check_bijector(OnlyBatches(), points(3, 4))
+
+
 def test_finds_what_tfp_own_bijectors_lack():
     shift = tfb.Shift(tf.Variable(1.0))
     with pytest.raises(AssertionError, match="stale answers"):

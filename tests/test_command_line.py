@@ -129,8 +129,10 @@ def test_a_folder_of_images_is_a_data_set_everywhere(tmp_path, capsys):
     assert Image.open(picture).size == (16 * 11, 16 * 11)
     picture.unlink()
     capsys.readouterr()
-    assert run("evaluate", tmp_path, "--images", tmp_path, "--draws", 1, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["rows"] == 2
+    for options, rows in (([], 20), (["--split", "test"], 2)):
+        arguments = ("--images", tmp_path, "--draws", 1, "--json", *options)
+        assert run("evaluate", tmp_path, *arguments) == 0
+        assert json.loads(capsys.readouterr().out)["rows"] == rows
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_a_folder_of_images_is_a_data_set_everywhere(tmp_path, capsys):
         (["train", "--set", "residual=yes"], "`residual` must be True or False. Received: 'yes'"),
         (["train", "--set", "hidden_units=null"], "`hidden_units` must be a positive int or"),
         (["train", "--recipe", "realnvp-power"], "such as power/data.npy: give --data-dir"),
-        (["train", "--output", "a:b"], "must be a plain name"),
+        (["train", "--output", "a:b"], "must be plain"),
         (["train", "--model", "nothing"], "unknown model 'nothing'"),
         (["train", "--model", "nice", "--recipe", "nice-digits"], "not both"),
         (["train", "--epochs", "0"], "`epochs` must be an int of 1 or more. Received: 0"),
@@ -178,6 +180,13 @@ def test_bad_use_ends_with_code_2_and_a_message(folder, capsys, arguments, messa
     text = " ".join((captured.out + captured.err).replace("│", " ").split())
     assert message in text
     assert "Traceback" not in text
+
+
+def test_a_missing_package_is_one_line(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving", None)
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    assert run("export", "runs/digits-real_nvp-1", "--name", "again", "--warmup", 1) == 1
+    assert "error: warm-up requests need a package: `pip install" in capsys.readouterr().err
 
 
 def test_recipes_are_listed(capsys):

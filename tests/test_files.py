@@ -191,3 +191,32 @@ def test_a_table_is_never_unpickled(tmp_path):
     np.save(tmp_path / "table.npy", np.array([[print, print]]), allow_pickle=True)
     with pytest.raises(ValueError, match=r"cannot be read as a table: .*allow_pickle=False"):
         data.load_table(tmp_path / "table.npy")
+
+
+def test_an_archive_of_several_arrays_is_refused(tmp_path, rows):
+    file = tmp_path / "several.npz"
+    np.savez(file, train=rows, test=rows)
+    with pytest.raises(ValueError, match=r"one array, or `train`.*arrays: train, test"):
+        data.load_table(file)
+    np.savez(file, only=rows)
+    assert data.load_table(file).event_shape == rows.shape[1:]
+
+
+def test_texts_among_numbers_are_named_or_left_out(tmp_path):
+    file = tmp_path / "mixed.csv"
+    lines = [f"{i / 7},{'?' if i in (3, 5) else i / 3}" for i in range(20)]
+    file.write_text("\n".join(["a,b", *lines]))
+    with pytest.raises(ValueError, match=r"'b' holds no numbers in 2 of 20 rows, .*row 4: '\?'"):
+        data.load_table(file)
+    with pytest.warns(UserWarning, match="2 of 20 rows .* the first is row 4"):
+        splits = data.load_table(file, skip_bad=True)
+    rows = np.concatenate([splits.train, splits.validation, splits.test])
+    assert len(rows) == 18
+    np.testing.assert_allclose(7 * rows[:, 0], 3 * rows[:, 1], rtol=1e-5)
+
+
+def test_a_column_named_twice_is_refused(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("a,b\n" + "1.5,2.5\n" * 20)
+    with pytest.raises(ValueError, match="name 'a' more than once"):
+        data.load_table(file, columns="a,a")

@@ -4,15 +4,18 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import tfnvp
 from tests.conftest import perturb
+from tfnvp import cli, training
 from tfnvp.recipes import RECIPES, get
 from tfnvp.training import MODELS
 
 SHAPES = {
     "digits": (8, 8),
     "table": (6,),
+    "images": (32, 32, 3),
     "power": (6,),
     "gas": (8,),
     "hepmass": (21,),
@@ -130,3 +133,26 @@ def test_overrides_reach_fields_and_options():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 100])
+def test_short_trainings_warm_up_and_average_less(epochs):
+    recipe = get("realnvp-digits").replace(epochs=epochs)
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    training.compile_flow(flow, recipe, rows=8 * recipe.batch_size)
+    steps, optimizer = 8 * epochs, flow.optimizer
+    peak = max(range(steps), key=lambda step: float(optimizer._learning_rate(step)))
+    assert peak <= steps / 5
+    assert peak == min(40, steps // 5)
+    assert optimizer.ema_momentum == pytest.approx(min(0.99, 1 - 1.5 / steps))
+
+
+def test_a_folder_of_images_gets_convolutions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for i in range(20):
+        pixels = np.random.default_rng(i).integers(0, 256, (4, 4, 3)).astype("uint8")
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    small = ["--set", "base_filters=2", "--set", "residual_blocks=1", "--dry-run"]
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(["train", "--images", str(tmp_path), *small])
+    assert not exit_info.value.code

@@ -145,6 +145,22 @@ def test_a_hole_in_a_large_table_is_named(tmp_path, monkeypatch):
         data.table_chunks(tmp_path / "nothing.csv")
 
 
+def test_some_columns_and_good_rows_of_a_large_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfnvp.data.chunks._ROWS", 300)
+    rows = ROWS.copy()
+    rows[[1, 654], 1] = np.nan
+    columns = {f"c{i}": rows[:, i] for i in range(3)} | {"name": ["x"] * 1000}
+    file = tmp_path / "t.parquet"
+    parquet.write_table(pa.table(columns), file)
+    with pytest.warns(UserWarning, match="2 of 1000 rows of .* are left out"):
+        chunks, count = data.table_chunks(file, skip_bad=True, columns="c2, c1")
+    whole = np.concatenate(list(chunks))
+    assert count == len(whole) == 998
+    np.testing.assert_array_equal(whole, np.delete(ROWS, [1, 654], axis=0)[:, [2, 1]])
+    with pytest.raises(ValueError, match="lacks the columns"):
+        data.table_chunks(file, columns="c9")
+
+
 def test_records_on_the_command_line(tmp_path, monkeypatch, capsys):
     def run(*arguments):
         with pytest.raises(SystemExit) as exit_info:
@@ -168,6 +184,12 @@ def test_records_on_the_command_line(tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(result["nats"], metrics["test"]["nats"], rtol=1e-5)
     assert run("evaluate", "run", "--records", "out", "--split", "train") == 2
     assert run("records", "again") == 2
+    assert run("records", "again", "--images", "faces", "--skip-bad") == 2
+    (tmp_path / "t.csv").write_text("a,b,label\n" + ",2.5,x\n" + "1.5,2.5,x\n" * 20)
+    table = ("--table", "t.csv", "--columns", "a,b", "--skip-bad")
+    capsys.readouterr()
+    assert run("records", "table", *table, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 20
     assert run("records", "out", "--images", "faces") == 2
 
 

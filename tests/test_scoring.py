@@ -9,7 +9,7 @@ from scipy import stats
 import tfnvp
 from tests.conftest import perturb
 from tests.test_command_line import run
-from tfnvp import data, run_folder, scoring
+from tfnvp import data, run_card, run_folder, scoring
 
 NAMES = ("height", "weight", "age")
 
@@ -72,6 +72,16 @@ def test_few_usual_rows_are_flagged_whatever_was_learned():
     assert abs(scores.outlier.mean() - 0.1) < 0.025  # Three standard deviations of both samples.
 
 
+@pytest.mark.parametrize("threshold", [0.05, 0.1, 0.37])
+def test_rows_below_the_cut_are_those_flagged(threshold):
+    flow = perturb(tfnvp.RealNVP(2, couplings=2, hidden_units=(8,)))
+    generator = np.random.default_rng(0)
+    reference = scoring.make_reference(flow, generator.normal(size=(39, 2)).astype("float32"))
+    scores = scoring.score(flow, 2 * generator.normal(size=(500, 2)), reference, threshold)
+    assert 0 < scores.outlier.sum() < 500
+    np.testing.assert_array_equal(scores.log_density < reference.cut(threshold), scores.outlier)
+
+
 def test_thresholds_that_the_reference_cannot_tell():
     flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
     reference = scoring.make_reference(flow, np.zeros((19, 2), "float32"))
@@ -102,6 +112,24 @@ def test_training_stores_its_reference(trained):
     flow = run_folder.load_model(trained)
     expected = np.sort(flow.log_prob(splits.validation))
     np.testing.assert_allclose(reference.log_density, expected, rtol=1e-5)
+
+
+def test_the_card_tells_columns_and_what_is_unusual(trained):
+    card = run_card.read_card(trained, "bfloat16")
+    assert card["Columns of x, in this order"] == "height, weight, age"
+    assert "float32 weights" in card["Test likelihood"]["measured with"]
+    assert "measured with" not in run_card.read_card(trained)["Test likelihood"]
+    outliers = card["Outliers"]
+    assert outliers["of so many validation rows"] == 100
+    assert outliers["which is a quantile of at most"] == 0.01
+    flow = run_folder.load_model(trained)
+    rows = people(400, 3)
+    rows[:20] *= 3
+    scores = scoring.score(flow, rows, scoring.read_reference(trained))
+    below = outliers["a row is an outlier where its log_prob is below"]
+    np.testing.assert_array_equal(scores.log_density < below, scores.outlier)
+    # Of other data than the recipe was made for, it does not say the recipe's.
+    assert card["Training"]["description"] == "the recipe realnvp-table, on people"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

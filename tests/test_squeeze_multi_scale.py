@@ -89,13 +89,13 @@ def test_squeeze_of_unknown_batches_in_a_chain():
 
 
 def test_sizes_that_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match=r"divide by 2.*\(3, 4, 1\)"):
+    with pytest.raises(ValueError, match=r"divisible by 2.*\(3, 4, 1\)"):
         Squeeze().forward(tf.zeros((3, 4, 1)))
-    with pytest.raises(ValueError, match=r"divide by 4.*\(2, 2, 6\)"):
+    with pytest.raises(ValueError, match=r"divisible by 4.*\(2, 2, 6\)"):
         Squeeze().inverse(tf.zeros((2, 2, 6)))
-    with pytest.raises(ValueError, match="divide by 2"):
+    with pytest.raises(ValueError, match="divisible by 2"):
         Squeeze().forward_event_shape((3, 4, 1))
-    with pytest.raises(ValueError, match="divide by 2"):
+    with pytest.raises(ValueError, match="divisible by 2"):
         MultiScale(tfb.Identity()).forward_event_shape((4, 3, 1))
 
 

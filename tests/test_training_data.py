@@ -138,8 +138,9 @@ def test_what_is_missing_or_not_finite_is_named(flow):
         with pytest.raises(ValueError, match="`x` is missing"):
             call()
     before = flow.get_weights()
-    with pytest.raises(ValueError, match="`sample_weight` must be finite"):
-        flow.fit(X, sample_weight=np.full(64, np.nan), verbose=0)
+    for weight in (np.nan, -1.0):
+        with pytest.raises(ValueError, match="`sample_weight` must be finite and 0 or more"):
+            flow.fit(X, sample_weight=np.full(64, weight), verbose=0)
     for old, new in zip(before, flow.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
@@ -192,8 +193,59 @@ def test_floats_that_are_grey_levels_get_a_warning(steps):
 @pytest.mark.parametrize("x", [X, tf.data.Dataset.from_tensor_slices(X).batch(32)], ids=type)
 def test_a_missing_condition_is_named_at_once(conditional, x):
     for method in (conditional.fit, conditional.evaluate, conditional.predict):
-        with pytest.raises(ValueError, match=r"^`condition` is missing"):
+        with pytest.raises(
+            ValueError, match=r"^`condition` is missing.*second argument.*`predict`"
+        ):
             method(x, verbose=0)
+
+
+def test_conditions_may_be_bools(conditional):
+    bools = CONDITION > 0
+    numbers = bools.astype("float32")
+    expected = conditional.log_prob(X, numbers)
+    np.testing.assert_array_equal(conditional.log_prob(X, bools), expected)
+    losses = [conditional.evaluate(X, c, verbose=0) for c in (bools, numbers)]
+    assert losses[0] == losses[1]
+    conditional.fit(X, bools, verbose=0)
+
+
+def test_a_column_of_numbers_as_condition_is_told_its_shape():
+    with pytest.raises(ValueError, match=r"`condition\[:, None\]`"):
+        make(condition_shape=1).fit(X, CONDITION[:, 0], verbose=0)
+
+
+def test_images_of_any_shape_are_looked_at():
+    flow = tfnvp.RealNVP((4, 4, 1), couplings=2, hidden_units=(8,))
+    flow.compile("adam", jit_compile=False)
+    levels = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1)).astype("float32")
+    with pytest.warns(UserWarning, match=r"whole numbers alone in 'x\[:, 0, 0, 0\]'.* and 8 more"):
+        flow.fit(levels, verbose=0)
+    with pytest.warns(UserWarning, match="multiples of 1/255 alone.*dequantize"):
+        flow.fit(levels / 255, verbose=0)
+    noisy = levels + np.random.default_rng(1).uniform(size=levels.shape)
+    noisy[:, 0, 1] = 0.5
+    with pytest.warns(UserWarning, match=r"constant columns: 'x\[:, 0, 1, 0\]'"):
+        flow.fit(noisy, verbose=0)
+
+
+def test_floats_beyond_a_logit_are_warned_of_where_they_are_scored():
+    flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1)
+    flow.compile("adam")
+    x = np.random.default_rng(0).uniform(size=(3, 4, 4, 1)).astype("float32")
+    x[1, 0, 0, 0] = 7.0
+    for method in (flow.log_prob, flow.encode, flow.predict, flow.evaluate):
+        with pytest.warns(UserWarning, match=r"values from 0.* to 7: the flow has a logit.*NaN"):
+            method(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(flow.log_prob(np.full_like(x, np.nan))).all()
+        flow.log_prob(x[:1])
+
+
+def test_numbers_whose_squares_overflow_are_named():
+    flow = make()
+    with pytest.raises(ValueError, match=r"The data reaches .*e\+30.*scale it first"):
+        flow.fit(1e30 * X.astype("float32"), verbose=0)
 
 
 def test_labels_that_are_texts_are_refused_with_advice(conditional):

@@ -157,8 +157,7 @@ def train(
     if stored and recipe is None:
         chosen = recipes.Recipe(**{name: stored[name] for name in recipes.FIELDS if name in stored})
     else:
-        default = "realnvp-table" if table or records else _MODEL_RECIPES["real_nvp"]
-        chosen = recipes.get(recipe or default)
+        chosen = recipes.get(recipe or _default_recipe(images, table or records))
     chosen = chosen.override(options or [])
     by_hand = stored or batch_size or any(o.startswith("batch_size=") for o in options or [])
     chosen = chosen.replace(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
@@ -212,7 +211,9 @@ def evaluate(
     image_size: ImageSize = None,
     split: Annotated[
         str | None,
-        typer.Option(help="train, validation or test. Default: test, but all of a --table."),
+        typer.Option(
+            help="train, validation or test. Default: test, but all of a --table and of --images."
+        ),
     ] = None,
     draws: Annotated[int, typer.Option(help="Draws of dequantization noise.", min=1)] = 10,
     json_output: Json = False,
@@ -231,6 +232,7 @@ def evaluate(
         rows = scoring.finite_rows_of(flow, table, model)
         _report_likelihood(evaluation.evaluate(flow, rows), table, json_output)
         return
+    whole = images is not None and split is None
     split = split or "test"
     splits = load_data_of(
         model,
@@ -244,9 +246,10 @@ def evaluate(
     )
     if isinstance(getattr(splits, split), data.records.RecordStream):
         raise ValueError("training rows of records are streamed: choose --split validation or test")
+    rows = data.splits.join(splits) if whole else getattr(splits, split)
     with console.status("evaluating"):
-        result = evaluation.evaluate(flow, getattr(splits, split), draws)
-    _report_likelihood(result, split, json_output)
+        result = evaluation.evaluate(flow, rows, draws)
+    _report_likelihood(result, images if whole else split, json_output)
 
 
 @app.command()
@@ -260,7 +263,11 @@ def export(
     jit_compile: Annotated[bool, typer.Option(help="Let XLA compile it where it runs.")] = False,
     warmup: Annotated[
         list[int] | None,
-        typer.Option(help="Batch sizes of warm-up requests; repeat for several.", metavar="ROWS"),
+        typer.Option(
+            help="Batch sizes of warm-up requests; repeat for several. Needs the package "
+            "tensorflow-serving-api.",
+            metavar="ROWS",
+        ),
     ] = None,
     json_output: Json = False,
 ):
@@ -269,7 +276,7 @@ def export(
     Example: tfnvp export runs/digits-real_nvp-1 --name digits
     """
     import_tensorflow()
-    from tfnvp import run_folder
+    from tfnvp import run_card, run_folder
 
     flow = run_folder.load_model(model)
     config = run_folder.read_config(model)
@@ -283,7 +290,7 @@ def export(
         weights_dtype=weights_dtype,
         jit_compile=jit_compile,
         warmup=warmup or (),
-        card=run_folder.read_card(model),
+        card=run_card.read_card(model, weights_dtype),
     )
     print_result(f"SavedModel   {exported}", {"saved_model": str(exported)}, json_output)
 
@@ -293,7 +300,11 @@ def write_records(
     output: Annotated[pathlib.Path, typer.Argument(help="Folder to write.", metavar="DIR")],
     images: Images = None,
     table: TableFile = None,
+    columns: Columns = None,
     image_size: ImageSize = None,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out damaged rows of a table, and count them.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the division into splits.")] = 0,
     json_output: Json = False,
 ):
@@ -303,10 +314,15 @@ def write_records(
     """
     if (images is None) == (table is None):
         raise ValueError("give one of --images and --table")
+    if table is None and (columns is not None or skip_bad):
+        raise ValueError("--columns and --skip-bad are for a --table")
     import_tensorflow()
     from tfnvp import data
 
-    chunks, count = data.image_chunks(images, image_size) if images else data.table_chunks(table)
+    if images:
+        chunks, count = data.image_chunks(images, image_size)
+    else:
+        chunks, count = data.table_chunks(table, skip_bad, columns)
     data.write_records(chunks, count, output, (images or table).stem, 256 if images else None, seed)
     result = {"output": str(output), "rows": count}
     print_result(f"{count} rows in {output}", result, json_output)
@@ -326,6 +342,12 @@ def list_recipes(json_output: Json = False):
     for recipe in recipes.RECIPES.values():
         table.add_row(recipe.name, recipe.dataset, recipe.description, recipe.published)
     console.print(table, soft_wrap=False)
+
+
+def _default_recipe(images, rows):
+    if images is not None:
+        return "realnvp-images"
+    return "realnvp-table" if rows is not None else _MODEL_RECIPES["real_nvp"]
 
 
 def _report_likelihood(result, of, json_output):
@@ -369,7 +391,7 @@ def main(arguments=None):
     warnings.showwarning = _warn
     try:
         app(arguments, prog_name="tfnvp")
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ImportError) as error:
         _fail(error, 1)
     except (ValueError, TypeError) as error:
         _fail(error, 2)

@@ -58,8 +58,10 @@ def _losses(logs):
     unit = "bits_per_dim" if "bits_per_dim" in logs else "loss"
     name = "bits/dim" if unit == "bits_per_dim" else "nats"
     shown = {"training": logs.get(unit), "validation": logs.get(f"val_{unit}")}
+    # Of a table it is the mean of -log p, and its sign would surprise beside a likelihood.
+    loss = " loss" * (unit == "loss")
     return "   ".join(
-        f"{part} {value:.3f} {name}" for part, value in shown.items() if value is not None
+        f"{part}{loss} {value:.3f} {name}" for part, value in shown.items() if value is not None
     )
 
 

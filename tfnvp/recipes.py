@@ -60,15 +60,16 @@ class Recipe:
       epochs: most epochs; training stops earlier when validation no longer improves.
       batch_size: rows of a batch.
       learning_rate: peak of the schedule.
-      warmup_epochs: epochs over which the learning rate rises to its peak; it then falls to zero
-        along a cosine.
+      warmup_epochs: epochs over which the learning rate rises to its peak, but a fifth of all at
+        most; it then falls to zero along a cosine.
       beta_2: of Adam.
       epsilon: of Adam.
       weight_decay: decoupled weight decay (AdamW), or None.
       clipnorm: most length of a step's gradient, in nats; the loose default only catches
         explosions.
-      ema_momentum: of the moving average of weights that is evaluated and kept, or None. Not for
-        flows with batch normalization, whose statistics belong to the weights themselves.
+      ema_momentum: of the moving average of weights that is evaluated and kept, or None; less in
+        short trainings, so that it spans two thirds of the steps at most. Not for flows with batch
+        normalization, whose statistics belong to the weights themselves.
       patience: epochs without a better validation loss after which training stops.
       published: the published figure with its unit and split, or "".
       source: where the configuration is from.
@@ -287,6 +288,18 @@ _ALL = (
         epochs=200,
     ),
     _small(
+        "realnvp-images",
+        "Real NVP with convolutions on a folder of images, given by --images",
+        "images",
+        "image_real_nvp",
+        {"scales": 2, "base_filters": 24, "residual_blocks": 2},
+        epochs=20,
+        batch_size=16,
+        learning_rate=4e-3,
+        warmup_epochs=1,
+        ema_momentum=None,
+    ),
+    _small(
         "realnvp-mnist-small",
         "Real NVP with convolutions that a laptop trains on MNIST in an hour",
         "mnist",
@@ -401,9 +414,9 @@ def get(name):
       ValueError: if there is none of that name.
     """
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=3)
+        near = difflib.get_close_matches(name, RECIPES, n=3, cutoff=0.8)
         hint = (
-            f"did you mean {' or '.join(near)}" if near else "choose one of " + ", ".join(RECIPES)
+            f"did you mean {' or '.join(near)}?" if near else "choose one of " + ", ".join(RECIPES)
         )
         raise ValueError(f"unknown recipe {name!r}: {hint}")
     return RECIPES[name]

@@ -15,8 +15,6 @@ from tfnvp.atomic import replacing
 
 MODEL = "model.keras"
 
-_NOT_ON_CARDS = ("options", "published", "source_of_data", "data_crc32")
-
 
 def create(output, stem):
     """Makes a new folder for a run.
@@ -72,7 +70,7 @@ def plain_name(name):
       ValueError: if it is empty, or holds more than one part of a path.
     """
     if name in ("", ".", "..") or any(character in name for character in "/\\\0:"):
-        raise ValueError(f"must be a plain name, not a path. Received: {name!r}")
+        raise ValueError(f"the name of a model must be plain, not a path. Received: {name!r}")
     return name
 
 
@@ -162,19 +160,9 @@ def read_config(path):
     return _read_json(path, "config.json")
 
 
-def read_card(path):
-    """Returns what a run folder knows about its model, as `tfnvp.export.export` takes it."""
-    config, metrics = read_config(path), _read_json(path, "metrics.json")
-    if not config:
-        return None
-    training = {key: value for key, value in config.items() if key not in _NOT_ON_CARDS}
-    card = {"Training": {**training, **config["options"]}}
-    if metrics:
-        likelihood = {k: v for k, v in metrics["test"].items() if v is not None}
-        card["Training"]["epochs run"] = metrics["epochs"]
-        card["Split"] = {part: f"{rows} rows" for part, rows in metrics["rows"].items()}
-        card["Test likelihood"] = likelihood
-    return card
+def read_metrics(path):
+    """Returns what was measured of the model in a run folder, or nothing where it is not done."""
+    return _read_json(path, "metrics.json")
 
 
 def _read_json(path, name):

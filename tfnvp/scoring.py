@@ -15,6 +15,9 @@ FILE = "reference.json"
 # More order statistics than this tell nothing that a threshold could use.
 _MOST = 10_000
 
+#: Quantile up to which rows are flagged by default, where a reference can tell it.
+THRESHOLD = 0.01
+
 
 class Reference(NamedTuple):
     """Log-densities of usual rows that the flow was not trained on, sorted, and their columns.
@@ -29,6 +32,15 @@ class Reference(NamedTuple):
     def smallest_quantile(self):
         """The quantile of a row below the whole reference, `1 / (n + 1)`."""
         return 1.0 / (len(self.log_density) + 1)
+
+    def cut(self, threshold):
+        """The log-density below which a row's quantile is at most `threshold`.
+
+        >>> Reference(None, np.array([-3.0, -2.0, -1.0])).cut(0.5)
+        -2.0
+        """
+        below = int(threshold * (len(self.log_density) + 1) + 1e-9) - 1
+        return float(self.log_density[below])
 
 
 class Scores(NamedTuple):
@@ -206,10 +218,10 @@ def read_reference(path):
 
 def _check_threshold(threshold, reference):
     if threshold is None:
-        return max(0.01, reference.smallest_quantile)
+        return max(THRESHOLD, reference.smallest_quantile)
     if not reference.smallest_quantile <= threshold < 1:
         raise ValueError(
-            f"`threshold` must lie between {reference.smallest_quantile:.2g}, the smallest "
+            f"`threshold` must lie between {reference.smallest_quantile:.4g}, the smallest "
             f"quantile that a reference of {len(reference.log_density)} rows can tell, and 1. "
             f"Received: {threshold}"
         )

@@ -39,7 +39,7 @@ def serialize(value):
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, tf.TensorShape)):
         return [serialize(v) for v in value]
     if isinstance(value, dict):
         return {_KEY: "dict", "items": {str(k): serialize(v) for k, v in value.items()}}

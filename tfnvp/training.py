@@ -17,6 +17,7 @@ from tfnvp import (
     recipes,
     replicas,
     resuming,
+    run_card,
     run_folder,
     scoring,
 )
@@ -36,6 +37,10 @@ _VALIDATION_DRAWS = 5
 
 # How often to go back at most, where training diverges.
 _ROLL_BACKS = {"stop": 0, "roll-back": 3}
+
+# The most of all steps that warm-up takes, and that the average of weights spans.
+_WARMUP_SHARE = 1 / 5
+_AVERAGED_SHARE = 2 / 3
 
 # How many training rows a learned base starts from.
 _ROWS_FOR_BASE = 5000
@@ -199,7 +204,7 @@ def _train_and_write(flow, recipe, splits, folder, saved_models, seed, stopping,
         metrics = _measure(flow, splits, folder)
         plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
         name = run_folder.served_name(folder, splits.name, recipe.model)
-        exported = flow.export(pathlib.Path(saved_models) / name, card=run_folder.read_card(folder))
+        exported = flow.export(pathlib.Path(saved_models) / name, card=run_card.read_card(folder))
     except KeyboardInterrupt:
         raise InterruptedError(
             f"training interrupted: {_save_best(flow, stopping, splits, folder)}"
@@ -289,11 +294,14 @@ def _save_best(flow, stopping, splits, folder):
 
 
 def _optimizer(recipe, steps):
+    """The recipe's, for so many steps an epoch; short trainings warm up and average less."""
+    total = recipe.epochs * steps
+    warmup = max(1, min(recipe.warmup_epochs * steps, int(total * _WARMUP_SHARE)))
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
         warmup_target=recipe.learning_rate,
-        warmup_steps=max(1, recipe.warmup_epochs * steps),
-        decay_steps=max(1, (recipe.epochs - recipe.warmup_epochs) * steps),
+        warmup_steps=warmup,
+        decay_steps=max(1, total - warmup),
     )
     optimizer = optimizers.AdamW(
         schedule,
@@ -302,7 +310,7 @@ def _optimizer(recipe, steps):
         weight_decay=recipe.weight_decay or 0.0,
         global_clipnorm=recipe.clipnorm,
         use_ema=recipe.ema_momentum is not None,
-        ema_momentum=recipe.ema_momentum or 0.99,
+        ema_momentum=min(recipe.ema_momentum or 0.99, max(0.0, 1 - 1 / (_AVERAGED_SHARE * total))),
     )
     # As usual, only matrices and filters decay: a learned scale has no reason to tend to 1.
     optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)

@@ -119,8 +119,8 @@ class Squeeze(Bijector):
         f = self.factor
         if height % f or width % f:
             raise ValueError(
-                f"{self.name}: height and width must divide by {f}. Received: an image of shape "
-                f"{(height, width, channels)}"
+                f"{self.name}: height and width must be divisible by {f}. Received: an image of "
+                f"shape {(height, width, channels)}"
             )
         return shape[:-3] + [height // f, width // f, channels * f**2]
 
@@ -129,7 +129,7 @@ class Squeeze(Bijector):
         f = self.factor
         if channels % f**2:
             raise ValueError(
-                f"{self.name}: the number of channels must divide by {f**2} to be undone. "
+                f"{self.name}: the number of channels must be divisible by {f**2} to be undone. "
                 f"Received: an image of shape {(height, width, channels)}"
             )
         return shape[:-3] + [height * f, width * f, channels // f**2]

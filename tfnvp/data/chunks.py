@@ -6,30 +6,44 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from tfnvp.data.image_files import image_files, read_image
-from tfnvp.data.table_files import rows_of_table
+from tfnvp.data.skipped import warn_of_skipped
+from tfnvp.data.table_files import rows_of_table, select
 
 _ROWS = 2**16
 _IMAGES = 512
 
 
-def table_chunks(file):
+def table_chunks(file, skip_bad=False, columns=None):
     """Reads a table of real numbers in pieces of bounded size.
 
     Args:
       file: path of a `.parquet` file, whose row groups are read one by one, a `.csv` file, or an
         array `.npy`.
+      skip_bad: bool, leave out rows with missing or infinite values, with a warning that counts
+        them.
+      columns: names of the columns to read, in one text with commas between them. Default: all,
+        which must then hold numbers.
 
     Returns:
       `(chunks, count)`: an iterator over float32 arrays `[n, columns]`, and the number of rows.
 
     Raises:
-      ValueError: if there is no such table; from the iterator, if values are missing, infinite or
-        no numbers.
+      ValueError: if there is no such table, or it lacks a column; from the iterator, if values are
+        missing, infinite or no numbers.
     """
     file = pathlib.Path(file)
     if not file.is_file():
         raise ValueError(f"no table at {file}")
-    return _finite(file), sum(table.num_rows for table in _tables(file))
+    names = None if columns is None else [name.strip() for name in columns.split(",")]
+    if not skip_bad:
+        return _finite(file, names), sum(table.num_rows for table in _tables(file, names))
+    total = good = 0
+    for rows in _rows(file, names):
+        total += len(rows)
+        good += int(np.isfinite(rows).all(axis=1).sum())
+    if good < total:
+        warn_of_skipped(total - good, total, f"rows of {file}")
+    return (rows[np.isfinite(rows).all(axis=1)] for rows in _rows(file, names)), good
 
 
 def image_chunks(folder, size=None):
@@ -67,8 +81,13 @@ def image_chunks(folder, size=None):
     return chunks(), len(files)
 
 
-def _tables(file):
-    """Reads a table in Arrow tables of bounded size."""
+def _tables(file, names):
+    """Reads columns of a table, or all, in Arrow tables of bounded size."""
+    for table in _whole_tables(file):
+        yield table if names is None else select(table, names, file)
+
+
+def _whole_tables(file):
     import pyarrow
     from pyarrow import csv, parquet
 
@@ -90,16 +109,20 @@ def _tables(file):
         raise ValueError(f"{file} cannot be read as a table: {error}") from error
 
 
-def _finite(file):
+def _rows(file, names):
+    return (rows_of_table(table, file) for table in _tables(file, names))
+
+
+def _finite(file, names):
     first = 0
-    for table in _tables(file):
+    for table in _tables(file, names):
         rows = rows_of_table(table, file)
         broken = np.argwhere(~np.isfinite(rows))
         if len(broken):
             row, column = broken[0]
             raise ValueError(
                 f"{file} has missing or infinite values, the first in row {first + row + 1}, "
-                f"column {table.column_names[column]!r}"
+                f"column {table.column_names[column]!r}; skip_bad (--skip-bad) leaves such rows out"
             )
         first += len(rows)
         yield rows

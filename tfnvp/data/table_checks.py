@@ -8,6 +8,9 @@ import numpy as np
 # Fewer steps of float32 than this to a standard deviation, and rounding is seen in the likelihood.
 _STEPS = 100
 
+# Columns that a warning names; images have thousands.
+_NAMED = 8
+
 
 def check_precision(rows, name, source):
     """Raises `ValueError` for a variable that float32, which flows compute in, flattens or lacks.
@@ -60,22 +63,22 @@ def warn_of_columns(columns):
     constant = [name for name, column in finite.items() if len(column) and np.ptp(column) == 0]
     if constant:
         _warn(
-            f"constant columns: {_listed(constant)}; leave them out, or the "
+            f"constant columns: {_listed(map(repr, constant))}; leave them out, or the "
             "likelihood is far too high: a constant has no density"
         )
-    seen = {}
+    seen, repeated = {}, []
     for name, column in columns.items():
         first = seen.setdefault(zlib.crc32(np.ascontiguousarray(column)), name)
         same = first != name and np.array_equal(column, columns[first], equal_nan=True)
         if same and name not in constant:
-            _warn(
-                f"column {name!r} repeats {first!r}: together they have no density; leave one out"
-            )
+            repeated.append(f"{name!r} repeats {first!r}")
+    if repeated:
+        _warn(f"column {_listed(repeated)}: together they have no density; leave one of each out")
     whole = [n for n, column in finite.items() if n not in constant and _is_whole(column)]
     if whole:
         _warn(
-            f"whole numbers alone in {_listed(whole)}: discrete values have no density, and the "
-            "likelihood of repeated ones can grow without bound"
+            f"whole numbers alone in {_listed(map(repr, whole))}: discrete values have no density, "
+            "and the likelihood of repeated ones can grow without bound"
         )
 
 
@@ -84,8 +87,9 @@ def _is_whole(column):
     return not (column % 1).any() and np.abs(column).max(initial=0) < 2**52
 
 
-def _listed(names):
-    return ", ".join(map(repr, names))
+def _listed(texts):
+    first, more = (texts := list(texts))[:_NAMED], len(texts) - _NAMED
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
 def _warn(message):

@@ -16,15 +16,15 @@ _PARTS = ("train", "validation", "test")
 
 
 def load_table(file, skip_bad=False, columns=None):
-    """Reads a table of real numbers: `.csv`, `.parquet`, `.npy` or `.npz` (its first array).
+    """Reads a table of real numbers: `.csv`, `.parquet`, `.npy` or `.npz` (of one array).
 
     An `.npz` with the arrays `train`, `validation` and `test` is divided as it says, everything
     else 80/10/10 at random.
 
     Args:
       file: path of the file.
-      skip_bad: bool, leave out rows with missing or infinite values, with a warning that counts
-        them.
+      skip_bad: bool, leave out rows with missing or infinite values, or with text in a column of
+        numbers, with a warning that counts them.
       columns: names of the columns to read, in one text with commas between them. Default: all,
         which must then hold numbers.
 
@@ -41,6 +41,8 @@ def load_table(file, skip_bad=False, columns=None):
     if columns is not None:
         names = [name.strip() for name in columns.split(",")]
         tables = [select(table, names, file) for table in tables]
+    if skip_bad:
+        tables = [_with_gaps(table) for table in tables]
     # Training rows, or all of them, before they are rounded.
     table, *others = tables
     rows = _finite_rows(table, file, skip_bad)
@@ -58,8 +60,11 @@ def select(table, columns, source):
     """Returns the columns of a `pyarrow.Table` by their names, in that order.
 
     Raises:
-      ValueError: if the table lacks one; `source` is what the message calls it.
+      ValueError: if the table lacks one, or one is named twice; `source` is what the message calls
+        the table.
     """
+    if repeated := sorted({name for name in columns if list(columns).count(name) > 1}):
+        raise ValueError(f"the columns to read name {repeated[0]!r} more than once")
     missing = [name for name in columns if name not in table.column_names]
     if missing:
         raise ValueError(f"{source} lacks the columns {missing}; it has {table.column_names}")
@@ -96,7 +101,7 @@ def read_table(file, numbers=None):
     """Reads a table with all its columns, whatever they hold.
 
     Args:
-      file: path that ends in `.csv`, `.parquet`, `.npy` or `.npz` (its first array, `[n, columns]`,
+      file: path that ends in `.csv`, `.parquet`, `.npy` or `.npz` (of one array, `[n, columns]`,
         whose columns are named "0", "1" and so on).
       numbers: names of columns; the others of a `.csv` stay the text that they are, such as keys
         with leading zeros. Default: each column is what it looks like.
@@ -157,7 +162,7 @@ def _read_csv(file, numbers):
 def _is_number(text):
     try:
         float(text)
-    except ValueError:
+    except (TypeError, ValueError):
         return False
     return True
 
@@ -187,10 +192,15 @@ def store_table(table, path):
 def _read_array(file):
     try:
         loaded = np.load(file, allow_pickle=False)
-        rows = loaded if file.suffix == ".npy" else loaded[loaded.files[0]]
-    except (OSError, ValueError, EOFError, IndexError, zipfile.BadZipFile) as error:
+        arrays = {"": loaded} if file.suffix == ".npy" else dict(loaded)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{file} cannot be read as a table: {error}") from error
-    return _as_table(rows, file)
+    if len(arrays) != 1:
+        raise ValueError(
+            f"{file} must hold one array, or `train`, `validation` and `test` to train on. "
+            f"Received arrays: {', '.join(arrays)}"
+        )
+    return _as_table(*arrays.values(), file)
 
 
 def _as_table(rows, source):
@@ -203,6 +213,34 @@ def _as_table(rows, source):
     return pyarrow.table({str(i): column for i, column in enumerate(rows.T)})
 
 
+def _what_is_no_number(table, field):
+    values = table[field.name].to_pylist()
+    texts = [i for i, value in enumerate(values) if not _is_number(value)]
+    if len(texts) * 2 < len(values):
+        return (
+            f"column {field.name!r} holds no numbers in {len(texts)} of {len(values)} rows, the "
+            f"first in row {texts[0] + 1}: {values[texts[0]]!r}; an empty field, NA or nan is a "
+            "missing value, and skip_bad (--skip-bad) trains without such rows"
+        )
+    return (
+        f"column {field.name!r} holds no numbers but {field.type}; name the columns to read "
+        "(--columns), or leave it out of the table"
+    )
+
+
+def _with_gaps(table):
+    """Returns a table with gaps for texts in columns most of whose values are numbers."""
+    import pyarrow
+
+    for i, field in enumerate(table.schema):
+        if not pyarrow.types.is_string(field.type):
+            continue
+        values = [float(v) if _is_number(v) else None for v in table[field.name].to_pylist()]
+        if values.count(None) * 2 < len(values):
+            table = table.set_column(i, field.name, pyarrow.array(values, pyarrow.float64()))
+    return table
+
+
 def rows_of_table(table, source="the table", dtype="float32"):
     """Returns the columns of a `pyarrow.Table` as rows, `[n, columns]`; gaps are NaN.
 
@@ -213,10 +251,7 @@ def rows_of_table(table, source="the table", dtype="float32"):
 
     for field in table.schema:
         if not (pyarrow.types.is_floating(field.type) or pyarrow.types.is_integer(field.type)):
-            raise ValueError(
-                f"{source}: column {field.name!r} holds no numbers but {field.type}; name the "
-                "columns to read (--columns), or leave it out of the table"
-            )
+            raise ValueError(f"{source}: {_what_is_no_number(table, field)}")
     if table.num_columns < 2:
         raise ValueError(
             f"{source} must hold rows of two or more numbers. Received columns: "

@@ -64,7 +64,7 @@ def export(
       jit_compile: bool, let XLA compile log-likelihoods, encoding and decoding for the platform
         that runs the model. The noise of samples is drawn outside, and stays the same.
       warmup: batch sizes of warm-up requests, each for every signature whose inputs all have a
-        batch dimension; needs `tensorflow-serving-api` (`pip install 'tfnvp[serving]'`).
+        batch dimension; needs `pip install tensorflow-serving-api`.
       warmup_scalars: bool, warm up `sample` and `sample_and_log_prob` too. A server run with
         `--enable_batching` rejects them, and with such a record would not load the model.
       card: mapping for `model_card.md`: headings to texts or to mappings of names to values, for

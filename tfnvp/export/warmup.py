@@ -46,7 +46,7 @@ def warmup_requests(model, signatures, batch_sizes, scalars):
         from tensorflow_serving.apis import prediction_log_pb2
     except ImportError as error:
         raise ImportError(
-            "warm-up requests need tensorflow-serving-api: `pip install 'tfnvp[serving]'`"
+            "warm-up requests need a package: `pip install tensorflow-serving-api`"
         ) from error
     records = []
     for name, rows in itertools.product(names, batch_sizes):

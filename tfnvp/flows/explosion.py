@@ -12,9 +12,12 @@ from tfnvp.bijectors.log_det import inverse_and_log_det
 from tfnvp.flows import inputs
 from tfnvp.flows.diagnostics import members
 
+# Sums of squares of numbers beyond overflow float32.
+_LARGE = 1e15
+
 
 def find_bad_data(flow, data, batches):
-    """Looks for numbers that are not finite, or outside of [0, 1] where the flow has a logit.
+    """Looks for numbers that are not finite or too large, or that the flow's logit cannot take.
 
     Args:
       flow: a `tfnvp.Flow`.
@@ -38,6 +41,11 @@ def find_bad_data(flow, data, batches):
                     "of the batch; `data.apply(tfnvp.data.FiniteRows())` leaves such rows out"
                 )
         x, _ = _unpack(flow, batch)
+        if x.dtype.is_floating and np.abs(x).max(initial=0) > _LARGE:
+            return (
+                f"The data reaches {np.abs(x).max():.3g} in batch {i + 1} of the epoch, and "
+                "squares of such numbers leave the range of float32: scale it first"
+            )
         if has_logit and x.dtype.is_floating and not np.all((x >= 0) & (x <= 1)):
             return (
                 f"The flow has a logit and takes data in [0, 1]; batch {i + 1} of the epoch holds "

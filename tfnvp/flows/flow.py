@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from tfnvp.bijectors.bijector import Bijector, event_shape_tuple
 from tfnvp.bijectors.chain import Chain
 from tfnvp.bijectors.log_det import forward_and_log_det, inverse_and_log_det, takes_condition
-from tfnvp.flows import halves, inputs, tracking
+from tfnvp.flows import data_range, halves, inputs, tracking
 from tfnvp.flows.adaptation import Adaptation
 from tfnvp.flows.base import make_base, sample_base
 from tfnvp.flows.bits_per_dim import BitsPerDim, bits_per_dim
@@ -177,11 +177,15 @@ class Flow(MaximumLikelihood):
           `[batch]`.
         """
         x, condition = inputs.prepare(self, x, condition, self.event_shape, "x")
+        if tf.executing_eagerly():
+            data_range.warn_of_nan(self, x)
         return self._run("log_prob", x, condition)
 
     def encode(self, x, condition=None):
         """Latents of data points, by exact inversion: `[batch, *latent_shape]`."""
         x, condition = inputs.prepare(self, x, condition, self.event_shape, "x")
+        if tf.executing_eagerly():
+            data_range.warn_of_nan(self, x)
         return self._run("encode", x, condition)
 
     def decode(self, z, condition=None):

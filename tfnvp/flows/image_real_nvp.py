@@ -43,7 +43,7 @@ class ImageRealNVP(Flow):
     little outside of [0, 1]; `sample_images` gives whole grey levels.
 
     Args:
-      image_shape: `(height, width, channels)`; height and width must divide by `2**(scales - 1)`.
+      image_shape: `(height, width, channels)`; height and width divisible by `2**(scales - 1)`.
       scales: int, number of resolutions.
       base_filters: int, width of the networks of the first scale's checkerboard couplings.
       residual_blocks: int, number of residual blocks of each network.
@@ -223,7 +223,7 @@ def _image_shape(image_shape, scales):
     factor = 2 ** (scales - 1)
     if height % factor or width % factor:
         raise ValueError(
-            f"height and width in `image_shape` must divide by 2**(scales - 1) = {factor}. "
-            f"Received: image_shape={image_shape}, scales={scales}"
+            f"height and width in `image_shape`, (height, width, channels), must be divisible by "
+            f"2**(scales - 1) = {factor}. Received: image_shape={image_shape}, scales={scales}"
         )
     return image_shape

@@ -103,7 +103,7 @@ def check_dtype(dtype, name, integers=False):
             "example by `x.astype('float32')`. Received dtype: object"
         )
     dtype = tf.as_dtype(dtype)
-    if integers and dtype.is_integer:
+    if integers and (dtype.is_integer or dtype.is_bool):
         return
     if dtype.is_integer or dtype.is_bool:
         raise ValueError(
@@ -125,6 +125,8 @@ def check_shape(shape, event_shape, name):
             "; labels go in as one-hot vectors, as `keras.utils.to_categorical` makes them of "
             "numbers from 0 on, and `pandas.get_dummies` of texts"
         )
+        if shape.rank == 1 and event_shape == (1,):
+            hint = f"; one number for each row is a column, `condition[:, None]`{hint}"
         raise ValueError(
             f"`{name}` must have the shape [{expected}]. Received shape: {shape}"
             + hint * (name == "condition")

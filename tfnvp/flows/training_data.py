@@ -2,21 +2,13 @@
 
 import math
 import numbers
-import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability.python.bijectors.invert import _Invert
 
-from tfnvp.bijectors import Logit
 from tfnvp.data import table_checks
-from tfnvp.data.dequantization import check_levels
-from tfnvp.flows import inputs
-from tfnvp.flows.diagnostics import members
-
-# Rows that are looked at for grey levels: noise shows in the first.
-_LOOKED_AT = 64
+from tfnvp.flows import data_range, inputs
 
 
 def from_tables(data):
@@ -55,8 +47,10 @@ def check_weights(x, sample_weight):
             f"`sample_weight` must be one weight for each row, of shape ({len(x)},). "
             f"Received shape: {np.shape(sample_weight)}"
         )
-    if not np.isfinite(sample_weight).all():
-        raise ValueError("`sample_weight` must be finite. Received: values that are not")
+    if not (np.isfinite(sample_weight).all() and np.min(sample_weight, initial=0) >= 0):
+        raise ValueError(
+            "`sample_weight` must be finite and 0 or more. Received: values that are not"
+        )
 
 
 def check(flow, x, y, name="x", finite=True):
@@ -80,7 +74,7 @@ def check(flow, x, y, name="x", finite=True):
             inputs.check_dtype(first.dtype, name, flow.accepts_integers)
             inputs.check_shape(first.shape, flow.event_shape, name)
             if isinstance(x.element_spec, tf.TensorSpec):
-                inputs.check_presence(flow, None)
+                _check_presence(flow)
         return
     if isinstance(x, dict):
         x, y = x.get("x"), x.get("condition")
@@ -92,9 +86,12 @@ def check(flow, x, y, name="x", finite=True):
     inputs.check_shape(x.shape, flow.event_shape, name)
     if len(x) == 0:
         raise ValueError(f"`{name}` must not be empty. Received shape: {x.shape}")
-    _check_range(flow, x, name, finite)
+    if finite or x.dtype.kind in "iu":
+        data_range.check(flow, x, name)
+    else:
+        data_range.warn_of_nan(flow, x, name)
     if y is None:
-        inputs.check_presence(flow, None)
+        _check_presence(flow)
     if y is not None and flow.condition_shape is not None and np.shape(y)[1:] != (0,):
         inputs.check_shape(np.shape(y), flow.condition_shape, "condition")
     if not finite:
@@ -109,32 +106,13 @@ def check(flow, x, y, name="x", finite=True):
         )
 
 
-def _check_range(flow, x, name, floats):
-    """Raises `ValueError` for grey levels that are none, and for floats beyond a logit.
-
-    One step on either ends in NaN or, worse, in likelihoods of something else.
-    """
-    if x.dtype.kind in "iu":
-        check_levels(x, flow.levels, name)
-        return
-    logit = _logit_at_data(flow) if floats else None
-    if logit is None:
-        return
-    margin = logit.alpha / (1 - 2 * logit.alpha)
-    least, most = np.min(x), np.max(x)
-    if least < -margin or most > 1 + margin:
+def _check_presence(flow):
+    if flow.condition_shape is not None:
         raise ValueError(
-            f"`{name}` must hold floats in [0, 1], since the flow has a logit"
-            + ("; or grey levels, as whole numbers" if flow.accepts_integers else "")
-            + f". Received: values from {least:.4g} to {most:.4g}"
+            f"`condition` is missing: the flow has condition_shape={flow.condition_shape}. In "
+            "`fit` and `evaluate` it is the second argument, or of each batch the second part; "
+            'for `predict` it goes with the data, {"x": x, "condition": condition}'
         )
-
-
-def _logit_at_data(flow):
-    """Returns the logit that data meets first, or None."""
-    first = next(iter(members(flow.bijector)), None)
-    inverted = isinstance(first, _Invert) and isinstance(first.bijector, Logit)
-    return first.bijector if inverted else None
 
 
 def check_variables(flow, x):
@@ -147,23 +125,14 @@ def check_variables(flow, x):
     if not isinstance(x, np.ndarray):
         return
     table_checks.check_precision(x, lambda place: f"variable {', '.join(place)}", "`x`")
-    if x.ndim == 2 and flow.levels is None:
-        table_checks.warn_of_columns({f"x[:, {i}]": x[:, i] for i in range(x.shape[1])})
-    if flow.levels is not None and x.dtype.kind == "f":
-        _warn_of_levels(x[:_LOOKED_AT], flow.levels)
-
-
-def _warn_of_levels(x, levels):
-    """Warns of floats that are grey levels, which lack the noise that gives them a density."""
-    for steps in (levels - 1, levels):
-        if np.allclose(x * steps, np.rint(x * steps), rtol=0, atol=1e-3):
-            warnings.warn(
-                f"`x` holds multiples of 1/{steps} alone: grey levels have no density, and their "
-                f"likelihood can grow without bound. `tfnvp.data.dequantize(pixels, {levels})` "
-                "makes real numbers of the whole ones",
-                stacklevel=4,
-            )
-            return
+    if x.dtype.kind != "f":
+        return
+    data_range.warn_of_levels(x, flow.levels)
+    if flow.levels is None:
+        places = np.ndindex(x.shape[1:])
+        table_checks.warn_of_columns(
+            {f"x[:, {', '.join(map(str, i))}]": x[(slice(None), *i)] for i in places}
+        )
 
 
 def _refuse_parts(flow, x, name):

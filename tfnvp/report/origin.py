@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnvp import run_folder
+from tfnvp import run_card
 from tfnvp._version import __version__
 from tfnvp.report.charts import chart
 from tfnvp.report.section import Section
@@ -69,7 +69,7 @@ def cards(subject):
         "grey levels": flow.levels or "none: real numbers",
         "tfnvp, tensorflow, keras": ", ".join((__version__, tf.__version__, keras.__version__)),
     }
-    card = run_folder.read_card(subject.folder) if subject.folder is not None else None
+    card = run_card.read_card(subject.folder) if subject.folder is not None else None
     return [
         Section(title, *(("", (), tuple(part.items())) if isinstance(part, dict) else (part,)))
         for title, part in {"Model": facts, **(card or {})}.items()

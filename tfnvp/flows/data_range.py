@@ -1,0 +1,88 @@
+"""Whether data lies where a flow can have it: grey levels from 0 on, floats inside of its logit."""
+
+import warnings
+
+import numpy as np
+from tensorflow_probability.python.bijectors.invert import _Invert
+
+from tfnvp.bijectors import Logit
+from tfnvp.data.dequantization import check_levels
+from tfnvp.flows.diagnostics import members
+
+# Rows that are looked at for grey levels: noise shows in the first.
+_LOOKED_AT = 64
+_LEVELS = 256
+
+
+def check(flow, x, name):
+    """Raises `ValueError` for grey levels that are none, and for floats beyond a logit.
+
+    One training step on either ends in NaN or, worse, in likelihoods of something else.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+      x: array of data.
+      name: what the message calls it.
+    """
+    if np.asarray(x).dtype.kind in "iu":
+        check_levels(np.asarray(x), flow.levels, name)
+    elif wrong := _beyond_logit(flow, x):
+        levels = "; or grey levels, as whole numbers" if flow.accepts_integers else ""
+        raise ValueError(
+            f"`{name}` must hold floats in [0, 1], since the flow has a logit{levels}. "
+            f"Received: {wrong}"
+        )
+
+
+def warn_of_nan(flow, x, name="x"):
+    """Warns of floats beyond a logit, whose rows have NaN for answers.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+      x: array of data, or tensor with a value.
+      name: what the warning calls it.
+    """
+    if wrong := _beyond_logit(flow, x):
+        levels = ", or as whole numbers" if flow.accepts_integers else ""
+        warnings.warn(
+            f"`{name}` holds {wrong}: the flow has a logit, and rows outside of [0, 1] get NaN. "
+            f"Grey levels go in by `tfnvp.data.dequantize`{levels}",
+            stacklevel=4,
+        )
+
+
+def warn_of_levels(x, levels=None):
+    """Warns of floats that are grey levels, which lack the noise that gives them a density.
+
+    Args:
+      x: float array of data.
+      levels: int, the flow's number of grey levels, or None; then whole numbers are left to others.
+    """
+    x = x[:_LOOKED_AT]
+    for steps in ((levels or _LEVELS) - 1, levels or _LEVELS):
+        if _are_multiples(x, steps) and not (levels is None and _are_multiples(x, 1)):
+            warnings.warn(
+                f"`x` holds multiples of 1/{steps} alone: grey levels have no density, and their "
+                f"likelihood can grow without bound. `tfnvp.data.dequantize(pixels, "
+                f"{levels or _LEVELS})` makes real numbers of the whole ones",
+                stacklevel=4,
+            )
+            return
+
+
+def _are_multiples(x, steps):
+    return np.allclose(x * steps, np.rint(x * steps), rtol=0, atol=1e-3)
+
+
+def _beyond_logit(flow, x):
+    """Says what values there are, if some are finite and beyond the logit that data meets first."""
+    first = next(iter(members(flow.bijector)), None)
+    if not (isinstance(first, _Invert) and isinstance(first.bijector, Logit)):
+        return None
+    alpha = first.bijector.alpha
+    margin = alpha / (1 - 2 * alpha)
+    x = np.asarray(x)
+    finite = x[np.isfinite(x)]
+    if not finite.size or (finite.min() >= -margin and finite.max() <= 1 + margin):
+        return None
+    return f"values from {finite.min():.4g} to {finite.max():.4g}"
