@@ -82,7 +82,10 @@ def _beyond_logit(flow, x):
     alpha = first.bijector.alpha
     margin = alpha / (1 - 2 * alpha)
     x = np.asarray(x)
-    finite = x[np.isfinite(x)]
-    if not finite.size or (finite.min() >= -margin and finite.max() <= 1 + margin):
+    low, high = x.min(initial=np.inf), x.max(initial=-np.inf)
+    if not (np.isfinite(low) and np.isfinite(high)):  # Slower, and only then.
+        finite = x[np.isfinite(x)]
+        low, high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
+    if low >= -margin and high <= 1 + margin:
         return None
-    return f"values from {finite.min():.4g} to {finite.max():.4g}"
+    return f"values from {low:.4g} to {high:.4g}"
