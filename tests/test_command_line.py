@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -129,6 +130,17 @@ def test_a_folder_of_images_is_a_data_set_everywhere(tmp_path, capsys):
     assert Image.open(picture).size == (16 * 11, 16 * 11)
     picture.unlink()
     capsys.readouterr()
+    for place in map(tmp_path.joinpath, ("few", "other")):
+        place.mkdir()
+        for i in range(3):
+            pixels = generator.integers(0, 256, (4, 4 + 4 * (place.name == "other"), 3))
+            Image.fromarray(pixels.astype("uint8")).save(place / f"{i}.png")
+    assert run("evaluate", tmp_path, "--images", tmp_path / "few", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 3
+    assert run("evaluate", tmp_path, "--images", tmp_path / "other") == 2
+    assert "is for data of shape (4, 4, 3)" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "other")
+    shutil.rmtree(tmp_path / "few")
     for options, rows in (([], 20), (["--split", "test"], 2)):
         arguments = ("--images", tmp_path, "--draws", 1, "--json", *options)
         assert run("evaluate", tmp_path, *arguments) == 0
@@ -170,6 +182,7 @@ def test_a_folder_of_images_is_a_data_set_everywhere(tmp_path, capsys):
         (["evaluate", "nothing"], "no model at nothing"),
         (["evaluate", "runs/digits-real_nvp-1", "--split", "half"], "unknown split 'half'"),
         (["evaluate", "runs/digits-real_nvp-1", "--dataset", "nothing"], "unknown data set"),
+        (["evaluate", "nothing", "--images", "a", "--table", "b.csv"], "give one of --dataset"),
         (["evaluate", "runs/digits-real_nvp-1/config.json"], "cannot be loaded"),
         (["sample", "runs/digits-real_nvp-1", "-n", "0"], "greater than or equal to 1"),
     ],

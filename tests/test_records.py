@@ -185,7 +185,7 @@ def test_records_on_the_command_line(tmp_path, monkeypatch, capsys):
     assert run("evaluate", "run", "--records", "out", "--split", "train") == 2
     assert run("records", "again") == 2
     assert run("records", "again", "--images", "faces", "--skip-bad") == 2
-    (tmp_path / "t.csv").write_text("a,b,label\n" + ",2.5,x\n" + "1.5,2.5,x\n" * 20)
+    (tmp_path / "t.csv").write_text("a,b,label\n,2.5,x\n?,2.5,x\n" + "1.5,2.5,x\n" * 20)
     table = ("--table", "t.csv", "--columns", "a,b", "--skip-bad")
     capsys.readouterr()
     assert run("records", "table", *table, "--json") == 0
@@ -204,4 +204,4 @@ def test_reading_takes_bounded_memory(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert sum(len(batch) for batch in batches) == 960
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    assert grown < 60e6
+    assert grown < 80e6

@@ -168,6 +168,18 @@ def test_scored_tables_keep_rows_and_columns(trained, tmp_path, capsys, suffix):
     assert summary["reference_rows"] == 100
 
 
+def test_texts_among_numbers_have_no_score(trained, tmp_path, capsys):
+    rows = people(9, 4)
+    heights = [f"{height:.3f}" for height in rows[:, 0]]
+    table = write(tmp_path / "a.csv", rows[:, 1:], NAMES[1:], height=["?", *heights[1:]])
+    assert run("score", trained, table, "--output", tmp_path / "b.csv", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == 1
+    result = data.table_files.read_table(tmp_path / "b.csv")
+    assert result["height"].to_pylist() == ["?", *heights[1:]]
+    assert result["log_density"].to_pylist()[0] is None
+    assert None not in result["log_density"].to_pylist()[1:]
+
+
 def test_scores_for_machines(trained, tmp_path, capsys):
     rows = people(3, 4)
     rows[2, 0] = np.inf

@@ -31,6 +31,8 @@ from tfnvp.cli_options import (
     messages,
     print_json,
     print_result,
+    require_one_source,
+    require_shape,
 )
 
 app = typer.Typer(
@@ -227,12 +229,17 @@ def evaluate(
     import_tensorflow()
     from tfnvp import data, evaluation, scoring
 
+    require_one_source(dataset, images, table, records)
     flow = load_flow(model)
     if table is not None and table.suffix != ".npz" and split is None:
         rows = scoring.finite_rows_of(flow, table, model)
         _report_likelihood(evaluation.evaluate(flow, rows), table, json_output)
         return
-    whole = images is not None and split is None
+    if images is not None and split is None:
+        rows = data.image_files.read_images(images, image_size)
+        require_shape(flow, rows.shape[1:], images)
+        _report_likelihood(evaluation.evaluate(flow, rows, draws), images, json_output)
+        return
     split = split or "test"
     splits = load_data_of(
         model,
@@ -246,10 +253,9 @@ def evaluate(
     )
     if isinstance(getattr(splits, split), data.records.RecordStream):
         raise ValueError("training rows of records are streamed: choose --split validation or test")
-    rows = data.splits.join(splits) if whole else getattr(splits, split)
     with console.status("evaluating"):
-        result = evaluation.evaluate(flow, rows, draws)
-    _report_likelihood(result, images if whole else split, json_output)
+        result = evaluation.evaluate(flow, getattr(splits, split), draws)
+    _report_likelihood(result, split, json_output)
 
 
 @app.command()

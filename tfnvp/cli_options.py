@@ -97,8 +97,7 @@ def load_data(
     """Loads the data that the options name, and checks that it is of the flow's shape, if any."""
     from tfnvp import data
 
-    if sum(option is not None for option in (dataset, images, table, records)) > 1:
-        raise ValueError("give one of --dataset, --images, --table and --records")
+    require_one_source(dataset, images, table, records)
     if columns is not None and table is None:
         raise ValueError("--columns are those of a --table")
     if images is not None:
@@ -109,12 +108,23 @@ def load_data(
         splits = data.read_records(records, skip_bad)
     else:
         splits = data.load_named(dataset or default, data_dir)
-    if flow is not None and splits.event_shape != flow.event_shape:
-        raise ValueError(
-            f"the model is for data of shape {flow.event_shape}; {splits.name} has "
-            f"{splits.event_shape}"
-        )
+    if flow is not None:
+        require_shape(flow, splits.event_shape, splits.name)
     return splits
+
+
+def require_one_source(*options):
+    """Raises `ValueError` where several options name data."""
+    if sum(option is not None for option in options) > 1:
+        raise ValueError("give one of --dataset, --images, --table and --records")
+
+
+def require_shape(flow, event_shape, name):
+    """Raises `ValueError` for data that has not the flow's shape."""
+    if event_shape != flow.event_shape:
+        raise ValueError(
+            f"the model is for data of shape {flow.event_shape}; {name} has {event_shape}"
+        )
 
 
 def load_data_of(model, flow, **options):

@@ -34,7 +34,8 @@ def score(
     """Score the rows of a table: log-density, quantile among usual rows, and a flag.
 
     The table needs the columns that the model was trained on, by name and in any order; others
-    are kept. Rows with missing or infinite values stay in their place, without scores.
+    are kept. Rows with missing or infinite values, or text in a column of numbers, stay in their
+    place, without scores.
 
     Example: tfnvp score runs/data-real_nvp-1 new.csv --output scored.csv --threshold 0.01
     """

@@ -148,7 +148,7 @@ def rows_of(flow, table, columns, source):
       source: what messages call the table.
 
     Returns:
-      float32 `[n, columns]`, NaN for missing values.
+      float32 `[n, columns]`, NaN for missing values and for text in a column of numbers.
 
     Raises:
       ValueError: if a column is missing or holds no numbers; without names, for another number.
@@ -160,7 +160,7 @@ def rows_of(flow, table, columns, source):
             f"{source} has {table.num_columns} columns, and the model was trained on "
             f"{flow.event_shape[0]} without names"
         )
-    return table_files.rows_of_table(table, source)
+    return table_files.rows_of_table(table_files.with_gaps(table), source)
 
 
 def finite_rows_of(flow, file, model):

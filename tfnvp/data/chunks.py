@@ -7,7 +7,7 @@ import numpy as np
 
 from tfnvp.data.image_files import image_files, read_image
 from tfnvp.data.skipped import warn_of_skipped
-from tfnvp.data.table_files import rows_of_table, select
+from tfnvp.data.table_files import rows_of_table, select, with_gaps
 
 _ROWS = 2**16
 _IMAGES = 512
@@ -110,7 +110,7 @@ def _whole_tables(file):
 
 
 def _rows(file, names):
-    return (rows_of_table(table, file) for table in _tables(file, names))
+    return (rows_of_table(with_gaps(table), file) for table in _tables(file, names))
 
 
 def _finite(file, names):

@@ -12,7 +12,25 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 def load_images(folder, size=None, skip_bad=False):
-    """Reads a folder of images, and its sub-folders.
+    """Reads a folder of images, and its sub-folders, and divides it at random.
+
+    Args:
+      folder: path of the folder.
+      size: as for `read_images`.
+      skip_bad: as for `read_images`.
+
+    Returns:
+      `Splits` of `[n, H, W, 3]` (or 1, if all are grey), 256 levels.
+
+    Raises:
+      ValueError: as `read_images`; and for fewer than ten images.
+    """
+    folder = pathlib.Path(folder)
+    return split_at_random(folder.name, read_images(folder, size, skip_bad), 256)
+
+
+def read_images(folder, size=None, skip_bad=False):
+    """Reads a folder of images, and its sub-folders, as one array.
 
     Args:
       folder: path of the folder.
@@ -21,7 +39,7 @@ def load_images(folder, size=None, skip_bad=False):
       skip_bad: bool, leave out images that cannot be read, with a warning that counts them.
 
     Returns:
-      `Splits` of `[n, H, W, 3]` (or 1, if all are grey), 256 levels.
+      uint8 `[n, H, W, 3]` (or 1, if all are grey).
 
     Raises:
       ValueError: if there are no images, one cannot be read, or sizes differ and `size` is None.
@@ -55,7 +73,7 @@ def load_images(folder, size=None, skip_bad=False):
             f"the images in {folder} differ in size: give --image-size. Received: {sorted(shapes)}"
         )
     stacked = np.stack(images)
-    return split_at_random(folder.name, stacked.reshape((*stacked.shape[:3], -1)), 256)
+    return stacked.reshape((*stacked.shape[:3], -1))
 
 
 def image_files(folder):

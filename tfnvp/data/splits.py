@@ -27,11 +27,6 @@ class Splits(NamedTuple):
         return self.train.shape[1:]
 
 
-def join(splits):
-    """Returns the rows of all three parts."""
-    return np.concatenate([splits.train, splits.validation, splits.test])
-
-
 def split_at_random(name, rows, levels=None, columns=None):
     """Divides rows into 80 % training, 10 % validation and 10 % test, always the same way.
 

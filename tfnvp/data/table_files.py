@@ -42,7 +42,7 @@ def load_table(file, skip_bad=False, columns=None):
         names = [name.strip() for name in columns.split(",")]
         tables = [select(table, names, file) for table in tables]
     if skip_bad:
-        tables = [_with_gaps(table) for table in tables]
+        tables = [with_gaps(table) for table in tables]
     # Training rows, or all of them, before they are rounded.
     table, *others = tables
     rows = _finite_rows(table, file, skip_bad)
@@ -219,8 +219,8 @@ def _what_is_no_number(table, field):
     if len(texts) * 2 < len(values):
         return (
             f"column {field.name!r} holds no numbers in {len(texts)} of {len(values)} rows, the "
-            f"first in row {texts[0] + 1}: {values[texts[0]]!r}; an empty field, NA or nan is a "
-            "missing value, and skip_bad (--skip-bad) trains without such rows"
+            f"first in row {texts[0] + 1}: {values[texts[0]]!r}; skip_bad (--skip-bad) leaves such "
+            "rows out"
         )
     return (
         f"column {field.name!r} holds no numbers but {field.type}; name the columns to read "
@@ -228,7 +228,7 @@ def _what_is_no_number(table, field):
     )
 
 
-def _with_gaps(table):
+def with_gaps(table):
     """Returns a table with gaps for texts in columns most of whose values are numbers."""
     import pyarrow
 
