@@ -214,6 +214,23 @@ def test_a_column_of_numbers_as_condition_is_told_its_shape():
         make(condition_shape=1).fit(X, CONDITION[:, 0], verbose=0)
 
 
+def test_mixed_tables_as_conditions_are_told_to_convert(conditional):
+    mixed = np.array([[True, 0.5]] * 64, dtype=object)
+    for call in (lambda: conditional.fit(X, mixed), lambda: conditional.log_prob(X, mixed)):
+        with pytest.raises(ValueError, match=r"`condition` must .*astype\('float32'\)"):
+            call()
+    with pytest.raises(ValueError, match=r"`\[number\]`"):
+        make(condition_shape=1).sample(4, condition=5.0)
+
+
+def test_floats_beyond_a_logit_in_data_sets_are_named():
+    flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1)
+    flow.compile("adam")
+    levels = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1)).astype("float32")
+    with pytest.raises(ValueError, match=r"`x` must hold floats in \[0, 1\].*or grey levels"):
+        flow.fit(tf.data.Dataset.from_tensor_slices(levels).batch(4), verbose=0)
+
+
 def test_images_of_any_shape_are_looked_at():
     flow = tfnvp.RealNVP((4, 4, 1), couplings=2, hidden_units=(8,))
     flow.compile("adam", jit_compile=False)

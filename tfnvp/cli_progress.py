@@ -49,8 +49,13 @@ def training_progress(recipe, splits, console):
             if silent and (epoch == 0 or (epoch + 1) % max(1, epochs // 10) == 0):
                 console.print(f"epoch {epoch + 1}/{epochs}   {losses}")
 
+        def on_train_end(logs):
+            console.print("measuring    and exporting, which takes minutes for convolutions")
+
         yield [
-            keras.callbacks.LambdaCallback(on_train_begin=on_train_begin, on_epoch_end=on_epoch_end)
+            keras.callbacks.LambdaCallback(
+                on_train_begin=on_train_begin, on_epoch_end=on_epoch_end, on_train_end=on_train_end
+            )
         ]
 
 

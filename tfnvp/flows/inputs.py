@@ -92,7 +92,10 @@ def as_array(x, name, convert=np.asarray):
     try:
         return convert(x)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"`{name}` must be an array of numbers. {error}") from None
+        raise ValueError(
+            f"`{name}` must be an array of numbers; a table of several types becomes one by "
+            f"`.astype('float32')`. {error}"
+        ) from None
 
 
 def check_dtype(dtype, name, integers=False):
@@ -125,8 +128,11 @@ def check_shape(shape, event_shape, name):
             "; labels go in as one-hot vectors, as `keras.utils.to_categorical` makes them of "
             "numbers from 0 on, and `pandas.get_dummies` of texts"
         )
-        if shape.rank == 1 and event_shape == (1,):
-            hint = f"; one number for each row is a column, `condition[:, None]`{hint}"
+        if shape.rank in (0, 1) and event_shape == (1,):
+            hint = (
+                "; one number for each row is a column, `condition[:, None]`, and one number for "
+                f"all rows `[number]`{hint}"
+            )
         raise ValueError(
             f"`{name}` must have the shape [{expected}]. Received shape: {shape}"
             + hint * (name == "condition")

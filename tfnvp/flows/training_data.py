@@ -94,6 +94,7 @@ def check(flow, x, y, name="x", finite=True):
         _check_presence(flow)
     if y is not None and flow.condition_shape is not None and np.shape(y)[1:] != (0,):
         inputs.check_shape(np.shape(y), flow.condition_shape, "condition")
+        inputs.check_dtype(np.asarray(y).dtype, "condition", integers=True)
     if not finite:
         return
     for array, what in ((x, name), (None if y is None else np.asarray(y), "condition")):
@@ -181,6 +182,8 @@ def batches(flow, x, y):
     if isinstance(x, (np.ndarray, tf.Tensor, list)):
         rows = flow.adaptation_rows
         for i in range(0, len(x), rows):
+            if tf.as_dtype(np.asarray(x[i : i + rows]).dtype).is_floating:
+                data_range.check(flow, x[i : i + rows], "x")
             condition = None if y is None else tf.cast(y[i : i + rows], tf.float32)
             yield inputs.as_data(flow, x[i : i + rows]), condition
     elif isinstance(x, dict):

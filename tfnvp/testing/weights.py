@@ -136,7 +136,8 @@ def _require_fresh(subject, answers, where):
         subject.require_close(
             answer,
             fresh[method],
-            f"stale answers: {method} of a tensor held since before the weights changed, {where}",
+            f"stale answers: {method} of a tensor held since before the weights changed, {where} "
+            "(TFP caches by tensors alone; bijectors derived from tfnvp.bijectors.Bijector do not)",
         )
 
 
