@@ -33,11 +33,17 @@ def prepare(flow, x, condition, event_shape, name):
     return x, condition
 
 
-def check_presence(flow, condition):
-    """Raises `ValueError` where a flow lacks its condition, or has no use for one."""
+def check_presence(flow, condition, where=""):
+    """Raises `ValueError` where a flow lacks its condition, or has no use for one.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+      condition: array or tensor, or None.
+      where: what the message adds on where a condition goes.
+    """
     if (condition is None) != (flow.condition_shape is None):
         raise ValueError(
-            f"`condition` is missing: the flow has condition_shape={flow.condition_shape}"
+            f"`condition` is missing: the flow has condition_shape={flow.condition_shape}{where}"
             if condition is None
             else "`condition` is given, and the flow has no condition_shape. "
             f"Received: condition=an array of shape {np.shape(condition)}"

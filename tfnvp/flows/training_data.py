@@ -10,6 +10,12 @@ import tensorflow as tf
 from tfnvp.data import table_checks
 from tfnvp.flows import data_range, inputs
 
+# Where a condition goes.
+_WHERE = (
+    ". In `fit` and `evaluate` it is the second argument, or of each batch the second part; "
+    'for `predict` it goes with the data, {"x": x, "condition": condition}'
+)
+
 
 def from_tables(data):
     """Returns pandas' tables, and what else NumPy takes for an array, as arrays; all else as it is.
@@ -74,7 +80,7 @@ def check(flow, x, y, name="x", finite=True):
             inputs.check_dtype(first.dtype, name, flow.accepts_integers)
             inputs.check_shape(first.shape, flow.event_shape, name)
             if isinstance(x.element_spec, tf.TensorSpec):
-                _check_presence(flow)
+                inputs.check_presence(flow, None, _WHERE)
         return
     if isinstance(x, dict):
         x, y = x.get("x"), x.get("condition")
@@ -91,7 +97,7 @@ def check(flow, x, y, name="x", finite=True):
     else:
         data_range.warn_of_nan(flow, x, name)
     if y is None:
-        _check_presence(flow)
+        inputs.check_presence(flow, None, _WHERE)
     if y is not None and flow.condition_shape is not None and np.shape(y)[1:] != (0,):
         inputs.check_shape(np.shape(y), flow.condition_shape, "condition")
         inputs.check_dtype(np.asarray(y).dtype, "condition", integers=True)
@@ -104,15 +110,6 @@ def check(flow, x, y, name="x", finite=True):
         raise ValueError(
             f"`{what}` must be finite. Received: {len(where)} values that are not, the first is "
             f"{what}[{', '.join(map(str, where[0]))}]: {array[tuple(where[0])]}"
-        )
-
-
-def _check_presence(flow):
-    if flow.condition_shape is not None:
-        raise ValueError(
-            f"`condition` is missing: the flow has condition_shape={flow.condition_shape}. In "
-            "`fit` and `evaluate` it is the second argument, or of each batch the second part; "
-            'for `predict` it goes with the data, {"x": x, "condition": condition}'
         )
 
 
