@@ -174,7 +174,9 @@ def test_records_on_the_command_line(tmp_path, monkeypatch, capsys):
         pixels = generator.integers(0, 256, (6, 8, 3)).astype("uint8")
         Image.fromarray(pixels).save(tmp_path / "faces" / f"{i}.png")
     assert run("records", "out", "--images", "faces", "--image-size", 4) == 0
-    small = ["--set", "couplings=2", "--set", "hidden_units=[8]", "--epochs", 1]
+    # Records of images take the recipe for images.
+    small = [f"--set={option}" for option in ("scales=1", "base_filters=2", "residual_blocks=1")]
+    small += ["--epochs", 1]
     assert run("train", "--records", "out", *small, "--output", "run", "--json") == 0
     metrics = json.loads(capsys.readouterr().out.split("\n", 1)[1])
     assert metrics["rows"] == {"train": 16, "validation": 2, "test": 2}

@@ -82,6 +82,28 @@ def test_training_warns_of_variables_without_a_density():
     assert texts[1].startswith("column 'x[:, 2]' repeats 'x[:, 0]'")
 
 
+class Frame:
+    """A table with names, as pandas has them."""
+
+    def __init__(self, **columns):
+        self.columns, self._values = list(columns), np.stack(list(columns.values()), axis=-1)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self._values, dtype)
+
+    def __len__(self):
+        return len(self._values)
+
+
+def test_training_calls_columns_by_their_names():
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    flow.compile(jit_compile=False)
+    with pytest.warns(UserWarning, match="constant columns: 'weight'"):
+        flow.fit(Frame(height=NORMAL[:, 0], weight=np.ones(64)), verbose=0)
+    with pytest.raises(ValueError, match="column 'weight' reaches"):
+        flow.fit(Frame(height=NORMAL[:, 0], weight=1e200 * NORMAL[:, 1]), verbose=0)
+
+
 # Whole only once they are float32: such a column has values enough.
 def test_large_values_with_fractions_are_not_whole_numbers(recwarn):
     warn_of_columns({"big": 3e8 + 1e8 * NORMAL[:, 0]})

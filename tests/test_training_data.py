@@ -276,6 +276,27 @@ def test_grey_levels_are_checked_with_one_noise():
     assert flow.check(images).round_trip_max < 1e-4
 
 
+def test_conditions_far_from_one_get_a_warning(conditional):
+    far = CONDITION * [1.0, 1000.0]
+    for given in ((X, far), ({"x": X, "condition": far},)):
+        with pytest.warns(UserWarning, match="variable 1 has the mean"):
+            conditional.fit(*given, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        conditional.fit(X, 5 * CONDITION + 5, verbose=0)
+
+
+@pytest.mark.parametrize("levels", [2, 256])
+def test_images_of_two_values_need_two_levels(levels):
+    flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1, levels=levels)
+    flow.compile("adam", jit_compile=False)
+    images = np.random.default_rng(0).integers(0, 2, (8, 4, 4, 1)).astype("uint8")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        flow.fit(images, verbose=0)
+    assert [("levels=2" in str(w.message)) for w in caught] == [True] * (levels > 2)
+
+
 def test_a_logit_that_data_leaves_takes_all_numbers():
     flow = tfnvp.Flow(tfnvp.bijectors.Chain([Logit(0.05), DiagonalScaling(2)]), 2)
     flow.compile("adam")

@@ -159,7 +159,7 @@ def train(
     if stored and recipe is None:
         chosen = recipes.Recipe(**{name: stored[name] for name in recipes.FIELDS if name in stored})
     else:
-        chosen = recipes.get(recipe or _default_recipe(images, table or records))
+        chosen = recipes.get(recipe or _default_recipe(images, table, records))
     chosen = chosen.override(options or [])
     by_hand = stored or batch_size or any(o.startswith("batch_size=") for o in options or [])
     chosen = chosen.replace(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
@@ -350,9 +350,12 @@ def list_recipes(json_output: Json = False):
     console.print(table, soft_wrap=False)
 
 
-def _default_recipe(images, rows):
-    if images is not None:
+def _default_recipe(images, table, records):
+    from tfnvp.data.records import describe
+
+    if images is not None or (records is not None and describe(records)["levels"] is not None):
         return "realnvp-images"
+    rows = table if records is None else records
     return "realnvp-table" if rows is not None else _MODEL_RECIPES["real_nvp"]
 
 

@@ -178,7 +178,7 @@ def read_records(folder, skip_bad=False):
         that were changed within.
     """
     folder = pathlib.Path(folder)
-    description = _describe(folder)
+    description = describe(folder)
     shards = description["shards"]
     if skip_bad:
         shards = _readable(folder, shards)
@@ -204,7 +204,7 @@ def check_records(folder):
       ValueError: if one is broken; the message names its file and its place there.
     """
     folder = pathlib.Path(folder)
-    shards = _describe(folder)["shards"]
+    shards = describe(folder)["shards"]
     _check_sizes(folder, shards)
     for file, shard in shards.items():
         rows = _count(folder / file)
@@ -244,8 +244,9 @@ def _example(row):
     return tf.train.Example(features=tf.train.Features(feature={"x": feature})).SerializeToString()
 
 
-def _describe(folder):
-    file = folder / _DESCRIPTION
+def describe(folder):
+    """Returns what `records.json` says of a folder; raises `ValueError` if it is not there."""
+    file = pathlib.Path(folder) / _DESCRIPTION
     if not file.is_file():
         raise ValueError(
             f"no records in {folder}: `tfnvp records` writes them, with {_DESCRIPTION}"

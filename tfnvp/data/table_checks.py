@@ -8,6 +8,9 @@ import numpy as np
 # Fewer steps of float32 than this to a standard deviation, and rounding is seen in the likelihood.
 _STEPS = 100
 
+# Means and standard deviations of a network's inputs above which it is told.
+_FAR = 10.0
+
 # Columns that a warning names; images have thousands.
 _NAMED = 8
 
@@ -79,6 +82,25 @@ def warn_of_columns(columns):
         _warn(
             f"whole numbers alone in {_listed(map(repr, whole))}: discrete values have no density, "
             "and the likelihood of repeated ones can grow without bound"
+        )
+
+
+def warn_of_scale(values, name):
+    """Warns of numbers that a network, which expects some near 1, learns slowly or not from.
+
+    Args:
+      values: `[n, ...]`, finite.
+      name: what the warning calls them.
+    """
+    values = values.reshape(len(values), -1).astype("float64")
+    center, spread = values.mean(axis=0), values.std(axis=0)
+    far = np.flatnonzero(np.maximum(np.abs(center), spread) > _FAR)
+    if len(far):
+        i = far[0]
+        _warn(
+            f"`{name}` holds values far from 1, which networks learn little from: variable {i} has "
+            f"the mean {center[i]:.4g} and the standard deviation {spread[i]:.4g}. Subtract means "
+            "and divide by standard deviations first, for example by keras.layers.Normalization"
         )
 
 

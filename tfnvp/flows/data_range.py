@@ -70,6 +70,21 @@ def warn_of_levels(x, levels=None):
             return
 
 
+def warn_of_few_levels(x, levels):
+    """Warns of grey levels that are 0 and 1 alone, where the flow counts more of them.
+
+    Args:
+      x: array of whole grey levels.
+      levels: int, the flow's number of grey levels.
+    """
+    if levels > 2 and x.size and x.max() == 1:
+        warnings.warn(
+            f"`x` holds 0 and 1 alone, which are nearly black among {levels} grey levels: give the "
+            "flow levels=2 for images of two values",
+            stacklevel=4,
+        )
+
+
 def _are_multiples(x, steps):
     return np.allclose(x * steps, np.rint(x * steps), rtol=0, atol=1e-3)
 

@@ -105,9 +105,10 @@ class MaximumLikelihood(keras.Model):
             raise ValueError("call `compile` before `fit`, for example `flow.compile('adam')`")
         if kwargs.get("class_weight") is not None:
             raise ValueError("a flow has no classes to weigh: give `sample_weight` instead")
+        names = training_data.variable_names(x)
         x, y = training_data.from_tables((x, y))
         training_data.check(self, x, y)
-        training_data.check_variables(self, x)
+        training_data.check_variables(self, x, y, names)
         training_data.check_weights(x, kwargs.get("sample_weight"))
         x, y, kwargs = array_batches.without_validation_rows(x, y, kwargs)
         if kwargs.get("validation_data") is not None:

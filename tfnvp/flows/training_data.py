@@ -113,24 +113,44 @@ def check(flow, x, y, name="x", finite=True):
         )
 
 
-def check_variables(flow, x):
+def variable_names(x):
+    """Returns what a table of pandas, or the like, calls its columns, or None for other data."""
+    x = x.get("x") if isinstance(x, dict) else x
+    names = [str(name) for name in getattr(x, "columns", ())]
+    return names if names and len(set(names)) == len(names) else None
+
+
+def check_variables(flow, x, y, names):
     """Looks at the variables of training data, where it is one array.
 
     Raises `ValueError` for one that float32 would flatten, and warns of those of a table that have
-    no density.
+    no density, of grey levels of another number than the flow's, and of conditions far from 1.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+      x: data of any Keras kind.
+      y: conditions, or None.
+      names: those of the columns of `x`, or None.
     """
-    x = x.get("x") if isinstance(x, dict) else x
+    if isinstance(x, dict):
+        x, y = x.get("x"), x.get("condition")
+    if isinstance(y, np.ndarray) and flow.condition_shape is not None:
+        table_checks.warn_of_scale(y, "condition")
     if not isinstance(x, np.ndarray):
         return
-    table_checks.check_precision(x, lambda place: f"variable {', '.join(place)}", "`x`")
+
+    def called(place):
+        return f"column {names[int(place[0])]!r}" if names else f"variable {', '.join(place)}"
+
+    table_checks.check_precision(x, called, "`x`")
     if x.dtype.kind != "f":
+        data_range.warn_of_few_levels(x, flow.levels)
         return
     data_range.warn_of_levels(x, flow.levels)
     if flow.levels is None:
-        places = np.ndindex(x.shape[1:])
-        table_checks.warn_of_columns(
-            {f"x[:, {', '.join(map(str, i))}]": x[(slice(None), *i)] for i in places}
-        )
+        places = names or [f"x[:, {', '.join(map(str, i))}]" for i in np.ndindex(x.shape[1:])]
+        columns = x.reshape(len(x), -1).T
+        table_checks.warn_of_columns(dict(zip(places, columns, strict=True)))
 
 
 def _refuse_parts(flow, x, name):
