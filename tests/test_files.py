@@ -150,6 +150,13 @@ def test_grey_folders_have_one_channel(tmp_path):
         assert data.load_images(tmp_path).event_shape == (4, 4, 3)
 
 
+def test_black_and_white_folders_are_told_of_two_levels(tmp_path):
+    for i in range(10):
+        Image.fromarray(np.uint8([[0, 255], [255 * (i % 2), 0]])).save(tmp_path / f"{i}.png")
+    with pytest.warns(UserWarning, match="black and white alone"):
+        assert data.load_images(tmp_path).levels == 256
+
+
 def test_damaged_images_are_refused_or_left_out_and_counted(tmp_path):
     for i in range(12):
         Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / f"{i:02}.png")

@@ -180,6 +180,44 @@ def test_texts_among_numbers_have_no_score(trained, tmp_path, capsys):
     assert None not in result["log_density"].to_pylist()[1:]
 
 
+def test_a_column_of_nothing_but_text_keeps_the_rows(trained, tmp_path, capsys):
+    heights = pyarrow.array(["?", "unknown", "171.5"])
+    table = write(tmp_path / "a.csv", people(3, 4)[:, 1:], NAMES[1:], height=heights)
+    assert run("score", trained, table, "--json") == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert [row["log_density"] is None for row in scores] == [True, True, False]
+    none = pyarrow.array([None] * 3, pyarrow.float64())
+    table = write(tmp_path / "b.parquet", people(3, 4)[:, 1:], NAMES[1:], height=none)
+    assert run("score", trained, table) == 0
+    assert "for missing or infinite values: 3" in capsys.readouterr().out
+
+
+def test_columns_that_are_called_as_scores_are_not_lost(trained, tmp_path, capsys):
+    labels = pyarrow.array(["fraud", "ok", "ok"])
+    table = write(tmp_path / "a.csv", people(3, 4), outlier=labels)
+    assert run("score", trained, table, "--output", tmp_path / "b.csv") == 2
+    assert "has a column 'outlier' of its own" in capsys.readouterr().err
+    assert not (tmp_path / "b.csv").exists()
+    assert run("score", trained, table) == 0
+
+
+def test_records_keep_the_names_of_columns(trained, tmp_path, capsys):
+    table = write(tmp_path / "t.csv", people(60, 2), key=np.arange(60))
+    records = tmp_path / "records"
+    assert run("records", records, "--table", table, "--columns", ",".join(NAMES)) == 0
+    assert data.read_records(records).columns == NAMES
+    small = ["--set", "couplings=2", "--set", "hidden_units=[8]", "--epochs", 1]
+    places = ["--output", tmp_path / "run", "--saved-models", tmp_path / "saved"]
+    assert run("train", "--records", records, *small, *places) == 0
+    turned = write(tmp_path / "turned.csv", people(9, 4)[:, ::-1], NAMES[::-1])
+    capsys.readouterr()
+    assert run("score", tmp_path / "run", turned, "--json") == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    expected = run_folder.load_model(tmp_path / "run").log_prob(people(9, 4))
+    np.testing.assert_allclose([row["log_density"] for row in scores], expected, rtol=1e-4)
+    assert data.table_columns(table) == (*NAMES, "key")
+
+
 def test_scores_for_machines(trained, tmp_path, capsys):
     rows = people(3, 4)
     rows[2, 0] = np.inf
@@ -233,6 +271,8 @@ def test_evaluation_finds_columns_by_name_and_takes_every_row(trained, tmp_path,
     rows[3, 1] = np.nan
     assert run("evaluate", trained, "--table", write(tmp_path / "hole.csv", rows)) == 2
     assert "the first in row 4" in capsys.readouterr().err
+    assert run("evaluate", trained, "--table", tmp_path / "hole.csv", "--skip-bad") == 0
+    assert "1 of 7 rows" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

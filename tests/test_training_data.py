@@ -90,7 +90,7 @@ def test_tables_are_checked_before_anything_changes(flow):
     with pytest.raises(ValueError, match=r"must be finite.*first is x\[5, 1\]"):
         flow.fit(Table(broken), verbose=0)
     with pytest.raises(ValueError, match=r"choose the columns that do.*dtype: object"):
-        flow.fit(Table(X.astype(object)), verbose=0)
+        flow.fit(Table(X.astype(str).astype(object)), verbose=0)
     for now, then in zip(flow.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 
@@ -114,6 +114,11 @@ def test_conditions_that_are_not_finite_are_not_hidden_by_the_network(conditiona
     batches = tf.data.Dataset.from_tensor_slices((X, broken)).batch(32)
     with pytest.raises(ValueError, match=r"data is not finite, first in batch 1.*row 8"):
         conditional.fit(batches, verbose=0)
+
+
+def test_another_number_of_conditions_in_training_is_refused(conditional):
+    with pytest.raises(ValueError, match="40 conditions for 64 rows"):
+        conditional.fit(X, CONDITION[:40], verbose=0)
 
 
 def test_another_number_of_conditions_is_refused(conditional):
@@ -215,7 +220,7 @@ def test_a_column_of_numbers_as_condition_is_told_its_shape():
 
 
 def test_mixed_tables_as_conditions_are_told_to_convert(conditional):
-    mixed = np.array([[True, 0.5]] * 64, dtype=object)
+    mixed = np.array([["a", 0.5]] * 64, dtype=object)
     for call in (lambda: conditional.fit(X, mixed), lambda: conditional.log_prob(X, mixed)):
         with pytest.raises(ValueError, match=r"`condition` must .*astype\('float32'\)"):
             call()
@@ -284,6 +289,92 @@ def test_conditions_far_from_one_get_a_warning(conditional):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         conditional.fit(X, 5 * CONDITION + 5, verbose=0)
+
+
+def test_conditions_that_were_not_standardised_get_a_warning_everywhere(conditional):
+    raw = CONDITION * [1.0, 1000.0]
+    uses = (
+        lambda: conditional.log_prob(X, raw),
+        lambda: conditional.sample(3, seed=0, condition=[0.0, 5000.0]),
+        lambda: conditional.evaluate(X, raw, verbose=0),
+        lambda: conditional.fit(X, CONDITION, validation_data=(X, raw), verbose=0),
+    )
+    for use in uses:
+        with pytest.warns(UserWarning, match="`condition` holds values far from 1"):
+            use()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        conditional.log_prob(X[:1], [[5.0, -50.0]])
+
+
+def test_whole_numbers_as_conditions_get_a_warning():
+    codes = np.arange(64)[:, None] % 3
+    flow = make(condition_shape=1)
+    with pytest.warns(UserWarning, match="one-hot"):
+        flow.fit(X, codes, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flow.fit(X, codes.astype("float32"), verbose=0)
+        flow.fit(X, codes % 2, verbose=0)
+
+
+def test_one_condition_for_all_may_be_a_row(conditional):
+    one = CONDITION[0]
+    expected = conditional.sample(5, seed=0, condition=one)
+    np.testing.assert_array_equal(conditional.sample(5, seed=0, condition=one[None]), expected)
+    np.testing.assert_array_equal(conditional.log_prob(X, one[None]), conditional.log_prob(X, one))
+
+
+def test_lists_of_validation_data_are_as_tuples(conditional):
+    logs = [
+        conditional.fit(X, CONDITION, validation_data=kind((X, CONDITION)), verbose=0)
+        for kind in (tuple, list)
+    ]
+    assert all("val_loss" in log.history for log in logs)
+
+
+def test_numbers_in_tables_that_can_have_gaps(conditional):
+    objects = Table(X.astype(object))
+    np.testing.assert_array_equal(
+        conditional.evaluate(objects, CONDITION, verbose=0),
+        conditional.evaluate(X, CONDITION, verbose=0),
+    )
+    np.testing.assert_array_equal(
+        conditional.log_prob(objects, CONDITION.astype(object)), conditional.log_prob(X, CONDITION)
+    )
+    gap = X.astype(object)
+    gap[3, 1] = "?"
+    with pytest.raises(ValueError, match="get_dummies"):
+        conditional.fit(Table(gap), CONDITION, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def binary():
+    flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1, levels=2)
+    flow.compile("adam", jit_compile=False)
+    return flow
+
+
+def test_bools_are_two_levels(binary):
+    images = np.random.default_rng(0).uniform(size=(8, 4, 4, 1)) < 0.5
+    binary.fit(images, verbose=0)
+    assert np.isfinite(binary.evaluate(images, verbose=0)).all()
+    # Uniform noise within each of the two values: not the values themselves.
+    assert binary.encode(images).shape == images.shape
+    assert not np.array_equal(binary.encode(images), binary.encode(images))
+    with pytest.raises(ValueError, match="> 127` makes two levels"):
+        binary.fit(255 * images.astype("uint8"), verbose=0)
+
+
+def test_grey_levels_without_noise_get_a_warning_where_they_are_scored(binary):
+    images = np.random.default_rng(0).integers(0, 2, (8, 4, 4, 1)).astype("float32")
+    for use in (binary.log_prob, binary.encode, lambda x: binary.evaluate(x, verbose=0)):
+        with pytest.warns(UserWarning, match="multiples of 1/1 alone"):
+            use(images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        binary.log_prob(tfnvp.data.dequantize(images.astype("uint8"), 2))
+        binary.log_prob(np.full((2, 4, 4, 1), 0.5, "float32"))
 
 
 @pytest.mark.parametrize("levels", [2, 256])

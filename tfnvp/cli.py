@@ -218,6 +218,7 @@ def evaluate(
         ),
     ] = None,
     draws: Annotated[int, typer.Option(help="Draws of dequantization noise.", min=1)] = 10,
+    skip_bad: SkipBad = False,
     json_output: Json = False,
 ):
     """Print the log-likelihood of a data set under a model, with its standard error.
@@ -232,11 +233,11 @@ def evaluate(
     require_one_source(dataset, images, table, records)
     flow = load_flow(model)
     if table is not None and table.suffix != ".npz" and split is None:
-        rows = scoring.finite_rows_of(flow, table, model)
+        rows = scoring.finite_rows_of(flow, table, model, skip_bad)
         _report_likelihood(evaluation.evaluate(flow, rows), table, json_output)
         return
     if images is not None and split is None:
-        rows = data.image_files.read_images(images, image_size)
+        rows = data.image_files.read_images(images, image_size, skip_bad)
         require_shape(flow, rows.shape[1:], images)
         _report_likelihood(evaluation.evaluate(flow, rows, draws), images, json_output)
         return
@@ -250,6 +251,7 @@ def evaluate(
         records=records,
         data_dir=data_dir,
         image_size=image_size,
+        skip_bad=skip_bad or None,
     )
     if isinstance(getattr(splits, split), data.records.RecordStream):
         raise ValueError("training rows of records are streamed: choose --split validation or test")
@@ -327,9 +329,11 @@ def write_records(
 
     if images:
         chunks, count = data.image_chunks(images, image_size)
+        meaning = {"levels": 256}
     else:
         chunks, count = data.table_chunks(table, skip_bad, columns)
-    data.write_records(chunks, count, output, (images or table).stem, 256 if images else None, seed)
+        meaning = {"columns": data.table_columns(table, columns)}
+    data.write_records(chunks, count, output, (images or table).stem, seed=seed, **meaning)
     result = {"output": str(output), "rows": count}
     print_result(f"{count} rows in {output}", result, json_output)
 

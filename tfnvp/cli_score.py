@@ -56,7 +56,7 @@ def score(
     whole = data.table_files.read_table(table, columns)
     scores = scoring.score(flow, scoring.rows_of(flow, whole, columns, table), known, threshold)
     if output is not None:
-        data.table_files.store_table(_with_scores(whole, scores), output)
+        data.table_files.store_table(_with_scores(whole, scores, table), output)
     if json_output:
         content = _summary(scores, known)
         content.update({"output": str(output)} if output else {"scores": _per_row(scores)})
@@ -84,11 +84,17 @@ def _per_row(scores):
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _with_scores(table, scores):
+def _with_scores(table, scores, source):
     import pyarrow
 
     types = {"outlier": pyarrow.bool_()}
-    for name, values in _columns(scores).items():
+    columns = _columns(scores)
+    theirs = [name for name in columns if name in table.column_names]
+    if 0 < len(theirs) < len(columns):
+        raise ValueError(
+            f"{source} has a column {theirs[0]!r} of its own, as scores are called: rename it first"
+        )
+    for name, values in columns.items():
         column = pyarrow.array(values, types.get(name, pyarrow.float64()))
         if name in table.column_names:  # A table that was scored before is scored anew.
             table = table.set_column(table.column_names.index(name), name, column)
@@ -105,6 +111,7 @@ def _summary(scores, reference):
         "rows": len(scores.log_density),
         "skipped": scores.skipped,
         "mean_log_density": float(scored.mean(dtype="float64")) if len(scored) else None,
+        "median_log_density": float(np.median(scored)) if len(scored) else None,
     }
     if reference is not None:
         summary |= {
@@ -119,9 +126,9 @@ def _print(scores, reference, table, output):
     import numpy as np
 
     summary = _summary(scores, reference)
-    mean = summary["mean_log_density"]
+    mean, median = summary["mean_log_density"], summary["median_log_density"]
     console.print(f"{summary['rows']} rows of {table}", end="")
-    console.print("" if mean is None else f", mean log-density {mean:.3f} nats")
+    console.print("" if mean is None else f", log-density {mean:.3f} nats (median {median:.3f})")
     if summary["skipped"]:
         console.print(f"rows without score, for missing or infinite values: {summary['skipped']}")
     if reference is None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfnvp import run_folder
 from tfnvp.data import table_files
+from tfnvp.data.skipped import warn_of_skipped
 
 #: File of a run folder with what scoring needs to know of the data that a flow was trained on.
 FILE = "reference.json"
@@ -154,7 +155,8 @@ def rows_of(flow, table, columns, source):
       ValueError: if a column is missing or holds no numbers; without names, for another number.
     """
     if columns is not None:
-        table = table_files.select(table, columns, source)
+        # Rows without scores are few or many, but no reason to refuse the others.
+        table = table_files.with_gaps(table_files.select(table, columns, source), whatever=True)
     elif (table.num_columns,) != flow.event_shape:
         raise ValueError(
             f"{source} has {table.num_columns} columns, and the model was trained on "
@@ -163,27 +165,34 @@ def rows_of(flow, table, columns, source):
     return table_files.rows_of_table(table_files.with_gaps(table), source)
 
 
-def finite_rows_of(flow, file, model):
+def finite_rows_of(flow, file, model, skip_bad=False):
     """Returns all rows of a table in a file, by the columns that a model was trained on.
 
     Args:
       flow: a `tfnvp.Flow` of vectors.
       file: path of the table.
       model: path of the model, beside which its columns are kept.
+      skip_bad: bool, leave out rows with missing or infinite values, with a warning that counts
+        them.
 
     Raises:
-      ValueError: as `rows_of` and `check_flow`; and if values are missing or infinite.
+      ValueError: as `rows_of` and `check_flow`; and if values are missing or infinite, or all rows
+        are left out.
     """
     check_flow(flow, model)
     known = read_reference(model)
     rows = rows_of(flow, table_files.read_table(file), known.columns if known else None, file)
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(bad):
+    good = np.isfinite(rows).all(axis=1)
+    if good.all():
+        return rows
+    first = f"row {np.argmin(good) + 1}"
+    if not skip_bad or not good.any():
         raise ValueError(
-            f"{file} has missing or infinite values in {len(bad)} of {len(rows)} rows, the first "
-            f"in row {bad[0] + 1}; `tfnvp score` scores the others"
+            f"{file} has missing or infinite values in {np.sum(~good)} of {len(rows)} rows, the "
+            f"first in {first}; skip_bad (--skip-bad) leaves such rows out"
         )
-    return rows
+    warn_of_skipped(np.sum(~good), len(rows), f"rows of {file}", first)
+    return rows[good]
 
 
 def quantiles(log_density, reference):

@@ -1,7 +1,7 @@
 """Data sets, and the way from stored numbers to what a flow trains on."""
 
 from tfnvp.data.benchmark_tables import load_benchmark_table
-from tfnvp.data.chunks import image_chunks, table_chunks
+from tfnvp.data.chunks import image_chunks, table_chunks, table_columns
 from tfnvp.data.dequantization import dequantize, quantize
 from tfnvp.data.digits import load_digits
 from tfnvp.data.finite_rows import FiniteRows
@@ -30,6 +30,7 @@ __all__ = [
     "quantize",
     "read_records",
     "table_chunks",
+    "table_columns",
     "training_dataset",
     "write_records",
 ]

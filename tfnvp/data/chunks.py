@@ -7,7 +7,7 @@ import numpy as np
 
 from tfnvp.data.image_files import image_files, read_image
 from tfnvp.data.skipped import warn_of_skipped
-from tfnvp.data.table_files import rows_of_table, select, with_gaps
+from tfnvp.data.table_files import names_in, rows_of_table, select, with_gaps
 
 _ROWS = 2**16
 _IMAGES = 512
@@ -34,7 +34,7 @@ def table_chunks(file, skip_bad=False, columns=None):
     file = pathlib.Path(file)
     if not file.is_file():
         raise ValueError(f"no table at {file}")
-    names = None if columns is None else [name.strip() for name in columns.split(",")]
+    names = None if columns is None else list(names_in(columns))
     if not skip_bad:
         return _finite(file, names), sum(table.num_rows for table in _tables(file, names))
     total = good = 0
@@ -44,6 +44,21 @@ def table_chunks(file, skip_bad=False, columns=None):
     if good < total:
         warn_of_skipped(total - good, total, f"rows of {file}")
     return (rows[np.isfinite(rows).all(axis=1)] for rows in _rows(file, names)), good
+
+
+def table_columns(file, columns=None):
+    """Returns the names of the columns that `table_chunks` reads, or None where they have none.
+
+    Args:
+      file: path of the table.
+      columns: as for `table_chunks`.
+    """
+    file = pathlib.Path(file)
+    if file.suffix == ".npy":
+        return None
+    return (
+        names_in(columns) if columns is not None else tuple(next(_tables(file, None)).column_names)
+    )
 
 
 def image_chunks(folder, size=None):

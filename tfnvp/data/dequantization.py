@@ -12,10 +12,11 @@ def check_levels(pixels, levels, name="pixels"):
     """
     if not pixels.size:
         return
-    low, high = pixels.min(), pixels.max()
+    low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high > levels - 1:
+        two = f"; `{name} > 127` makes two levels of 256" * (levels == 2 and 0 <= low < high < 256)
         raise ValueError(
-            f"`{name}` must hold grey levels from 0 to levels - 1 = {levels - 1}. "
+            f"`{name}` must hold grey levels from 0 to levels - 1 = {levels - 1}{two}. "
             f"Received: values from {low} to {high}"
         )
 

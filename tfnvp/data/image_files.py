@@ -73,6 +73,12 @@ def read_images(folder, size=None, skip_bad=False):
             f"the images in {folder} differ in size: give --image-size. Received: {sorted(shapes)}"
         )
     stacked = np.stack(images)
+    if not ((stacked > 0) & (stacked < 255)).any():
+        warnings.warn(
+            f"the images in {folder} are black and white alone, and count as 256 grey levels: in "
+            "Python, `levels=2` trains on their two values; see docs/images.md",
+            stacklevel=2,
+        )
     return stacked.reshape((*stacked.shape[:3], -1))
 
 

@@ -3,7 +3,8 @@
 A folder of records holds `records.json` and shards such as `train-00003-of-00016.tfrecord`. Every
 record is a `tf.train.Example` with one feature `x`: the bytes of one row, little-endian and in C
 order. `records.json` says what they mean: `name`, `dtype`, `event_shape`, `levels` (null for real
-numbers), and of each shard its `rows` and `bytes`.
+numbers), `columns` (the names of a table's columns, or null), and of each shard its `rows` and
+`bytes`.
 """
 
 import contextlib
@@ -92,7 +93,7 @@ def parse(records, dtype, event_shape):
     return tf.ensure_shape(tf.reshape(values, (-1, *event_shape)), (None, *event_shape))
 
 
-def write_records(chunks, count, folder, name=None, levels=None, seed=0):
+def write_records(chunks, count, folder, name=None, levels=None, seed=0, columns=None):
     """Writes rows into shards, divided at random into training, validation and test rows.
 
     A tenth of the rows are for validation and a tenth for test, but not more than 10,000 each.
@@ -106,6 +107,7 @@ def write_records(chunks, count, folder, name=None, levels=None, seed=0):
       name: what the data set is called. Default: the name of the folder.
       levels: int, number of grey levels of quantized data.
       seed: int, of the division.
+      columns: names of a table's columns, or None.
 
     Returns:
       The folder.
@@ -154,6 +156,7 @@ def write_records(chunks, count, folder, name=None, levels=None, seed=0):
         "dtype": first.dtype.name,
         "event_shape": list(first.shape),
         "levels": levels,
+        "columns": None if columns is None else list(columns),
         "shards": shards,
     }
     # Last, so that a folder that has it is complete.
@@ -194,7 +197,14 @@ def read_records(folder, skip_bad=False):
     count = sum(shards[file]["rows"] for file in train)
     stream = RecordStream([folder / f for f in train], count, dtype, shape, skip_bad)
     held_out = (in_memory("validation.tfrecord"), in_memory("test.tfrecord"))
-    return Splits(description["name"], stream, *held_out, description["levels"])
+    columns = description.get("columns")  # Records of before have none.
+    return Splits(
+        description["name"],
+        stream,
+        *held_out,
+        description["levels"],
+        columns=None if columns is None else tuple(columns),
+    )
 
 
 def check_records(folder):

@@ -9,7 +9,7 @@ import numpy as np
 _STEPS = 100
 
 # Means and standard deviations of a network's inputs above which it is told.
-_FAR = 10.0
+FAR = 10.0
 
 # Columns that a warning names; images have thousands.
 _NAMED = 8
@@ -85,22 +85,40 @@ def warn_of_columns(columns):
         )
 
 
-def warn_of_scale(values, name):
+def warn_of_labels(values, name):
+    """Warns of whole numbers of more than two kinds, whose order means nothing if they are labels.
+
+    Args:
+      values: array.
+      name: what the warning calls them.
+    """
+    if values.dtype.kind in "iu" and values.max(initial=0) > 1:
+        _warn(
+            f"`{name}` holds whole numbers. Labels go in as one-hot vectors, as "
+            "`keras.utils.to_categorical` makes them; numbers that mean an amount, as floats"
+        )
+
+
+def warn_of_scale(values, name, far=FAR):
     """Warns of numbers that a network, which expects some near 1, learns slowly or not from.
 
     Args:
-      values: `[n, ...]`, finite.
+      values: `[n, ...]`.
       name: what the warning calls them.
+      far: float, the largest mean or standard deviation that is near.
     """
     values = values.reshape(len(values), -1).astype("float64")
-    center, spread = values.mean(axis=0), values.std(axis=0)
-    far = np.flatnonzero(np.maximum(np.abs(center), spread) > _FAR)
+    if not len(values):
+        return
+    with np.errstate(invalid="ignore"):
+        center, spread = values.mean(axis=0), values.std(axis=0)
+    far = np.flatnonzero(np.maximum(np.abs(center), spread) > far)
     if len(far):
         i = far[0]
         _warn(
-            f"`{name}` holds values far from 1, which networks learn little from: variable {i} has "
-            f"the mean {center[i]:.4g} and the standard deviation {spread[i]:.4g}. Subtract means "
-            "and divide by standard deviations first, for example by keras.layers.Normalization"
+            f"`{name}` holds values far from 1, of which networks make little: variable {i} has "
+            f"the mean {center[i]:.4g} and the standard deviation {spread[i]:.4g}. Standardise it "
+            "with the figures of the training rows, for example by keras.layers.Normalization"
         )
 
 

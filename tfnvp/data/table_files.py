@@ -39,8 +39,7 @@ def load_table(file, skip_bad=False, columns=None):
     parts = _divided_tables(file)
     tables = [read_table(file)] if parts is None else parts
     if columns is not None:
-        names = [name.strip() for name in columns.split(",")]
-        tables = [select(table, names, file) for table in tables]
+        tables = [select(table, names_in(columns), file) for table in tables]
     if skip_bad:
         tables = [with_gaps(table) for table in tables]
     # Training rows, or all of them, before they are rounded.
@@ -54,6 +53,15 @@ def load_table(file, skip_bad=False, columns=None):
     warn_of_columns({name: table[name].to_numpy() for name in table.column_names})
     named = file.suffix in (".csv", ".parquet")
     return split_at_random(file.stem, rows, columns=tuple(table.column_names) if named else None)
+
+
+def names_in(columns):
+    """Returns the names in a text with commas between them.
+
+    >>> names_in("height, weight")
+    ('height', 'weight')
+    """
+    return tuple(name.strip() for name in columns.split(","))
 
 
 def select(table, columns, source):
@@ -228,15 +236,21 @@ def _what_is_no_number(table, field):
     )
 
 
-def with_gaps(table):
-    """Returns a table with gaps for texts in columns most of whose values are numbers."""
+def with_gaps(table, whatever=False):
+    """Returns a table with gaps for texts in columns of numbers.
+
+    Args:
+      table: `pyarrow.Table`.
+      whatever: bool; all columns are known to be of numbers, whatever they hold. Default: those
+        most of whose values are.
+    """
     import pyarrow
 
     for i, field in enumerate(table.schema):
-        if not pyarrow.types.is_string(field.type):
+        if not (pyarrow.types.is_string(field.type) or pyarrow.types.is_null(field.type)):
             continue
         values = [float(v) if _is_number(v) else None for v in table[field.name].to_pylist()]
-        if values.count(None) * 2 < len(values):
+        if whatever or values.count(None) * 2 < len(values):
             table = table.set_column(i, field.name, pyarrow.array(values, pyarrow.float64()))
     return table
 

@@ -24,7 +24,7 @@ def check(flow, x, name):
       x: array of data.
       name: what the message calls it.
     """
-    if np.asarray(x).dtype.kind in "iu":
+    if np.asarray(x).dtype.kind in "iub":
         check_levels(np.asarray(x), flow.levels, name)
     elif wrong := _beyond_logit(flow, x):
         levels = "; or grey levels, as whole numbers" if flow.accepts_integers else ""
@@ -34,14 +34,18 @@ def check(flow, x, name):
         )
 
 
-def warn_of_nan(flow, x, name="x"):
-    """Warns of floats beyond a logit, whose rows have NaN for answers.
+def warn(flow, x, name="x"):
+    """Warns of floats whose answers mean nothing: beyond a logit, and grey levels without noise.
+
+    The levels are looked for where the flow says how many there are.
 
     Args:
       flow: a `tfnvp.Flow`.
-      x: array of data, or tensor with a value.
+      x: float array of data, or tensor with a value.
       name: what the warning calls it.
     """
+    if flow.levels is not None:
+        warn_of_levels(np.asarray(x[:_LOOKED_AT]), flow.levels, name)
     if wrong := _beyond_logit(flow, x):
         levels = ", or as whole numbers" if flow.accepts_integers else ""
         warnings.warn(
@@ -51,19 +55,22 @@ def warn_of_nan(flow, x, name="x"):
         )
 
 
-def warn_of_levels(x, levels=None):
+def warn_of_levels(x, levels=None, name="x"):
     """Warns of floats that are grey levels, which lack the noise that gives them a density.
 
     Args:
       x: float array of data.
       levels: int, the flow's number of grey levels, or None; then whole numbers are left to others.
+      name: what the warning calls it.
     """
     x = x[:_LOOKED_AT]
+    if not x.size or np.ptp(x) == 0:  # One value may be anything.
+        return
     for steps in ((levels or _LEVELS) - 1, levels or _LEVELS):
         if _are_multiples(x, steps) and not (levels is None and _are_multiples(x, 1)):
             warnings.warn(
-                f"`x` holds multiples of 1/{steps} alone: grey levels have no density, and their "
-                f"likelihood can grow without bound. `tfnvp.data.dequantize(pixels, "
+                f"`{name}` holds multiples of 1/{steps} alone: grey levels have no density, and "
+                f"their likelihood can grow without bound. `tfnvp.data.dequantize(pixels, "
                 f"{levels or _LEVELS})` makes real numbers of the whole ones",
                 stacklevel=4,
             )
@@ -77,7 +84,7 @@ def warn_of_few_levels(x, levels):
       x: array of whole grey levels.
       levels: int, the flow's number of grey levels.
     """
-    if levels > 2 and x.size and x.max() == 1:
+    if levels is not None and levels > 2 and x.size and x.max() == 1:
         warnings.warn(
             f"`x` holds 0 and 1 alone, which are nearly black among {levels} grey levels: give the "
             "flow levels=2 for images of two values",

@@ -178,14 +178,14 @@ class Flow(MaximumLikelihood):
         """
         x, condition = inputs.prepare(self, x, condition, self.event_shape, "x")
         if tf.executing_eagerly():
-            data_range.warn_of_nan(self, x)
+            data_range.warn(self, x)
         return self._run("log_prob", x, condition)
 
     def encode(self, x, condition=None):
         """Latents of data points, by exact inversion: `[batch, *latent_shape]`."""
         x, condition = inputs.prepare(self, x, condition, self.event_shape, "x")
         if tf.executing_eagerly():
-            data_range.warn_of_nan(self, x)
+            data_range.warn(self, x)
         return self._run("encode", x, condition)
 
     def decode(self, z, condition=None):

@@ -1,8 +1,11 @@
 """Checks what users hand to a flow, and brings it into the form the graph code wants."""
 
+import numbers
+
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.data import table_checks
 from tfnvp.data.dequantization import dequantize
 
 _MAX_SEED = 2**31 - 1
@@ -23,6 +26,8 @@ def prepare(flow, x, condition, event_shape, name):
             condition, tf.concat([tf.shape(x)[:1], tf.shape(condition)], axis=0)
         )
     condition = _with_shape(condition, flow.condition_shape, "condition")
+    if condition.shape[0] == 1 and x.shape[0] != 1:  # As served models have one for all.
+        condition = tf.repeat(condition, tf.shape(x)[0], axis=0)
     if not condition.shape[:1].is_compatible_with(x.shape[:1]):
         raise ValueError(
             f"`condition` must have one row for each of `{name}`, or be one for all. "
@@ -30,6 +35,7 @@ def prepare(flow, x, condition, event_shape, name):
         )
     if tf.executing_eagerly():
         _check_finite(condition)
+        warn_of_condition(condition)
     return x, condition
 
 
@@ -48,6 +54,14 @@ def check_presence(flow, condition, where=""):
             else "`condition` is given, and the flow has no condition_shape. "
             f"Received: condition=an array of shape {np.shape(condition)}"
         )
+
+
+def warn_of_condition(condition):
+    """Warns of a condition that was standardised in training, and forgotten to be here.
+
+    Single ones may be far out; what nobody trains on is farther.
+    """
+    table_checks.warn_of_scale(np.asarray(condition), "condition", far=10 * table_checks.FAR)
 
 
 def _refuse_labels(condition, rows, condition_shape):
@@ -81,16 +95,31 @@ def as_data(flow, x, name="x"):
     if not flow.accepts_integers or name == "z":
         return _as_floats(x, name)
     x = x if tf.is_tensor(x) else np.asarray(x)
-    is_integer = tf.as_dtype(x.dtype).is_integer
-    return dequantize(x, flow.levels) if is_integer else _as_floats(x, name)
+    dtype = tf.as_dtype(x.dtype)
+    is_whole = dtype.is_integer or dtype.is_bool
+    return dequantize(x, flow.levels) if is_whole else _as_floats(x, name)
 
 
 def _as_floats(x, name, integers=False):
+    if hasattr(x, "__array__") and not tf.is_tensor(x):
+        x = of_table(x)
     if hasattr(x, "dtype"):
         check_dtype(x.dtype, name, integers)
     x = as_array(x, name, tf.convert_to_tensor)
     check_dtype(x.dtype, name, integers)
     return tf.cast(x, tf.float32)
+
+
+def of_table(x):
+    """Returns as an array what NumPy takes for one.
+
+    Numbers of tables that mix types, or can have gaps, come as objects: they are floats if none is
+    anything else.
+    """
+    array = np.asarray(x)
+    if array.dtype == object and all(isinstance(value, numbers.Real) for value in array.flat):
+        return array.astype("float64")
+    return array
 
 
 def as_array(x, name, convert=np.asarray):
@@ -109,7 +138,8 @@ def check_dtype(dtype, name, integers=False):
     if isinstance(dtype, np.dtype) and dtype.kind == "O":
         raise ValueError(
             f"`{name}` must hold real numbers: choose the columns that do, and convert them, for "
-            "example by `x.astype('float32')`. Received dtype: object"
+            f"example by `{name}.astype('float32')`; texts and categories become numbers by "
+            "`pandas.get_dummies`. Received dtype: object"
         )
     dtype = tf.as_dtype(dtype)
     if integers and (dtype.is_integer or dtype.is_bool):
@@ -221,7 +251,7 @@ def check_sampling(flow, n, seed, temperature, condition):
             f"Received: temperature={temperature} and base={flow.base}"
         )
     rank = None if flow.condition_shape is None else len(flow.condition_shape)
-    if rank is not None and np.ndim(condition) == rank + 1 and len(condition) != n:
+    if rank is not None and np.ndim(condition) == rank + 1 and len(condition) not in (1, n):
         raise ValueError(
             f"`condition` must have one row for each of the {n} samples, or be one for all. "
             f"Received: {len(condition)} conditions"

@@ -32,7 +32,7 @@ def from_tables(data):
     if _is_list_of_numbers(data):
         return inputs.as_array(data, "x")
     keep = data is None or tf.is_tensor(data) or not hasattr(data, "__array__")
-    return data if keep else np.asarray(data)
+    return data if keep else inputs.of_table(data)
 
 
 def _is_list_of_numbers(data):
@@ -92,15 +92,22 @@ def check(flow, x, y, name="x", finite=True):
     inputs.check_shape(x.shape, flow.event_shape, name)
     if len(x) == 0:
         raise ValueError(f"`{name}` must not be empty. Received shape: {x.shape}")
-    if finite or x.dtype.kind in "iu":
+    if finite or x.dtype.kind in "iub":
         data_range.check(flow, x, name)
     else:
-        data_range.warn_of_nan(flow, x, name)
+        data_range.warn(flow, x, name)
     if y is None:
         inputs.check_presence(flow, None, _WHERE)
+    elif np.ndim(y) and len(y) != len(x):
+        raise ValueError(
+            f"`condition` must have one row for each of `{name}`. "
+            f"Received: {len(y)} conditions for {len(x)} rows"
+        )
     if y is not None and flow.condition_shape is not None and np.shape(y)[1:] != (0,):
         inputs.check_shape(np.shape(y), flow.condition_shape, "condition")
         inputs.check_dtype(np.asarray(y).dtype, "condition", integers=True)
+        if name != "x" or not finite:  # That of `fit` is looked at more closely.
+            inputs.warn_of_condition(y)
     if not finite:
         return
     for array, what in ((x, name), (None if y is None else np.asarray(y), "condition")):
@@ -136,6 +143,7 @@ def check_variables(flow, x, y, names):
         x, y = x.get("x"), x.get("condition")
     if isinstance(y, np.ndarray) and flow.condition_shape is not None:
         table_checks.warn_of_scale(y, "condition")
+        table_checks.warn_of_labels(y, "condition")
     if not isinstance(x, np.ndarray):
         return
 
