@@ -40,7 +40,7 @@ def digits(recipe):
 
 def mnist():
     """The same for MNIST."""
-    recipe = recipes.get("realnvp-mnist-small").replace(epochs=5)
+    recipe = recipes.get("realnvp-mnist-small")
     data = "MNIST, 28x28 handwritten digits, 256 grey levels, x = (level + u) / 256 in [0, 1)"
     split = "50000 train, 10000 validation (the last of the published training images), 10000 test"
     return recipe, load_named("mnist"), data, split

@@ -10,7 +10,7 @@ FOLDER = pathlib.Path(__file__).parent / "pretrained_models"
 PRETRAINED = {
     "digits": "Real NVP on scikit-learn's 8x8 digits, recipe realnvp-digits",
     "digits-nice": "NICE on scikit-learn's 8x8 digits, recipe nice-digits",
-    "mnist": "Real NVP with convolutions on MNIST, recipe realnvp-mnist-small with 5 epochs",
+    "mnist": "Real NVP with convolutions on MNIST, recipe realnvp-mnist-small",
     "two-moons": "Real NVP on two moons in the plane, noise 0.05",
 }
 
