@@ -282,7 +282,7 @@ def test_samples_of_tables_are_tables(trained, tmp_path, suffix):
     table = data.table_files.read_table(drawn)
     assert tuple(table.column_names) == NAMES
     expected = run_folder.load_model(trained).sample(6, seed=1)
-    np.testing.assert_allclose(data.table_files.rows_of_table(table), expected, rtol=1e-5)
+    np.testing.assert_allclose(data.table_numbers.rows_of_table(table), expected, rtol=1e-5)
 
 
 def test_samples_of_tables_are_no_pictures(trained, tmp_path, capsys):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfnvp import run_folder
-from tfnvp.data import table_files
+from tfnvp.data import table_files, table_numbers
 from tfnvp.data.skipped import warn_of_skipped
 
 #: File of a run folder with what scoring needs to know of the data that a flow was trained on.
@@ -156,13 +156,13 @@ def rows_of(flow, table, columns, source):
     """
     if columns is not None:
         # Rows without scores are few or many, but no reason to refuse the others.
-        table = table_files.with_gaps(table_files.select(table, columns, source), whatever=True)
+        table = table_numbers.with_gaps(table_numbers.select(table, columns, source), whatever=True)
     elif (table.num_columns,) != flow.event_shape:
         raise ValueError(
             f"{source} has {table.num_columns} columns, and the model was trained on "
             f"{flow.event_shape[0]} without names"
         )
-    return table_files.rows_of_table(table_files.with_gaps(table), source)
+    return table_numbers.rows_of_table(table_numbers.with_gaps(table), source)
 
 
 def finite_rows_of(flow, file, model, skip_bad=False):

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfnvp.data.image_files import image_files, read_image
 from tfnvp.data.skipped import warn_of_skipped
-from tfnvp.data.table_files import names_in, rows_of_table, select, with_gaps
+from tfnvp.data.table_numbers import names_in, rows_of_table, select, with_gaps
 
 _ROWS = 2**16
 _IMAGES = 512
