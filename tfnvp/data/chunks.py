@@ -56,9 +56,9 @@ def table_columns(file, columns=None):
     file = pathlib.Path(file)
     if file.suffix == ".npy":
         return None
-    return (
-        names_in(columns) if columns is not None else tuple(next(_tables(file, None)).column_names)
-    )
+    if columns is not None:
+        return names_in(columns)
+    return tuple(next(_tables(file, None)).column_names)
 
 
 def image_chunks(folder, size=None):

@@ -69,10 +69,8 @@ def validation_in_batches(flow, arguments):
       ValueError: for data that the flow cannot use.
     """
     data = arguments["validation_data"]
-    if isinstance(data, list) and all(
-        hasattr(part, "__array__") for part in data
-    ):  # As Keras takes it.
-        data = tuple(data)
+    if isinstance(data, list) and all(hasattr(part, "__array__") for part in data):
+        data = tuple(data)  # As Keras takes it.
     data = training_data.from_tables(data)
     x, y, weights = (*data, None, None)[:3] if isinstance(data, tuple) else (data, None, None)
     training_data.check(flow, x, y, name="validation_data")

@@ -123,7 +123,8 @@ def check(flow, x, y, name="x", finite=True):
 def variable_names(x):
     """Returns what a table of pandas, or the like, calls its columns, or None for other data."""
     x = x.get("x") if isinstance(x, dict) else x
-    names = [str(name) for name in getattr(x, "columns", ())]
+    # Of `pyarrow.Table`, `columns` are the columns themselves.
+    names = [str(name) for name in getattr(x, "column_names", None) or getattr(x, "columns", ())]
     return names if names and len(set(names)) == len(names) else None
 
 
