@@ -277,6 +277,9 @@ def patches(
     symmetries: Annotated[
         bool, typer.Option("--symmetries", help="Train on all eight turns and flips.")
     ] = False,
+    draws: Annotated[
+        int, typer.Option(help="Draws of the noise for each training patch.", min=1)
+    ] = 1,
 ):
     """Turn grey patches into rows as BSDS300 has them, for `tfnvp train --table`.
 
@@ -288,6 +291,7 @@ def patches(
     if symmetries:
         flipped = np.concatenate([arrays["train"], arrays["train"][:, :, ::-1]])
         arrays["train"] = np.concatenate([np.rot90(flipped, k, (1, 2)) for k in range(4)])
+    arrays["train"] = np.concatenate([arrays["train"]] * draws)
     names = {"train": "train", "val": "validation", "test": "test"}
     rows = {names[part]: patches_to_rows(arrays[part], seed) for seed, part in enumerate(names)}
     np.savez(output, **rows)

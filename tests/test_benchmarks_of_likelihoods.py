@@ -155,6 +155,11 @@ def test_patches_are_prepared_by_the_command(tmp_path):
     np.savez(tmp_path / "patches.npz", train=patches, val=patches, test=patches)
     run("patches", tmp_path / "patches.npz", "-o", tmp_path / "rows.npz")
     assert np.load(tmp_path / "rows.npz")["validation"].shape == (4, 3)
+    run("patches", tmp_path / "patches.npz", "-o", tmp_path / "rows.npz", "--draws", "2")
+    rows = dict(np.load(tmp_path / "rows.npz"))
+    assert rows["validation"].shape == (4, 3)
+    first, second = np.split(rows["train"], 2)
+    assert 0 < np.abs(first - second).max() < 2 / 256  # The same patches with other noise.
 
 
 def test_patches_are_turned_and_flipped(tmp_path):

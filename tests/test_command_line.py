@@ -147,6 +147,27 @@ def test_a_folder_of_images_is_a_data_set_everywhere(tmp_path, capsys):
         assert json.loads(capsys.readouterr().out)["rows"] == rows
 
 
+def test_black_and_white_images_have_two_levels(tmp_path, capsys):
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(20):
+        pixels = 255 * generator.integers(0, 2, (4, 4)).astype("uint8")
+        Image.fromarray(pixels).save(scans / f"{i}.png")
+    small = [f"--set={option}" for option in ("scales=1", "base_filters=2", "residual_blocks=1")]
+    places = ["--output", tmp_path / "run", "--saved-models", tmp_path / "saved", "--epochs", 1]
+    assert run("train", "--images", scans, "--levels", 2, *small, *places, "--json") == 0
+    bits = json.loads(capsys.readouterr().out)["test"]["bits_per_dim"]
+    assert bits < 2  # Of 256 levels it would be above 7.
+    assert run_folder.load_model(tmp_path / "run").levels == 2
+    assert run("evaluate", tmp_path / "run", "--images", scans, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["bits_per_dim"] < 2
+    assert run("evaluate", tmp_path / "run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["bits_per_dim"] == pytest.approx(bits, rel=1e-5)
+    assert run("train", "--levels", 2) == 2
+    assert "--levels are those of --images" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -155,6 +155,19 @@ def test_black_and_white_folders_are_told_of_two_levels(tmp_path):
         Image.fromarray(np.uint8([[0, 255], [255 * (i % 2), 0]])).save(tmp_path / f"{i}.png")
     with pytest.warns(UserWarning, match="black and white alone"):
         assert data.load_images(tmp_path).levels == 256
+    splits = data.load_images(tmp_path, levels=2)
+    assert splits.levels == 2
+    assert set(np.unique(splits.train)) == {0, 1}
+    with pytest.raises(ValueError, match="`levels` of images in files must be one of 2, 4"):
+        data.load_images(tmp_path, levels=3)
+
+
+def test_images_of_fewer_levels(tmp_path):
+    for i in range(16):
+        Image.fromarray(np.full((2, 2), 16 * i + 5, "uint8")).save(tmp_path / f"{i:02}.png")
+    splits = data.load_images(tmp_path, levels=16)
+    found = np.concatenate([splits.train, splits.validation, splits.test])[:, 0, 0, 0]
+    assert sorted(found) == list(range(16))
 
 
 def test_damaged_images_are_refused_or_left_out_and_counted(tmp_path):

@@ -180,6 +180,18 @@ def test_texts_among_numbers_have_no_score(trained, tmp_path, capsys):
     assert None not in result["log_density"].to_pylist()[1:]
 
 
+def test_rows_without_score_are_no_reference():
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    rows = np.random.default_rng(0).normal(size=(99, 2)).astype("float32")
+    gaps = np.full((900, 2), np.nan, "float32")
+    reference = scoring.make_reference(flow, np.concatenate([gaps, rows]))
+    assert len(reference.log_density) == 99
+    expected = scoring.make_reference(flow, rows).log_density
+    np.testing.assert_allclose(reference.log_density, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="finite numbers"):
+        scoring.make_reference(flow, gaps)
+
+
 def test_a_column_of_nothing_but_text_keeps_the_rows(trained, tmp_path, capsys):
     heights = pyarrow.array(["?", "unknown", "171.5"])
     table = write(tmp_path / "a.csv", people(3, 4)[:, 1:], NAMES[1:], height=heights)
@@ -273,6 +285,11 @@ def test_evaluation_finds_columns_by_name_and_takes_every_row(trained, tmp_path,
     assert "the first in row 4" in capsys.readouterr().err
     assert run("evaluate", trained, "--table", tmp_path / "hole.csv", "--skip-bad") == 0
     assert "1 of 7 rows" in capsys.readouterr().err
+    assert (
+        run("evaluate", trained, "--table", write(tmp_path / "no.csv", rows[3:4]), "--skip-bad")
+        == 2
+    )
+    assert "leaves such rows out" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

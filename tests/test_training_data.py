@@ -292,10 +292,10 @@ def test_conditions_far_from_one_get_a_warning(conditional):
 
 
 def test_conditions_that_were_not_standardised_get_a_warning_everywhere(conditional):
-    raw = CONDITION * [1.0, 1000.0]
+    raw = CONDITION * [1.0, 18.0] + [0.0, 49.0]  # Ages.
     uses = (
         lambda: conditional.log_prob(X, raw),
-        lambda: conditional.sample(3, seed=0, condition=[0.0, 5000.0]),
+        lambda: conditional.sample(3, seed=0, condition=[0.0, 49.0]),
         lambda: conditional.evaluate(X, raw, verbose=0),
         lambda: conditional.fit(X, CONDITION, validation_data=(X, raw), verbose=0),
     )
@@ -304,7 +304,8 @@ def test_conditions_that_were_not_standardised_get_a_warning_everywhere(conditio
             use()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        conditional.log_prob(X[:1], [[5.0, -50.0]])
+        conditional.log_prob(X[:1], [[5.0, -30.0]])
+        conditional.log_prob(X[:4], CONDITION[:4] * 10)
 
 
 def test_whole_numbers_as_conditions_get_a_warning():
@@ -343,6 +344,9 @@ def test_numbers_in_tables_that_can_have_gaps(conditional):
         conditional.log_prob(objects, CONDITION.astype(object)), conditional.log_prob(X, CONDITION)
     )
     gap = X.astype(object)
+    gap[3, 1] = None
+    with pytest.raises(ValueError, match=r"must be finite.*first is x\[3, 1\]"):
+        conditional.fit(Table(gap), CONDITION, verbose=0)
     gap[3, 1] = "?"
     with pytest.raises(ValueError, match="get_dummies"):
         conditional.fit(Table(gap), CONDITION, verbose=0)
@@ -362,15 +366,25 @@ def test_bools_are_two_levels(binary):
     # Uniform noise within each of the two values: not the values themselves.
     assert binary.encode(images).shape == images.shape
     assert not np.array_equal(binary.encode(images), binary.encode(images))
+    far = 255 * images.astype("uint8")
     with pytest.raises(ValueError, match="> 127` makes two levels"):
-        binary.fit(255 * images.astype("uint8"), verbose=0)
+        binary.fit(far, verbose=0)
+    with pytest.raises(ValueError, match="> 127` makes two levels"):
+        tfnvp.data.training_dataset(far, 2, batch_size=4)
+    fresh = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1, levels=2)
+    fresh.compile("adam", jit_compile=False)
+    with pytest.raises(ValueError, match="> 127` makes two levels"):
+        fresh.fit(tf.data.Dataset.from_tensor_slices(far).batch(4), verbose=0)
 
 
 def test_grey_levels_without_noise_get_a_warning_where_they_are_scored(binary):
     images = np.random.default_rng(0).integers(0, 2, (8, 4, 4, 1)).astype("float32")
     for use in (binary.log_prob, binary.encode, lambda x: binary.evaluate(x, verbose=0)):
-        with pytest.warns(UserWarning, match="multiples of 1/1 alone"):
+        with pytest.warns(UserWarning, match="0 and 1 alone"):
             use(images)
+    grey = images.astype("uint8")
+    with pytest.warns(UserWarning, match="`validation_data` holds 0 and 1 alone"):
+        binary.fit(grey, validation_data=images, verbose=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         binary.log_prob(tfnvp.data.dequantize(images.astype("uint8"), 2))

@@ -18,6 +18,7 @@ from tfnvp.cli_options import (
     Images,
     ImageSize,
     Json,
+    Levels,
     Model,
     Records,
     SavedModels,
@@ -83,6 +84,7 @@ def train(
     records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
+    levels: Levels = None,
     options: Annotated[
         list[str] | None,
         typer.Option(
@@ -145,7 +147,7 @@ def train(
     replicated = replicas.make_strategy(strategy)
     source = {"dataset": dataset, "images": images, "table": table, "records": records}
     source |= {"data_dir": data_dir, "image_size": image_size, "skip_bad": skip_bad or None}
-    source |= {"columns": columns}
+    source |= {"columns": columns, "levels": levels}
     source = {name: value for name, value in source.items() if value is not None}
     stored = {}
     if resume:
@@ -237,7 +239,7 @@ def evaluate(
         _report_likelihood(evaluation.evaluate(flow, rows), table, json_output)
         return
     if images is not None and split is None:
-        rows = data.image_files.read_images(images, image_size, skip_bad)
+        rows = data.image_files.read_images(images, image_size, skip_bad, flow.levels or 256)
         require_shape(flow, rows.shape[1:], images)
         _report_likelihood(evaluation.evaluate(flow, rows, draws), images, json_output)
         return

@@ -42,6 +42,12 @@ DataDir = Annotated[
 ImageSize = Annotated[
     int | None, typer.Option(help="Crop and resize images of a folder to this size.", min=2)
 ]
+Levels = Annotated[
+    int | None,
+    typer.Option(
+        help="Grey levels that images of a folder get: 2 for black and white, up to 256 (default)."
+    ),
+]
 SkipBad = Annotated[
     bool,
     typer.Option("--skip-bad", help="Leave out images and rows that are damaged, and count them."),
@@ -93,6 +99,7 @@ def load_data(
     records=None,
     skip_bad=False,
     columns=None,
+    levels=None,
 ):
     """Loads the data that the options name, and checks that it is of the flow's shape, if any."""
     from tfnvp import data
@@ -100,8 +107,11 @@ def load_data(
     require_one_source(dataset, images, table, records)
     if columns is not None and table is None:
         raise ValueError("--columns are those of a --table")
+    if levels is not None and images is None:
+        raise ValueError("--levels are those of --images")
     if images is not None:
-        splits = data.load_images(images, image_size, skip_bad)
+        levels = levels or (flow and flow.levels) or 256
+        splits = data.load_images(images, image_size, skip_bad, levels)
     elif table is not None:
         splits = data.load_table(table, skip_bad, columns)
     elif records is not None:

@@ -130,13 +130,18 @@ def _print(scores, reference, table, output):
     console.print(f"{summary['rows']} rows of {table}", end="")
     console.print("" if mean is None else f", log-density {mean:.3f} nats (median {median:.3f})")
     if summary["skipped"]:
-        console.print(f"rows without score, for missing or infinite values: {summary['skipped']}")
+        first = int(np.argmax(np.isnan(scores.log_density))) + 1
+        console.print(
+            f"rows without score, for missing or infinite values: {summary['skipped']}, the first "
+            f"is row {first}"
+        )
     if reference is None:
         console.print("no quantiles: the model has no reference.json; give --reference FILE")
     else:
+        scored = summary["rows"] - summary["skipped"]
         console.print(
-            f"outliers: {summary['outliers']} (quantile at most {scores.threshold:.3g} among the "
-            f"{summary['reference_rows']} rows of the reference)"
+            f"outliers: {summary['outliers']} of {scored} (quantile at most {scores.threshold:.3g} "
+            f"among the {summary['reference_rows']} rows of the reference)"
         )
     worst = np.argsort(scores.log_density)[: min(_WORST, summary["rows"] - summary["skipped"])]
     listing = Table("row", "log-density", "quantile", title="least likely", box=None)

@@ -72,9 +72,17 @@ def make_reference(flow, rows, columns=None):
       columns: names of the columns, or None.
 
     Returns:
-      `Reference`; of more than 10,000 rows, evenly spaced order statistics.
+      `Reference`, of the rows without NaN or infinite values; of more than 10,000, evenly spaced
+      order statistics.
+
+    Raises:
+      ValueError: if no row has a log-density.
     """
     log_density = np.sort(flow.log_prob(rows).numpy())
+    # A row without score is neither usual nor unusual.
+    log_density = log_density[~np.isnan(log_density)]
+    if not len(log_density):
+        raise ValueError(f"`rows` must hold rows of finite numbers. Received: {len(rows)} others")
     if len(log_density) > _MOST:
         log_density = log_density[np.linspace(0, len(log_density) - 1, _MOST).round().astype(int)]
     return Reference(None if columns is None else tuple(columns), log_density)
@@ -187,9 +195,10 @@ def finite_rows_of(flow, file, model, skip_bad=False):
         return rows
     first = f"row {np.argmin(good) + 1}"
     if not skip_bad or not good.any():
+        hint = "; skip_bad (--skip-bad) leaves such rows out" * bool(good.any())
         raise ValueError(
             f"{file} has missing or infinite values in {np.sum(~good)} of {len(rows)} rows, the "
-            f"first in {first}; skip_bad (--skip-bad) leaves such rows out"
+            f"first in {first}{hint}"
         )
     warn_of_skipped(np.sum(~good), len(rows), f"rows of {file}", first)
     return rows[good]

@@ -8,28 +8,30 @@ import numpy as np
 from tfnvp.data.skipped import warn_of_skipped
 from tfnvp.data.splits import split_at_random
 
+_LEVELS = tuple(2**bits for bits in range(1, 9))
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
-def load_images(folder, size=None, skip_bad=False):
+def load_images(folder, size=None, skip_bad=False, levels=256):
     """Reads a folder of images, and its sub-folders, and divides it at random.
 
     Args:
       folder: path of the folder.
       size: as for `read_images`.
       skip_bad: as for `read_images`.
+      levels: as for `read_images`.
 
     Returns:
-      `Splits` of `[n, H, W, 3]` (or 1, if all are grey), 256 levels.
+      `Splits` of `[n, H, W, 3]` (or 1, if all are grey), with `levels`.
 
     Raises:
       ValueError: as `read_images`; and for fewer than ten images.
     """
     folder = pathlib.Path(folder)
-    return split_at_random(folder.name, read_images(folder, size, skip_bad), 256)
+    return split_at_random(folder.name, read_images(folder, size, skip_bad, levels), levels)
 
 
-def read_images(folder, size=None, skip_bad=False):
+def read_images(folder, size=None, skip_bad=False, levels=256):
     """Reads a folder of images, and its sub-folders, as one array.
 
     Args:
@@ -37,13 +39,21 @@ def read_images(folder, size=None, skip_bad=False):
       size: int; images are cropped to their central square and resized to it. Default: as they
         are, all of the same size.
       skip_bad: bool, leave out images that cannot be read, with a warning that counts them.
+      levels: int, a power of two: the 256 grey levels of a file become so many. Black and white
+        images have 2.
 
     Returns:
-      uint8 `[n, H, W, 3]` (or 1, if all are grey).
+      uint8 `[n, H, W, 3]` (or 1, if all are grey), from 0 to `levels - 1`.
 
     Raises:
-      ValueError: if there are no images, one cannot be read, or sizes differ and `size` is None.
+      ValueError: if there are no images, one cannot be read, or sizes differ and `size` is None;
+        for another number of levels.
     """
+    if levels not in _LEVELS:
+        raise ValueError(
+            f"`levels` of images in files must be one of {', '.join(map(str, _LEVELS))}. "
+            f"Received: {levels!r}"
+        )
     folder = pathlib.Path(folder)
     files = image_files(folder)
     images, bad = [], []
@@ -73,13 +83,13 @@ def read_images(folder, size=None, skip_bad=False):
             f"the images in {folder} differ in size: give --image-size. Received: {sorted(shapes)}"
         )
     stacked = np.stack(images)
-    if not ((stacked > 0) & (stacked < 255)).any():
+    if levels > 2 and not ((stacked > 0) & (stacked < 255)).any():
         warnings.warn(
-            f"the images in {folder} are black and white alone, and count as 256 grey levels: in "
-            "Python, `levels=2` trains on their two values; see docs/images.md",
+            f"the images in {folder} are black and white alone, and count as {levels} grey levels: "
+            "`levels=2` (`tfnvp train --levels 2`) makes two of them",
             stacklevel=2,
         )
-    return stacked.reshape((*stacked.shape[:3], -1))
+    return stacked.reshape((*stacked.shape[:3], -1)) // np.uint8(256 // levels)
 
 
 def image_files(folder):

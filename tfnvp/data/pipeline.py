@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.data.batches import PREPARED, check_batch_size, of_arrays, prepared
-from tfnvp.data.dequantization import dequantize
+from tfnvp.data.dequantization import check_levels, dequantize
 from tfnvp.data.records import RecordStream
 
 
@@ -58,7 +58,8 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
       `tf.data.Dataset` of float32 `[batch, *event_shape]`.
 
     Raises:
-      ValueError: if there are no rows, or `batch_size` is not a positive int.
+      ValueError: if there are no rows, an array holds other numbers than `levels` grey levels, or
+        `batch_size` is not a positive int.
 
     >>> import numpy as np
     >>> batches = training_dataset(np.zeros((10, 8, 8), "uint8"), 17, batch_size=4)
@@ -68,6 +69,8 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
     if len(rows) == 0:
         raise ValueError(f"`rows` must not be empty. Received shape: {np.shape(rows)}")
     check_batch_size(batch_size)
+    if levels is not None and isinstance(rows, np.ndarray):
+        check_levels(rows, levels, "rows")
     seed = np.random.randint(2**31) if seed is None else seed % 2**31
     passes = itertools.count()
     number = passes.__next__ if epoch is None else lambda: epoch.number

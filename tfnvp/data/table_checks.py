@@ -9,7 +9,7 @@ import numpy as np
 _STEPS = 100
 
 # Means and standard deviations of a network's inputs above which it is told.
-FAR = 10.0
+_FAR = 10.0
 
 # Columns that a warning names; images have thousands.
 _NAMED = 8
@@ -91,28 +91,35 @@ def warn_of_labels(values, name):
     Args:
       values: array.
       name: what the warning calls them.
+
+    Returns:
+      bool, whether it did.
     """
-    if values.dtype.kind in "iu" and values.max(initial=0) > 1:
+    found = values.dtype.kind in "iu" and values.max(initial=0) > 1
+    if found:
         _warn(
             f"`{name}` holds whole numbers. Labels go in as one-hot vectors, as "
-            "`keras.utils.to_categorical` makes them; numbers that mean an amount, as floats"
+            "`keras.utils.to_categorical` makes them; numbers that mean an amount, as floats near 1"
         )
+    return found
 
 
-def warn_of_scale(values, name, far=FAR):
+def warn_of_scale(values, name):
     """Warns of numbers that a network, which expects some near 1, learns slowly or not from.
+
+    Of few rows, means and deviations may be larger by chance.
 
     Args:
       values: `[n, ...]`.
       name: what the warning calls them.
-      far: float, the largest mean or standard deviation that is near.
     """
     values = values.reshape(len(values), -1).astype("float64")
     if not len(values):
         return
     with np.errstate(invalid="ignore"):
         center, spread = values.mean(axis=0), values.std(axis=0)
-    far = np.flatnonzero(np.maximum(np.abs(center), spread) > far)
+    limit = _FAR * (1 + 3 / len(values) ** 0.5)
+    far = np.flatnonzero(np.maximum(np.abs(center), spread) > limit)
     if len(far):
         i = far[0]
         _warn(

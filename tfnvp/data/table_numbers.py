@@ -62,7 +62,8 @@ def rows_of_table(table, source="the table", dtype="float32"):
             f"{source} must hold rows of two or more numbers. Received columns: "
             f"{table.column_names}"
         )
-    return np.stack([np.asarray(c.to_numpy(), dtype) for c in table.columns], axis=1)
+    with np.errstate(over="ignore"):  # Beyond float32 they are infinite, and have no score.
+        return np.stack([np.asarray(c.to_numpy(), dtype) for c in table.columns], axis=1)
 
 
 def _what_is_no_number(table, field):

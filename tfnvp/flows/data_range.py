@@ -69,7 +69,7 @@ def warn_of_levels(x, levels=None, name="x"):
     for steps in ((levels or _LEVELS) - 1, levels or _LEVELS):
         if _are_multiples(x, steps) and not (levels is None and _are_multiples(x, 1)):
             warnings.warn(
-                f"`{name}` holds multiples of 1/{steps} alone: grey levels have no density, and "
+                f"`{name}` holds {_called(steps)} alone: grey levels have no density, and "
                 f"their likelihood can grow without bound. `tfnvp.data.dequantize(pixels, "
                 f"{levels or _LEVELS})` makes real numbers of the whole ones",
                 stacklevel=4,
@@ -90,6 +90,10 @@ def warn_of_few_levels(x, levels):
             "flow levels=2 for images of two values",
             stacklevel=4,
         )
+
+
+def _called(steps):
+    return "0 and 1" if steps == 1 else f"multiples of 1/{steps}"
 
 
 def _are_multiples(x, steps):

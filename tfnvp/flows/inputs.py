@@ -57,11 +57,8 @@ def check_presence(flow, condition, where=""):
 
 
 def warn_of_condition(condition):
-    """Warns of a condition that was standardised in training, and forgotten to be here.
-
-    Single ones may be far out; what nobody trains on is farther.
-    """
-    table_checks.warn_of_scale(np.asarray(condition), "condition", far=10 * table_checks.FAR)
+    """Warns of a condition that was standardised in training, and forgotten to be here."""
+    table_checks.warn_of_scale(np.asarray(condition), "condition")
 
 
 def _refuse_labels(condition, rows, condition_shape):
@@ -113,13 +110,21 @@ def _as_floats(x, name, integers=False):
 def of_table(x):
     """Returns as an array what NumPy takes for one.
 
-    Numbers of tables that mix types, or can have gaps, come as objects: they are floats if none is
-    anything else.
+    Numbers of tables that mix types, or can have gaps, come as objects: they are floats, and NaN in
+    the gaps, if there is nothing else.
     """
     array = np.asarray(x)
-    if array.dtype == object and all(isinstance(value, numbers.Real) for value in array.flat):
-        return array.astype("float64")
-    return array
+    if array.dtype != object:
+        return array
+    gaps = np.array([_is_gap(value) for value in array.flat], bool).reshape(array.shape)
+    if not all(isinstance(value, numbers.Real) for value in array[~gaps]):
+        return array
+    return np.where(gaps, np.nan, array).astype("float64")
+
+
+def _is_gap(value):
+    """Whether a value is None or the `NA` of pandas, which need not be installed."""
+    return value is None or type(value).__name__ == "NAType"
 
 
 def as_array(x, name, convert=np.asarray):

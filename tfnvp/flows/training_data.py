@@ -94,7 +94,7 @@ def check(flow, x, y, name="x", finite=True):
         raise ValueError(f"`{name}` must not be empty. Received shape: {x.shape}")
     if finite or x.dtype.kind in "iub":
         data_range.check(flow, x, name)
-    else:
+    if x.dtype.kind == "f" and (name != "x" or not finite):  # Of `fit`, see `check_variables`.
         data_range.warn(flow, x, name)
     if y is None:
         inputs.check_presence(flow, None, _WHERE)
@@ -142,9 +142,9 @@ def check_variables(flow, x, y, names):
     """
     if isinstance(x, dict):
         x, y = x.get("x"), x.get("condition")
-    if isinstance(y, np.ndarray) and flow.condition_shape is not None:
+    has_condition = isinstance(y, np.ndarray) and flow.condition_shape is not None
+    if has_condition and not table_checks.warn_of_labels(y, "condition"):
         table_checks.warn_of_scale(y, "condition")
-        table_checks.warn_of_labels(y, "condition")
     if not isinstance(x, np.ndarray):
         return
 
@@ -208,10 +208,11 @@ def batches(flow, x, y):
     if isinstance(x, (np.ndarray, tf.Tensor, list)):
         rows = flow.adaptation_rows
         for i in range(0, len(x), rows):
-            if tf.as_dtype(np.asarray(x[i : i + rows]).dtype).is_floating:
-                data_range.check(flow, x[i : i + rows], "x")
+            piece = x[i : i + rows]
+            if tf.as_dtype(np.asarray(piece).dtype).is_floating or flow.accepts_integers:
+                data_range.check(flow, piece, "x")
             condition = None if y is None else tf.cast(y[i : i + rows], tf.float32)
-            yield inputs.as_data(flow, x[i : i + rows]), condition
+            yield inputs.as_data(flow, piece), condition
     elif isinstance(x, dict):
         yield from batches(flow, x["x"], x.get("condition"))
     elif isinstance(x, keras.utils.PyDataset):
