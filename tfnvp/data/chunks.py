@@ -52,6 +52,15 @@ def table_columns(file, columns=None):
     Args:
       file: path of the table.
       columns: as for `table_chunks`.
+
+    Raises:
+      ValueError: if it cannot be read as a table.
+
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp(), "people.csv")
+    >>> _ = file.write_text("height,weight\\n1.71,65.5\\n")
+    >>> table_columns(file)
+    ('height', 'weight')
     """
     file = pathlib.Path(file)
     if file.suffix == ".npy":
