@@ -371,10 +371,25 @@ def test_bools_are_two_levels(binary):
         binary.fit(far, verbose=0)
     with pytest.raises(ValueError, match="> 127` makes two levels"):
         tfnvp.data.training_dataset(far, 2, batch_size=4)
+    # Where nobody can look beforehand, they are NaN: never a number.
+    batches = tf.data.Dataset.from_tensor_slices(far).batch(4)
+    assert np.isnan(binary.evaluate(batches, verbose=0)[0])
+    assert np.isnan(binary.predict(batches, verbose=0)).any()
+    assert np.isnan(binary.log_prob(tf.constant(far))).any()
     fresh = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1, levels=2)
     fresh.compile("adam", jit_compile=False)
     with pytest.raises(ValueError, match="> 127` makes two levels"):
         fresh.fit(tf.data.Dataset.from_tensor_slices(far).batch(4), verbose=0)
+
+
+def test_grey_levels_out_of_range_in_a_later_training_are_named():
+    flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1, levels=2)
+    flow.compile("adam", jit_compile=False)
+    images = np.random.default_rng(0).integers(0, 2, (8, 4, 4, 1)).astype("uint8")
+    flow.fit(images, verbose=0)
+    far = tf.data.Dataset.from_tensor_slices(255 * images).batch(4)
+    with pytest.raises(ValueError, match=r"Grey levels go from 0 to 1; batch 1 .* from 0 to 255"):
+        flow.fit(far, verbose=0)
 
 
 def test_grey_levels_without_noise_get_a_warning_where_they_are_scored(binary):

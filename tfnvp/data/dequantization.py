@@ -40,7 +40,8 @@ def dequantize(pixels, levels=256, seed=None):
       float32 tensor of the same shape.
 
     Raises:
-      ValueError: if `levels` is below 2, or pixels known here are out of range.
+      ValueError: if `levels` is below 2, or pixels known here are out of range. Others, in graphs,
+        become NaN.
 
     >>> import numpy as np
     >>> x = dequantize(np.array([0, 16]), levels=17)
@@ -51,13 +52,15 @@ def dequantize(pixels, levels=256, seed=None):
     """
     if not isinstance(levels, (int, np.integer)) or levels < 2:
         raise ValueError(f"`levels` must be an int of 2 or more. Received: {levels!r}")
-    if isinstance(pixels, np.ndarray):
+    known = isinstance(pixels, np.ndarray)
+    if known:
         check_levels(pixels, levels)
     pixels = tf.cast(pixels, tf.float32)
     shape = tf.shape(pixels)
     noise = tf.random.uniform(shape) if seed is None else tf.random.stateless_uniform(shape, seed)
     # The sum can round up to the next level, which would leave [0, 1).
-    return tf.minimum((pixels + noise) / float(levels), np.nextafter(np.float32(1), np.float32(0)))
+    x = tf.minimum((pixels + noise) / float(levels), np.nextafter(np.float32(1), np.float32(0)))
+    return x if known else tf.where((pixels >= 0) & (pixels <= levels - 1), x, np.float32(np.nan))
 
 
 def quantize(x, levels=256):

@@ -44,8 +44,6 @@ def warn(flow, x, name="x"):
       x: float array of data, or tensor with a value.
       name: what the warning calls it.
     """
-    if flow.levels is not None:
-        warn_of_levels(np.asarray(x[:_LOOKED_AT]), flow.levels, name)
     if wrong := _beyond_logit(flow, x):
         levels = ", or as whole numbers" if flow.accepts_integers else ""
         warnings.warn(
@@ -53,6 +51,8 @@ def warn(flow, x, name="x"):
             f"Grey levels go in by `tfnvp.data.dequantize`{levels}",
             stacklevel=4,
         )
+    elif flow.levels is not None:
+        warn_of_levels(np.asarray(x[:_LOOKED_AT]), flow.levels, name)
 
 
 def warn_of_levels(x, levels=None, name="x"):

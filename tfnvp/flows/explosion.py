@@ -46,6 +46,11 @@ def find_bad_data(flow, data, batches):
                 f"The data reaches {np.abs(x).max():.3g} in batch {i + 1} of the epoch, and "
                 "squares of such numbers leave the range of float32: scale it first"
             )
+        if x.dtype.is_integer and flow.levels and not np.all((x >= 0) & (x < flow.levels)):
+            return (
+                f"Grey levels go from 0 to {flow.levels - 1}; batch {i + 1} of the epoch holds "
+                f"values from {np.min(x)} to {np.max(x)}"
+            )
         if has_logit and x.dtype.is_floating and not np.all((x >= 0) & (x <= 1)):
             return (
                 f"The flow has a logit and takes data in [0, 1]; batch {i + 1} of the epoch holds "
