@@ -306,6 +306,9 @@ def test_conditions_that_were_not_standardised_get_a_warning_everywhere(conditio
         warnings.simplefilter("error")
         conditional.log_prob(X[:1], [[5.0, -30.0]])
         conditional.log_prob(X[:4], CONDITION[:4] * 10)
+        # One condition is one, for however many rows.
+        conditional.sample(500, seed=0, condition=[0.0, 20.0])
+        conditional.log_prob(X, [0.0, 20.0])
 
 
 def test_whole_numbers_as_conditions_get_a_warning():

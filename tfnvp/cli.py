@@ -361,8 +361,9 @@ def _default_recipe(images, table, records):
 
     if images is not None or (records is not None and describe(records)["levels"] is not None):
         return "realnvp-images"
-    rows = table if records is None else records
-    return "realnvp-table" if rows is not None else _MODEL_RECIPES["real_nvp"]
+    if table is not None or records is not None:
+        return "realnvp-table"
+    return _MODEL_RECIPES["real_nvp"]
 
 
 def _report_likelihood(result, of, json_output):

@@ -127,6 +127,7 @@ def _print(scores, reference, table, output):
 
     summary = _summary(scores, reference)
     mean, median = summary["mean_log_density"], summary["median_log_density"]
+    scored = summary["rows"] - summary["skipped"]
     console.print(f"{summary['rows']} rows of {table}", end="")
     console.print("" if mean is None else f", log-density {mean:.3f} nats (median {median:.3f})")
     if summary["skipped"]:
@@ -138,12 +139,11 @@ def _print(scores, reference, table, output):
     if reference is None:
         console.print("no quantiles: the model has no reference.json; give --reference FILE")
     else:
-        scored = summary["rows"] - summary["skipped"]
         console.print(
             f"outliers: {summary['outliers']} of {scored} (quantile at most {scores.threshold:.3g} "
             f"among the {summary['reference_rows']} rows of the reference)"
         )
-    worst = np.argsort(scores.log_density)[: min(_WORST, summary["rows"] - summary["skipped"])]
+    worst = np.argsort(scores.log_density)[: min(_WORST, scored)]
     listing = Table("row", "log-density", "quantile", title="least likely", box=None)
     for row in worst:
         quantile = "" if reference is None else f"{scores.quantile[row]:.4f}"

@@ -76,13 +76,14 @@ def make_reference(flow, rows, columns=None):
       order statistics.
 
     Raises:
-      ValueError: if no row has a log-density.
+      ValueError: if no row is finite.
     """
-    log_density = np.sort(flow.log_prob(rows).numpy())
+    rows = np.asarray(rows)
     # A row without score is neither usual nor unusual.
-    log_density = log_density[~np.isnan(log_density)]
-    if not len(log_density):
+    whole = np.isfinite(rows).all(axis=1)
+    if not whole.any():
         raise ValueError(f"`rows` must hold rows of finite numbers. Received: {len(rows)} others")
+    log_density = np.sort(flow.log_prob(rows[whole]).numpy())
     if len(log_density) > _MOST:
         log_density = log_density[np.linspace(0, len(log_density) - 1, _MOST).round().astype(int)]
     return Reference(None if columns is None else tuple(columns), log_density)
@@ -163,14 +164,15 @@ def rows_of(flow, table, columns, source):
       ValueError: if a column is missing or holds no numbers; without names, for another number.
     """
     if columns is not None:
-        # Rows without scores are few or many, but no reason to refuse the others.
-        table = table_numbers.with_gaps(table_numbers.select(table, columns, source), whatever=True)
+        table = table_numbers.select(table, columns, source)
     elif (table.num_columns,) != flow.event_shape:
         raise ValueError(
             f"{source} has {table.num_columns} columns, and the model was trained on "
             f"{flow.event_shape[0]} without names"
         )
-    return table_numbers.rows_of_table(table_numbers.with_gaps(table), source)
+    # Of columns known to be of numbers, rows without scores are no reason to refuse the others.
+    table = table_numbers.with_gaps(table, whatever=columns is not None)
+    return table_numbers.rows_of_table(table, source)
 
 
 def finite_rows_of(flow, file, model, skip_bad=False):

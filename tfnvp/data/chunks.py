@@ -34,7 +34,7 @@ def table_chunks(file, skip_bad=False, columns=None):
     file = pathlib.Path(file)
     if not file.is_file():
         raise ValueError(f"no table at {file}")
-    names = None if columns is None else list(names_in(columns))
+    names = None if columns is None else names_in(columns)
     if not skip_bad:
         return _finite(file, names), sum(table.num_rows for table in _tables(file, names))
     total = good = 0

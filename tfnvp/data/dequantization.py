@@ -52,15 +52,24 @@ def dequantize(pixels, levels=256, seed=None):
     """
     if not isinstance(levels, (int, np.integer)) or levels < 2:
         raise ValueError(f"`levels` must be an int of 2 or more. Received: {levels!r}")
-    known = isinstance(pixels, np.ndarray)
-    if known:
-        check_levels(pixels, levels)
+    in_range = _all_are_levels(pixels, levels)
     pixels = tf.cast(pixels, tf.float32)
     shape = tf.shape(pixels)
     noise = tf.random.uniform(shape) if seed is None else tf.random.stateless_uniform(shape, seed)
     # The sum can round up to the next level, which would leave [0, 1).
     x = tf.minimum((pixels + noise) / float(levels), np.nextafter(np.float32(1), np.float32(0)))
-    return x if known else tf.where((pixels >= 0) & (pixels <= levels - 1), x, np.float32(np.nan))
+    return (
+        x if in_range else tf.where((pixels >= 0) & (pixels <= levels - 1), x, np.float32(np.nan))
+    )
+
+
+def _all_are_levels(pixels, levels):
+    """Whether pixels are known to be grey levels; raises `ValueError` if they are known not to."""
+    if isinstance(pixels, np.ndarray):
+        check_levels(pixels, levels)
+        return True
+    dtype = tf.as_dtype(getattr(pixels, "dtype", tf.float32))
+    return dtype.is_integer and dtype.min >= 0 and dtype.max < levels
 
 
 def quantize(x, levels=256):

@@ -8,9 +8,6 @@ import numpy as np
 # Fewer steps of float32 than this to a standard deviation, and rounding is seen in the likelihood.
 _STEPS = 100
 
-# Means and standard deviations of a network's inputs above which it is told.
-_FAR = 10.0
-
 # Columns that a warning names; images have thousands.
 _NAMED = 8
 
@@ -82,50 +79,6 @@ def warn_of_columns(columns):
         _warn(
             f"whole numbers alone in {_listed(map(repr, whole))}: discrete values have no density, "
             "and the likelihood of repeated ones can grow without bound"
-        )
-
-
-def warn_of_labels(values, name):
-    """Warns of whole numbers of more than two kinds, whose order means nothing if they are labels.
-
-    Args:
-      values: array.
-      name: what the warning calls them.
-
-    Returns:
-      bool, whether it did.
-    """
-    found = values.dtype.kind in "iu" and values.max(initial=0) > 1
-    if found:
-        _warn(
-            f"`{name}` holds whole numbers. Labels go in as one-hot vectors, as "
-            "`keras.utils.to_categorical` makes them; numbers that mean an amount, as floats near 1"
-        )
-    return found
-
-
-def warn_of_scale(values, name):
-    """Warns of numbers that a network, which expects some near 1, learns slowly or not from.
-
-    Of few rows, means and deviations may be larger by chance.
-
-    Args:
-      values: `[n, ...]`.
-      name: what the warning calls them.
-    """
-    values = values.reshape(len(values), -1).astype("float64")
-    if not len(values):
-        return
-    with np.errstate(invalid="ignore"):
-        center, spread = values.mean(axis=0), values.std(axis=0)
-    limit = _FAR * (1 + 3 / len(values) ** 0.5)
-    far = np.flatnonzero(np.maximum(np.abs(center), spread) > limit)
-    if len(far):
-        i = far[0]
-        _warn(
-            f"`{name}` holds values far from 1, of which networks make little: variable {i} has "
-            f"the mean {center[i]:.4g} and the standard deviation {spread[i]:.4g}. Standardise it "
-            "with the figures of the training rows, for example by keras.layers.Normalization"
         )
 
 

@@ -5,8 +5,8 @@ import numbers
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.data import table_checks
 from tfnvp.data.dequantization import dequantize
+from tfnvp.flows import condition_checks
 
 _MAX_SEED = 2**31 - 1
 
@@ -14,77 +14,27 @@ _MAX_SEED = 2**31 - 1
 def prepare(flow, x, condition, event_shape, name):
     """Returns `(x, condition)` as float32 tensors `[batch, ...]`; raises on any other shape."""
     x = _with_shape(as_data(flow, x, name), event_shape, name)
-    check_presence(flow, condition)
+    condition_checks.check_presence(flow, condition)
     if condition is None:
         return x, None
-    _refuse_labels(condition, x.shape[0], flow.condition_shape)
+    condition_checks.refuse_labels(condition, x.shape[0], flow.condition_shape)
     condition = _as_floats(condition, "condition", integers=True)
     if condition.shape.rank == len(flow.condition_shape):
         if not condition.shape.is_compatible_with(flow.condition_shape):
             check_shape(condition.shape, flow.condition_shape, "condition")
-        condition = tf.broadcast_to(
-            condition, tf.concat([tf.shape(x)[:1], tf.shape(condition)], axis=0)
-        )
+        condition = condition[tf.newaxis]
     condition = _with_shape(condition, flow.condition_shape, "condition")
-    if condition.shape[0] == 1 and x.shape[0] != 1:  # As served models have one for all.
+    if tf.executing_eagerly():
+        condition_checks.check_finite(condition)
+        condition_checks.warn_of_scale(condition)
+    if condition.shape[0] == 1 and x.shape[0] != 1:  # One for all.
         condition = tf.repeat(condition, tf.shape(x)[0], axis=0)
     if not condition.shape[:1].is_compatible_with(x.shape[:1]):
         raise ValueError(
             f"`condition` must have one row for each of `{name}`, or be one for all. "
             f"Received: {condition.shape[0]} conditions for {x.shape[0]} rows"
         )
-    if tf.executing_eagerly():
-        _check_finite(condition)
-        warn_of_condition(condition)
     return x, condition
-
-
-def check_presence(flow, condition, where=""):
-    """Raises `ValueError` where a flow lacks its condition, or has no use for one.
-
-    Args:
-      flow: a `tfnvp.Flow`.
-      condition: array or tensor, or None.
-      where: what the message adds on where a condition goes.
-    """
-    if (condition is None) != (flow.condition_shape is None):
-        raise ValueError(
-            f"`condition` is missing: the flow has condition_shape={flow.condition_shape}{where}"
-            if condition is None
-            else "`condition` is given, and the flow has no condition_shape. "
-            f"Received: condition=an array of shape {np.shape(condition)}"
-        )
-
-
-def warn_of_condition(condition):
-    """Warns of a condition that was standardised in training, and forgotten to be here."""
-    table_checks.warn_of_scale(np.asarray(condition), "condition")
-
-
-def _refuse_labels(condition, rows, condition_shape):
-    """Raises `ValueError` for whole numbers, one for each row, that would pass for one condition.
-
-    That is where there are as many rows as a condition has entries.
-    """
-    if tf.is_tensor(condition) or np.shape(condition) != condition_shape or rows == 1:
-        return
-    labels = np.asarray(condition)
-    if labels.shape == (rows,) and labels.dtype.kind in "iu" and labels.sum() != 1:
-        raise ValueError(
-            f"`condition` holds {rows} whole numbers, one for each row: labels go in as one-hot "
-            "vectors, as `keras.utils.to_categorical` makes them, and one condition for all rows "
-            f"as floats. Received: {labels}"
-        )
-
-
-def _check_finite(condition):
-    """Raises `ValueError` for NaN, which a network may hide: ReLU can make zeros of it."""
-    bad = np.argwhere(~np.isfinite(condition))
-    if len(bad):
-        raise ValueError(
-            f"`condition` must be finite. Received: {len(bad)} values that are not, the first is "
-            f"condition[{', '.join(map(str, bad[0]))}]"
-        )
 
 
 def as_data(flow, x, name="x"):

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.data import table_checks
-from tfnvp.flows import data_range, inputs
+from tfnvp.flows import condition_checks, data_range, inputs
 
 # Where a condition goes.
 _WHERE = (
@@ -80,7 +80,7 @@ def check(flow, x, y, name="x", finite=True):
             inputs.check_dtype(first.dtype, name, flow.accepts_integers)
             inputs.check_shape(first.shape, flow.event_shape, name)
             if isinstance(x.element_spec, tf.TensorSpec):
-                inputs.check_presence(flow, None, _WHERE)
+                condition_checks.check_presence(flow, None, _WHERE)
         return
     if isinstance(x, dict):
         x, y = x.get("x"), x.get("condition")
@@ -88,16 +88,18 @@ def check(flow, x, y, name="x", finite=True):
     if not isinstance(x, (np.ndarray, tf.Tensor, list)):
         return
     x = np.asarray(x)
+    # Variables and conditions of `fit` are looked at by `check_variables`.
+    of_fit = name == "x" and finite
     inputs.check_dtype(x.dtype, name, flow.accepts_integers)
     inputs.check_shape(x.shape, flow.event_shape, name)
     if len(x) == 0:
         raise ValueError(f"`{name}` must not be empty. Received shape: {x.shape}")
     if finite or x.dtype.kind in "iub":
         data_range.check(flow, x, name)
-    if x.dtype.kind == "f" and (name != "x" or not finite):  # Of `fit`, see `check_variables`.
+    if x.dtype.kind == "f" and not of_fit:
         data_range.warn(flow, x, name)
     if y is None:
-        inputs.check_presence(flow, None, _WHERE)
+        condition_checks.check_presence(flow, None, _WHERE)
     elif np.ndim(y) and len(y) != len(x):
         raise ValueError(
             f"`condition` must have one row for each of `{name}`. "
@@ -106,8 +108,8 @@ def check(flow, x, y, name="x", finite=True):
     if y is not None and flow.condition_shape is not None and np.shape(y)[1:] != (0,):
         inputs.check_shape(np.shape(y), flow.condition_shape, "condition")
         inputs.check_dtype(np.asarray(y).dtype, "condition", integers=True)
-        if name != "x" or not finite:  # That of `fit` is looked at more closely.
-            inputs.warn_of_condition(y)
+        if not of_fit:
+            condition_checks.warn_of_scale(y)
     if not finite:
         return
     for array, what in ((x, name), (None if y is None else np.asarray(y), "condition")):
@@ -143,8 +145,8 @@ def check_variables(flow, x, y, names):
     if isinstance(x, dict):
         x, y = x.get("x"), x.get("condition")
     has_condition = isinstance(y, np.ndarray) and flow.condition_shape is not None
-    if has_condition and not table_checks.warn_of_labels(y, "condition"):
-        table_checks.warn_of_scale(y, "condition")
+    if has_condition and not condition_checks.warn_of_labels(y):
+        condition_checks.warn_of_scale(y)
     if not isinstance(x, np.ndarray):
         return
 
@@ -208,8 +210,8 @@ def batches(flow, x, y):
     if isinstance(x, (np.ndarray, tf.Tensor, list)):
         rows = flow.adaptation_rows
         for i in range(0, len(x), rows):
-            piece = x[i : i + rows]
-            if tf.as_dtype(np.asarray(piece).dtype).is_floating or flow.accepts_integers:
+            piece = np.asarray(x[i : i + rows])  # Whose grey levels are checked where they go.
+            if tf.as_dtype(piece.dtype).is_floating:
                 data_range.check(flow, piece, "x")
             condition = None if y is None else tf.cast(y[i : i + rows], tf.float32)
             yield inputs.as_data(flow, piece), condition

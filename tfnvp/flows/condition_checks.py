@@ -1,0 +1,100 @@
+"""Checks of conditions: are they there, and can a network make something of them?"""
+
+import warnings
+
+import numpy as np
+import tensorflow as tf
+
+# Means and standard deviations of a network's inputs above which it is told.
+_FAR = 10.0
+
+
+def check_presence(flow, condition, where=""):
+    """Raises `ValueError` where a flow lacks its condition, or has no use for one.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+      condition: array or tensor, or None.
+      where: what the message adds on where a condition goes.
+    """
+    if (condition is None) != (flow.condition_shape is None):
+        raise ValueError(
+            f"`condition` is missing: the flow has condition_shape={flow.condition_shape}{where}"
+            if condition is None
+            else "`condition` is given, and the flow has no condition_shape. "
+            f"Received: condition=an array of shape {np.shape(condition)}"
+        )
+
+
+def refuse_labels(condition, rows, condition_shape):
+    """Raises `ValueError` for whole numbers, one for each row, that would pass for one condition.
+
+    That is where there are as many rows as a condition has entries.
+    """
+    if tf.is_tensor(condition) or np.shape(condition) != condition_shape or rows == 1:
+        return
+    labels = np.asarray(condition)
+    if labels.shape == (rows,) and labels.dtype.kind in "iu" and labels.sum() != 1:
+        raise ValueError(
+            f"`condition` holds {rows} whole numbers, one for each row: labels go in as one-hot "
+            "vectors, as `keras.utils.to_categorical` makes them, and one condition for all rows "
+            f"as floats. Received: {labels}"
+        )
+
+
+def check_finite(condition):
+    """Raises `ValueError` for NaN, which a network may hide: ReLU can make zeros of it."""
+    bad = np.argwhere(~np.isfinite(condition))
+    if len(bad):
+        raise ValueError(
+            f"`condition` must be finite. Received: {len(bad)} values that are not, the first is "
+            f"condition[{', '.join(map(str, bad[0]))}]"
+        )
+
+
+def warn_of_labels(condition):
+    """Warns of whole numbers of more than two kinds, whose order means nothing if they are labels.
+
+    Args:
+      condition: array.
+
+    Returns:
+      bool, whether it did.
+    """
+    found = condition.dtype.kind in "iu" and condition.max(initial=0) > 1
+    if found:
+        _warn(
+            "`condition` holds whole numbers. Labels go in as one-hot vectors, as "
+            "`keras.utils.to_categorical` makes them; numbers that mean an amount, as floats near 1"
+        )
+    return found
+
+
+def warn_of_scale(condition):
+    """Warns of numbers that a network, which expects some near 1, learns slowly or not from.
+
+    So it does of conditions that were standardised in training, and forgotten to be elsewhere. Of
+    few rows, means and deviations may be larger by chance.
+
+    Args:
+      condition: array, or tensor with a value, `[n, ...]`.
+    """
+    rows = len(condition)
+    if not rows:
+        return
+    values = np.reshape(condition, (rows, -1)).astype("float64")
+    with np.errstate(invalid="ignore"):
+        center, spread = values.mean(axis=0), values.std(axis=0)
+    limit = _FAR * (1 + 3 / rows**0.5)
+    far = np.flatnonzero(np.maximum(np.abs(center), spread) > limit)
+    if len(far):
+        i = far[0]
+        _warn(
+            f"`condition` holds values far from 1, of which networks make little: variable {i} has "
+            f"the mean {center[i]:.4g} and the standard deviation {spread[i]:.4g}. Standardise it "
+            "with the figures of the training rows, for example by keras.layers.Normalization"
+        )
+
+
+def _warn(message):
+    warnings.warn(message, stacklevel=4)
