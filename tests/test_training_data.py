@@ -50,6 +50,11 @@ def conditional():
     return flow
 
 
+@pytest.fixture(scope="module")
+def not_standardizing():
+    return make(condition_shape=2, standardize_condition=False)
+
+
 @pytest.mark.parametrize("wrap", [np.asarray, Table], ids=["array", "table"])
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict"])
 @pytest.mark.parametrize("columns", [1, 2])
@@ -281,17 +286,18 @@ def test_grey_levels_are_checked_with_one_noise():
     assert flow.check(images).round_trip_max < 1e-4
 
 
-def test_conditions_far_from_one_get_a_warning(conditional):
+def test_conditions_far_from_one_get_a_warning(not_standardizing):
     far = CONDITION * [1.0, 1000.0]
     for given in ((X, far), ({"x": X, "condition": far},)):
         with pytest.warns(UserWarning, match="variable 1 has the mean"):
-            conditional.fit(*given, verbose=0)
+            not_standardizing.fit(*given, verbose=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        conditional.fit(X, 5 * CONDITION + 5, verbose=0)
+        not_standardizing.fit(X, 5 * CONDITION + 5, verbose=0)
 
 
-def test_conditions_that_were_not_standardised_get_a_warning_everywhere(conditional):
+def test_conditions_that_were_not_standardised_get_a_warning_everywhere(not_standardizing):
+    conditional = not_standardizing
     raw = CONDITION * [1.0, 18.0] + [0.0, 49.0]  # Ages.
     uses = (
         lambda: conditional.log_prob(X, raw),

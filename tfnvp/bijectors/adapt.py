@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tfnvp.bijectors.bijector import check_shape
+from tfnvp.bijectors.chain import members
 from tfnvp.bijectors.log_det import condition_kwargs
 
 
@@ -23,11 +24,8 @@ def check_sample(bijector, y):
 
 def adapts(bijector):
     """Tells whether any member of a bijector starts from data."""
-    members = getattr(bijector, "bijectors", None)
-    if members is not None:
-        return any(adapts(member) for member in members)
     # A composition with an `adapt` of its own says whether it has anything to do.
-    return getattr(bijector, "adapts", hasattr(bijector, "adapt"))
+    return any(getattr(m, "adapts", hasattr(m, "adapt")) for m in members(bijector))
 
 
 def adapt(bijector, y, condition=None):
@@ -37,16 +35,13 @@ def adapt(bijector, y, condition=None):
       bijector: any `tfb.Bijector`; members of chains with a method `adapt(y)` are adapted.
       y: `[batch, ...]`, data.
       condition: `[batch, ...]`, for the members that take one.
-
-    Returns:
-      `bijector.inverse(y)` after adaptation.
     """
-    members = getattr(bijector, "bijectors", None)
-    if members is not None:
-        for member in members:
-            y = adapt(member, y, condition)
-        return y
-    kwargs = condition_kwargs(bijector, condition)
-    if adapts(bijector):
-        bijector.adapt(y, **kwargs)
-    return bijector.inverse(y, **kwargs)
+    found = members(bijector)
+    # Nothing is computed beyond the last one that adapts.
+    last = max((i for i, member in enumerate(found) if adapts(member)), default=-1)
+    for i, member in enumerate(found[: last + 1]):
+        kwargs = condition_kwargs(member, condition)
+        if adapts(member):
+            member.adapt(y, **kwargs)
+        if i < last:
+            y = member.inverse(y, **kwargs)

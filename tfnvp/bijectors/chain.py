@@ -71,3 +71,10 @@ class Chain(_Chain):
         for bijector in self._bijectors:
             y = step_fn(bijector, y, **condition_kwargs(bijector, condition))
         return y
+
+
+def members(bijector):
+    """Returns the bijectors of a chain, nested ones unfolded, from the data to the latents."""
+    if not isinstance(bijector, _Chain):
+        return [bijector]
+    return [member for b in bijector.bijectors for member in members(b)]

@@ -3,5 +3,6 @@
 from tfnvp.conditioners.gradient_checkpointing import GradientCheckpointing
 from tfnvp.conditioners.mlp import MLP
 from tfnvp.conditioners.residual_cnn import ResidualCNN
+from tfnvp.conditioners.standardized_condition import StandardizedCondition
 
-__all__ = ["MLP", "GradientCheckpointing", "ResidualCNN"]
+__all__ = ["MLP", "GradientCheckpointing", "ResidualCNN", "StandardizedCondition"]

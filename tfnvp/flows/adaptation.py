@@ -1,42 +1,47 @@
-"""Starts the data-dependent parts of a flow from data."""
+"""Starts the data-dependent parts of a flow from data and conditions."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfnvp.bijectors.adapt import adapt, adapts
+from tfnvp.flows.array_batches import spread_rows
 from tfnvp.flows.training_data import batches
 
 
 class Adaptation(keras.layers.Layer):
     """Walks data through a bijector, letting every member with `adapt` start from what it sees.
 
-    A layer, so that "done" is a weight: a restored flow is not started again.
+    Before that, conditioners that standardise conditions take their figures. A layer, so that
+    "done" is a weight: a restored flow is not started again.
 
     Args:
       bijector: the bijector of the flow.
+      condition_scale: the `ConditionScale` of the bijector's layers.
       rows: int, how many data points `run_once` uses.
     """
 
-    def __init__(self, bijector, rows):
+    def __init__(self, bijector, condition_scale, rows):
         super().__init__(name="adaptation", dtype="float32")
         self._bijector = bijector
+        self._condition_scale = condition_scale
         self._rows = rows
         self.done = None
-        if adapts(bijector):
+        if condition_scale or adapts(bijector):
             self.done = self.add_weight(
                 shape=(), dtype="int32", initializer="zeros", trainable=False, name="done"
             )
         self.built = True
 
     def run_once(self, flow, x, y):
-        """Adapts to the beginning of training data, unless it has been done.
+        """Adapts to rows of arrays, or the beginning of other data, unless it has been done.
 
         Raises:
           ValueError: if the data is empty, or not finite.
         """
         if self.done is None or self.done.numpy():
             return
+        x, y = spread_rows(x, y, self._rows)
         pieces, count = [], 0
         for piece, condition in batches(flow, x, y):
             pieces.append((piece, condition))
@@ -60,7 +65,8 @@ class Adaptation(keras.layers.Layer):
         self.run(x[: self._rows], None if condition is None else condition[: self._rows])
 
     def run(self, x, condition):
-        """Adapts to data points `x`, from the data side of the bijector to the latents."""
+        """Adapts to conditions, and to `x`, from the data side of the bijector to the latents."""
+        self._condition_scale.adapt(condition)
         adapt(self._bijector, x, condition)
         if self.done is not None:
             self.done.assign(1)

@@ -40,6 +40,14 @@ def in_batches(x, y, arguments, shuffle=False):
     return batches, None, {k: v for k, v in arguments.items() if k not in taken}
 
 
+def spread_rows(x, y, rows):
+    """Returns at most so many rows of arrays, evenly spread, as arrays may be sorted; else all."""
+    if not _are_arrays((x, y)):
+        return x, y
+    step = math.ceil(len(tf.nest.flatten(x)[0]) / rows)
+    return _map(lambda part: part[::step], (x, y))
+
+
 def _seeds_of_epochs():
     # From NumPy's generator, as `keras.utils.set_random_seed` seeds it.
     seed, passes = np.random.randint(2**31), itertools.count()
@@ -62,18 +70,23 @@ def without_validation_rows(x, y, arguments):
     return x, y, {**left, "sample_weight": weights, "validation_data": last}
 
 
-def validation_in_batches(flow, arguments):
-    """Returns the `validation_data` of `fit` as `(x, y, sample_weight)`, arrays as a data set.
+def checked_validation(flow, data):
+    """Returns the `validation_data` of `fit` as `(x, y, sample_weight)`.
 
     Raises:
       ValueError: for data that the flow cannot use.
     """
-    data = arguments["validation_data"]
     if isinstance(data, list) and all(hasattr(part, "__array__") for part in data):
         data = tuple(data)  # As Keras takes it.
     data = training_data.from_tables(data)
     x, y, weights = (*data, None, None)[:3] if isinstance(data, tuple) else (data, None, None)
     training_data.check(flow, x, y, name="validation_data")
+    return x, y, weights
+
+
+def validation_in_batches(arguments):
+    """Returns the `(x, y, sample_weight)` that `checked_validation` gave, arrays as a data set."""
+    x, y, weights = arguments["validation_data"]
     left = {
         "sample_weight": weights,
         "batch_size": arguments.get("validation_batch_size") or arguments.get("batch_size"),

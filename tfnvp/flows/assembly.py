@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_probability as tfp
 
 from tfnvp.bijectors import ActNorm, Logit, LULinear, Whitening
-from tfnvp.conditioners import MLP, GradientCheckpointing
+from tfnvp.conditioners import MLP, GradientCheckpointing, StandardizedCondition
 from tfnvp.partitions import EvenOdd, Mask, Partition
 
 tfb = tfp.bijectors
@@ -39,7 +39,15 @@ def data_side(event_shape, logit_alpha, standardize, whiten=False):
 
 
 def couplings(
-    kind, size, partitions, hidden_units, condition_shape, mlp, gradient_checkpointing, **kwargs
+    kind,
+    size,
+    partitions,
+    hidden_units,
+    condition_shape,
+    mlp,
+    gradient_checkpointing,
+    standardize_condition,
+    **kwargs,
 ):
     """Returns one coupling of class `kind` for each partition, with an `MLP` of its own."""
     if size < 2:
@@ -47,17 +55,16 @@ def couplings(
             "`event_shape` must have two variables or more: a coupling changes some of them, given "
             f"the others. Received: {size} variable"
         )
+    standardized = standardize_condition and condition_shape is not None
     layers = []
     for i, (partition, units) in enumerate(zip(partitions, hidden_units, strict=True)):
         (moved,) = partition.shapes((size,))[1]
         conditioner = MLP(
             moved * kind.parameters_per_variable, units, name=f"conditioner_{i}", **mlp
         )
-        if gradient_checkpointing:
-            conditioner = GradientCheckpointing(conditioner)
         layers.append(
             kind(
-                conditioner,
+                wrapped(conditioner, gradient_checkpointing, standardized),
                 partition,
                 (size,),
                 condition_shape=condition_shape,
@@ -66,6 +73,13 @@ def couplings(
             )
         )
     return layers
+
+
+def wrapped(network, gradient_checkpointing, standardize_condition):
+    """Returns a coupling's network with what the flow's arguments put around it."""
+    if gradient_checkpointing:
+        network = GradientCheckpointing(network)
+    return StandardizedCondition(network) if standardize_condition else network
 
 
 def between(couplings, linear, size):

@@ -1,4 +1,4 @@
-"""Checks of conditions: are they there, and can a network make something of them?"""
+"""Checks of conditions: are they there, and can the networks make something of them?"""
 
 import warnings
 
@@ -57,42 +57,58 @@ def warn_of_labels(condition):
 
     Args:
       condition: array.
-
-    Returns:
-      bool, whether it did.
     """
-    found = condition.dtype.kind in "iu" and condition.max(initial=0) > 1
-    if found:
+    if condition.dtype.kind in "iu" and condition.max(initial=0) > 1:
         _warn(
             "`condition` holds whole numbers. Labels go in as one-hot vectors, as "
             "`keras.utils.to_categorical` makes them; numbers that mean an amount, as floats near 1"
         )
-    return found
 
 
-def warn_of_scale(condition):
-    """Warns of numbers that a network, which expects some near 1, learns slowly or not from.
+def warn_of_scale(flow, condition):
+    """Warns of numbers that the networks know nothing of, or learn slowly or not from.
 
-    So it does of conditions that were standardised in training, and forgotten to be elsewhere. Of
-    few rows, means and deviations may be larger by chance.
+    Those are, of a flow that standardises conditions, such that are far from the ones it was
+    trained or adapted with; and of others, numbers far from 1. Of few rows, means and deviations
+    may be larger by chance.
 
     Args:
-      condition: array, or tensor with a value, `[n, ...]`.
+      flow: a `tfnvp.Flow` with a condition.
+      condition: array, or tensor with a value, `[n, *condition_shape]`.
     """
     rows = len(condition)
     if not rows:
         return
-    values = np.reshape(condition, (rows, -1)).astype("float64")
+    values = np.reshape(flow.condition_scale(condition), (rows, -1)).astype("float64")
     with np.errstate(invalid="ignore"):
         center, spread = values.mean(axis=0), values.std(axis=0)
-    limit = _FAR * (1 + 3 / rows**0.5)
-    far = np.flatnonzero(np.maximum(np.abs(center), spread) > limit)
-    if len(far):
-        i = far[0]
+    size = np.maximum(np.abs(center), spread)
+    if not (size > _FAR).any():
+        return
+    standardized = flow.condition_scale and flow.adaptation.done.numpy()
+    far = np.flatnonzero(size > (_FAR if standardized else _FAR * (1 + 3 / rows**0.5)))
+    if not len(far):
+        return
+    i = far[0]
+    found = f"variable {i} is {center[i]:.4g}"
+    if rows > 1:
+        found = f"variable {i} has the mean {center[i]:.4g}, standard deviation {spread[i]:.4g}"
+    if standardized:
         _warn(
-            f"`condition` holds values far from 1, of which networks make little: variable {i} has "
-            f"the mean {center[i]:.4g} and the standard deviation {spread[i]:.4g}. Standardise it "
-            "with the figures of the training rows, for example by keras.layers.Normalization"
+            "`condition` is far from those that the flow was trained with: as standardised with "
+            f"their mean and standard deviation, {found}. Conditions go in as they did in "
+            "training; the flow standardises them itself"
+        )
+    elif flow.condition_scale:
+        _warn(
+            f"`condition` holds values far from 1, of which networks make little: {found}. The "
+            "flow standardises conditions once `fit` or `flow.adapt(x, condition)` has seen some"
+        )
+    else:
+        _warn(
+            f"`condition` holds values far from 1, of which networks make little: {found}. Make "
+            "the flow with `standardize_condition=True`, or its couplings with "
+            "`tfnvp.conditioners.StandardizedCondition` around their networks"
         )
 
 

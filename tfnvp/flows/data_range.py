@@ -6,8 +6,8 @@ import numpy as np
 from tensorflow_probability.python.bijectors.invert import _Invert
 
 from tfnvp.bijectors import Logit
+from tfnvp.bijectors.chain import members
 from tfnvp.data.dequantization import check_levels
-from tfnvp.flows.diagnostics import members
 
 # Rows that are looked at for grey levels: noise shows in the first.
 _LOOKED_AT = 64

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability.python.bijectors.chain import _Chain
 
+from tfnvp.bijectors.chain import members
 from tfnvp.bijectors.log_det import inverse_and_log_det
 from tfnvp.flows import inputs
 
@@ -105,13 +105,6 @@ def _log_dets(flow, x, condition):
         log_dets[name] = tf.broadcast_to(log_det, x.shape[:1])
         event_ndims = member.inverse_event_ndims(event_ndims)
     return log_dets
-
-
-def members(bijector):
-    """The bijectors of a chain, nested ones unfolded, from the data to the latents."""
-    if not isinstance(bijector, _Chain):
-        return [bijector]
-    return [member for b in bijector.bijectors for member in members(b)]
 
 
 def _base_moments(flow):

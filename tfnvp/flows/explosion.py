@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.bijectors import Logit
+from tfnvp.bijectors.chain import members
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.bijectors.log_det import inverse_and_log_det
 from tfnvp.flows import inputs
-from tfnvp.flows.diagnostics import members
 
 # Sums of squares of numbers beyond overflow float32.
 _LARGE = 1e15

@@ -15,6 +15,7 @@ from tfnvp.flows import data_range, halves, inputs, tracking
 from tfnvp.flows.adaptation import Adaptation
 from tfnvp.flows.base import make_base, sample_base
 from tfnvp.flows.bits_per_dim import BitsPerDim, bits_per_dim
+from tfnvp.flows.condition_scale import ConditionScale
 from tfnvp.flows.diagnostics import diagnose
 from tfnvp.flows.interpolation import four_corner_latents
 from tfnvp.flows.maximum_likelihood import MaximumLikelihood
@@ -109,7 +110,8 @@ class Flow(MaximumLikelihood):
         )
         # Keras trains and saves what it finds in attributes, and looks into no `tf.Module`.
         self.keras_layers, self.keras_variables = tracking.find(self.distribution)
-        self.adaptation = Adaptation(bijector, self.adaptation_rows)
+        self.condition_scale = ConditionScale(self.keras_layers)
+        self.adaptation = Adaptation(bijector, self.condition_scale, self.adaptation_rows)
         if levels is not None:
             self.bits_per_dim_metric = BitsPerDim(levels, self.event_size)
         self._compiled = {}
@@ -256,11 +258,13 @@ class Flow(MaximumLikelihood):
     def adapt(self, x, condition=None):
         """Starts normalisations and scalings from data; `fit` does it before its first epoch.
 
+        That includes the figures by which conditions are standardised.
+
         Args:
           x: `[batch, *event_shape]`, a sample of the training data.
           condition: as for `log_prob`.
         """
-        x, condition = inputs.prepare(self, x, condition, self.event_shape, "x")
+        x, condition = inputs.prepare(self, x, condition, self.event_shape, "x", warn=False)
         self.adaptation.run(x, condition)
 
     def check(self, x, condition=None):

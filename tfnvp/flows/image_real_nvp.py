@@ -14,9 +14,9 @@ from tfnvp.bijectors import (
     Squeeze,
 )
 from tfnvp.bijectors.bijector import event_shape_tuple
-from tfnvp.conditioners import GradientCheckpointing, ResidualCNN
+from tfnvp.conditioners import ResidualCNN
 from tfnvp.data.dequantization import quantize
-from tfnvp.flows.assembly import check_flags, policy_name
+from tfnvp.flows.assembly import check_flags, policy_name, wrapped
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.no_rows import at_least_one_row
 from tfnvp.partitions import Channels, Checkerboard
@@ -55,6 +55,9 @@ class ImageRealNVP(Flow):
       network_batch_norm: bool, batch normalization inside of the networks.
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`, for example the
         number of classes for one-hot labels.
+      standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
+        1, by figures that `fit` or `adapt` takes from the data, while zeros and ones stay as they
+        are; see `tfnvp.conditioners.StandardizedCondition`.
       base: "normal", "logistic", or a `tfd.Distribution` over `image_shape`.
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
         global policy. Whatever it is, likelihoods are float32.
@@ -101,19 +104,24 @@ class ImageRealNVP(Flow):
         levels=256,
         conditioner_dtype=None,
         gradient_checkpointing=False,
+        standardize_condition=True,
         name=None,
     ):
         conditioner_dtype = policy_name(conditioner_dtype)
         config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
         image_shape = _image_shape(image_shape, scales)
         check_flags(
-            network_batch_norm=network_batch_norm, gradient_checkpointing=gradient_checkpointing
+            network_batch_norm=network_batch_norm,
+            gradient_checkpointing=gradient_checkpointing,
+            standardize_condition=standardize_condition,
         )
         if normalization not in tuple(NORMALIZATIONS):
             raise ValueError(
                 f"`normalization` must be one of {list(NORMALIZATIONS)}. "
                 f"Received: {normalization!r}"
             )
+
+        standardized = standardize_condition and condition_shape is not None
 
         def coupling(partition, shape, filters, name):
             """One coupling, and its normalization."""
@@ -127,8 +135,7 @@ class ImageRealNVP(Flow):
                 dtype=conditioner_dtype,
                 name=f"{name}_network",
             )
-            if gradient_checkpointing:
-                network = GradientCheckpointing(network)
+            network = wrapped(network, gradient_checkpointing, standardized)
             members = [AffineCoupling(network, partition, shape, scale, condition_shape, name)]
             if normalization is not None:
                 members.append(NORMALIZATIONS[normalization](shape, name=f"{name}_{normalization}"))

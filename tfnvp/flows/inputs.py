@@ -11,7 +11,7 @@ from tfnvp.flows import condition_checks
 _MAX_SEED = 2**31 - 1
 
 
-def prepare(flow, x, condition, event_shape, name):
+def prepare(flow, x, condition, event_shape, name, warn=True):
     """Returns `(x, condition)` as float32 tensors `[batch, ...]`; raises on any other shape."""
     x = _with_shape(as_data(flow, x, name), event_shape, name)
     condition_checks.check_presence(flow, condition)
@@ -26,7 +26,8 @@ def prepare(flow, x, condition, event_shape, name):
     condition = _with_shape(condition, flow.condition_shape, "condition")
     if tf.executing_eagerly():
         condition_checks.check_finite(condition)
-        condition_checks.warn_of_scale(condition)
+        if warn:
+            condition_checks.warn_of_scale(flow, condition)
     if condition.shape[0] == 1 and x.shape[0] != 1:  # One for all.
         condition = tf.repeat(condition, tf.shape(x)[0], axis=0)
     if not condition.shape[:1].is_compatible_with(x.shape[:1]):

@@ -111,9 +111,13 @@ class MaximumLikelihood(keras.Model):
         training_data.check_variables(self, x, y, names)
         training_data.check_weights(x, kwargs.get("sample_weight"))
         x, y, kwargs = array_batches.without_validation_rows(x, y, kwargs)
-        if kwargs.get("validation_data") is not None:
-            kwargs["validation_data"] = array_batches.validation_in_batches(self, kwargs)
+        if (held_out := kwargs.get("validation_data")) is not None:
+            kwargs["validation_data"] = array_batches.checked_validation(self, held_out)
         self.adaptation.run_once(self, x, y)
+        training_data.warn_of_conditions(self, x, y)
+        if held_out is not None:
+            training_data.warn_of_conditions(self, *kwargs["validation_data"][:2])
+            kwargs["validation_data"] = array_batches.validation_in_batches(kwargs)
         if self.optimizer is not None and not self.optimizer.built:
             # Variables made while a step is traced would have it traced a second time.
             with self.distribute_strategy.scope():
@@ -148,6 +152,7 @@ class MaximumLikelihood(keras.Model):
         kwargs.update(zip(_EVALUATE_ARGUMENTS, args, strict=False))
         x, y = training_data.from_tables((x, y))
         training_data.check(self, x, y, finite=False)
+        training_data.warn_of_conditions(self, x, y)
         training_data.check_weights(x, kwargs.get("sample_weight"))
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         x, y, kwargs = array_batches.in_batches(x, y, kwargs)
@@ -162,6 +167,7 @@ class MaximumLikelihood(keras.Model):
         kwargs.update(zip(_PREDICT_ARGUMENTS, args, strict=False))
         x = training_data.from_tables(x)
         training_data.check(self, x, None, finite=False)
+        training_data.warn_of_conditions(self, x, None)
         x, _, kwargs = array_batches.in_batches(x, None, kwargs)
         callbacks = with_bar(kwargs.pop("callbacks", None), kwargs.get("verbose"))
         return super().predict(x, callbacks=callbacks, **kwargs)

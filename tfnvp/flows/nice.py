@@ -39,6 +39,9 @@ class NICE(Flow):
         its log-det counts. Or a number: the whitening's `epsilon`, which should be no larger than
         the smallest variances that matter, for pixels in [0, 1] about 1e-5.
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
+      standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
+        1, by figures that `fit` or `adapt` takes from the data, while zeros and ones stay as they
+        are; see `tfnvp.conditioners.StandardizedCondition`.
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
         global policy. Whatever it is, likelihoods are float32.
       levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
@@ -77,6 +80,7 @@ class NICE(Flow):
         levels=None,
         conditioner_dtype=None,
         gradient_checkpointing=False,
+        standardize_condition=True,
         name=None,
     ):
         conditioner_dtype = assembly.policy_name(conditioner_dtype)
@@ -87,6 +91,7 @@ class NICE(Flow):
             residual=residual,
             standardize=standardize,
             gradient_checkpointing=gradient_checkpointing,
+            standardize_condition=standardize_condition,
         )
         before = assembly.data_side(event_shape, logit_alpha, standardize, whiten)
         size = math.prod(event_shape)
@@ -103,6 +108,7 @@ class NICE(Flow):
                 "dtype": conditioner_dtype,
             },
             gradient_checkpointing,
+            standardize_condition,
         )
         chain = Chain([*before, *layers, DiagonalScaling(size)], name="nice")
         super().__init__(chain, event_shape, base, condition_shape, levels, name)

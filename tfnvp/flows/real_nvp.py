@@ -29,6 +29,9 @@ class RealNVP(Flow):
       scale: how raw outputs become log-scales: "tanh" (bounded by a learned factor), "sigmoid",
         "softclamp" or "exp"; see `tfnvp.bijectors.AffineCoupling`.
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
+      standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
+        1, by figures that `fit` or `adapt` takes from the data, while zeros and ones stay as they
+        are; see `tfnvp.conditioners.StandardizedCondition`.
       base: "normal", "logistic", or a `tfd.Distribution` over vectors of the event's size.
       partition: a partition, which alternates with its swap; a sequence with one for each
         coupling; or "random", for random halves that are always the same. Default: `EvenOdd()`.
@@ -84,6 +87,7 @@ class RealNVP(Flow):
         whiten=False,
         linear=None,
         gradient_checkpointing=False,
+        standardize_condition=True,
         name=None,
     ):
         conditioner_dtype = assembly.policy_name(conditioner_dtype)
@@ -94,6 +98,7 @@ class RealNVP(Flow):
             residual=residual,
             standardize=standardize,
             gradient_checkpointing=gradient_checkpointing,
+            standardize_condition=standardize_condition,
         )
         before = assembly.data_side(event_shape, logit_alpha, standardize, whiten)
         size = math.prod(event_shape)
@@ -110,6 +115,7 @@ class RealNVP(Flow):
                 "dtype": conditioner_dtype,
             },
             gradient_checkpointing,
+            standardize_condition,
             scale=scale,
         )
         chain = Chain([*before, *assembly.between(layers, linear, size)], name="real_nvp")

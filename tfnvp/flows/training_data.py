@@ -108,8 +108,6 @@ def check(flow, x, y, name="x", finite=True):
     if y is not None and flow.condition_shape is not None and np.shape(y)[1:] != (0,):
         inputs.check_shape(np.shape(y), flow.condition_shape, "condition")
         inputs.check_dtype(np.asarray(y).dtype, "condition", integers=True)
-        if not of_fit:
-            condition_checks.warn_of_scale(y)
     if not finite:
         return
     for array, what in ((x, name), (None if y is None else np.asarray(y), "condition")):
@@ -133,8 +131,9 @@ def variable_names(x):
 def check_variables(flow, x, y, names):
     """Looks at the variables of training data, where it is one array.
 
-    Raises `ValueError` for one that float32 would flatten, and warns of those of a table that have
-    no density, of grey levels of another number than the flow's, and of conditions far from 1.
+    Raises `ValueError` for one, or for an entry of conditions, that float32 would flatten. Warns of
+    those of a table that have no density, of grey levels of another number than the flow's, and of
+    conditions that are codes.
 
     Args:
       flow: a `tfnvp.Flow`.
@@ -144,9 +143,12 @@ def check_variables(flow, x, y, names):
     """
     if isinstance(x, dict):
         x, y = x.get("x"), x.get("condition")
-    has_condition = isinstance(y, np.ndarray) and flow.condition_shape is not None
-    if has_condition and not condition_checks.warn_of_labels(y):
-        condition_checks.warn_of_scale(y)
+    if isinstance(y, np.ndarray) and flow.condition_shape is not None:
+        condition_checks.warn_of_labels(y)
+        numbers = y.astype("float64") if y.dtype.kind in "iu" else y
+        table_checks.check_precision(
+            numbers, lambda place: f"variable {', '.join(place)}", "`condition`"
+        )
     if not isinstance(x, np.ndarray):
         return
 
@@ -162,6 +164,20 @@ def check_variables(flow, x, y, names):
         places = names or [f"x[:, {', '.join(map(str, i))}]" for i in np.ndindex(x.shape[1:])]
         columns = x.reshape(len(x), -1).T
         table_checks.warn_of_columns(dict(zip(places, columns, strict=True)))
+
+
+def warn_of_conditions(flow, x, y):
+    """Warns of conditions of unusual size, where they are one array; `flow` knows the usual one.
+
+    Args:
+      flow: a `tfnvp.Flow`, adapted.
+      x: data of any Keras kind that `check` passed.
+      y: conditions, or None.
+    """
+    y = x.get("condition") if isinstance(x, dict) else y
+    is_array = isinstance(y, (np.ndarray, tf.Tensor))
+    if is_array and flow.condition_shape is not None and np.shape(y)[1:] != (0,):
+        condition_checks.warn_of_scale(flow, y)
 
 
 def _refuse_parts(flow, x, name):
@@ -208,13 +224,10 @@ def count_batches(x, arguments):
 def batches(flow, x, y):
     """Iterates over training data of any Keras kind as pairs `(x, condition or None)`."""
     if isinstance(x, (np.ndarray, tf.Tensor, list)):
-        rows = flow.adaptation_rows
-        for i in range(0, len(x), rows):
-            piece = np.asarray(x[i : i + rows])  # Whose grey levels are checked where they go.
-            if tf.as_dtype(piece.dtype).is_floating:
-                data_range.check(flow, piece, "x")
-            condition = None if y is None else tf.cast(y[i : i + rows], tf.float32)
-            yield inputs.as_data(flow, piece), condition
+        x = np.asarray(x)  # Whose grey levels are checked where they go.
+        if tf.as_dtype(x.dtype).is_floating:
+            data_range.check(flow, x, "x")
+        yield inputs.as_data(flow, x), None if y is None else tf.cast(y, tf.float32)
     elif isinstance(x, dict):
         yield from batches(flow, x["x"], x.get("condition"))
     elif isinstance(x, keras.utils.PyDataset):
@@ -226,5 +239,6 @@ def batches(flow, x, y):
     else:
         raise ValueError(
             "a generator cannot be read twice, and the flow starts from data: call "
-            f"`flow.adapt(sample)` before `fit`. Received: {type(x).__name__}"
+            "`flow.adapt(sample)`, with conditions if it takes any, before `fit`. "
+            f"Received: {type(x).__name__}"
         )

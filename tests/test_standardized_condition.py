@@ -1,0 +1,220 @@
+"""Conditions in whatever units they come: flows standardise them, and say when they are others."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfnvp
+from tests.conftest import perturb
+from tfnvp.bijectors import AffineCoupling, Chain
+from tfnvp.conditioners import MLP, GradientCheckpointing, StandardizedCondition
+from tfnvp.partitions import Split
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(256, 3)).astype("float32")
+UNIT = np.stack([RNG.normal(size=256), RNG.integers(0, 2, 256)], axis=1).astype("float32")
+UNIT[:, 0] = (UNIT[:, 0] - UNIT[:, 0].mean()) / UNIT[:, 0].std()
+AGES = UNIT * np.float32([18, 1]) + np.float32([49, 0])
+
+
+def make(kind=tfnvp.RealNVP, **kwargs):
+    flow = kind(3, couplings=2, hidden_units=(8,), condition_shape=2, **kwargs)
+    flow.compile("adam", jit_compile=False)
+    return flow
+
+
+@pytest.fixture(scope="module")
+def aged():
+    """A flow fitted with ages as they are, and noise in its weights."""
+    flow = make()
+    flow.fit(X, AGES, verbose=0)
+    return perturb(flow)
+
+
+@pytest.mark.parametrize("kind", [tfnvp.RealNVP, tfnvp.NICE])
+@pytest.mark.parametrize("as_data_set", [False, True], ids=["arrays", "data set"])
+def test_training_with_raw_conditions_is_that_with_standardised_ones(kind, as_data_set):
+    def weights(condition, standardize_condition):
+        keras.utils.set_random_seed(1)
+        flow = perturb(make(kind, standardize_condition=standardize_condition))
+        data = (X, condition)
+        if as_data_set:
+            data = (tf.data.Dataset.from_tensor_slices(data).batch(32),)
+        flow.fit(*data, epochs=2, shuffle=False, verbose=0)
+        return [v.numpy() for v in flow.trainable_variables]
+
+    expected = weights(UNIT, standardize_condition=False)
+    for got, wanted in zip(weights(AGES, standardize_condition=True), expected, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-4)
+    # The condition counts at all.
+    other = weights(-UNIT, standardize_condition=False)
+    assert max(np.abs(a - b).max() for a, b in zip(other, expected, strict=True)) > 1e-3
+
+
+def test_every_way_to_a_density_standardises(aged, tmp_path):
+    expected = aged.log_prob(X, AGES)
+    assert np.abs(aged.log_prob(X, AGES + np.float32([9, 0])) - expected).max() > 0.01
+    aged.save(tmp_path / "aged.keras")
+    served = tf.saved_model.load(str(aged.export(tmp_path / "served"))).signatures["log_prob"]
+    for got in (
+        keras.saving.load_model(tmp_path / "aged.keras").log_prob(X, AGES),
+        aged.distribution.log_prob(X, condition=AGES),
+        aged.predict({"x": X, "condition": AGES}, verbose=0),
+        served(x=tf.constant(X), condition=tf.constant(AGES))["log_prob"],
+    ):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+    z = aged.bijector.inverse(tf.constant(X), condition=tf.constant(AGES))
+    np.testing.assert_allclose(aged.decode(z, AGES), X, atol=1e-4)
+
+
+def test_training_goes_on_with_the_figures_of_its_start(aged):
+    before = aged.condition_scale(AGES)
+    np.testing.assert_allclose(before, UNIT, atol=1e-5)
+    aged.fit(X[:64], AGES[:64] + np.float32([30, 0]), verbose=0)
+    np.testing.assert_array_equal(aged.condition_scale(AGES), before)
+
+
+def test_conditions_far_from_those_of_training_get_a_warning(aged):
+    # In other units, and one row beyond all others.
+    for far in (AGES * np.float32([1000, 1]), AGES[:1] + np.float32([200, 0])):
+        rows = X[: len(far)]
+        for use in (
+            lambda: aged.log_prob(rows, far),  # noqa: B023
+            lambda: aged.sample(len(far), seed=0, condition=far),  # noqa: B023
+            lambda: aged.evaluate(rows, far, verbose=0),  # noqa: B023
+            lambda: aged.predict({"x": rows, "condition": far}, verbose=0),  # noqa: B023
+            lambda: aged.fit(X, AGES, validation_data=(rows, far), verbose=0),  # noqa: B023
+        ):
+            with pytest.warns(UserWarning, match="`condition` is far from those .*variable 0"):
+                use()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        aged.sample(3, seed=0, condition=[100.0, 0.0])
+        aged.fit(X, AGES, validation_data=(X, AGES), verbose=0)
+
+
+def test_the_first_training_is_told_of_validation_data_in_other_units():
+    with pytest.warns(UserWarning, match="is far from those that the flow was trained with"):
+        make().fit(X, UNIT, validation_data=(X, AGES), verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make().fit(X, AGES, validation_data=(X, AGES), verbose=0)
+
+
+def test_before_any_data_raw_conditions_get_a_warning():
+    flow = make()
+    with pytest.warns(UserWarning, match=r"once `fit` or `flow.adapt\(x, condition\)`"):
+        flow.log_prob(X, AGES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flow.adapt(X, AGES)
+        flow.log_prob(X, AGES)
+
+
+def test_flows_of_ones_own_standardise_with_the_layer_around_their_networks(tmp_path):
+    def couplings(wrap):
+        return Chain(
+            [
+                AffineCoupling(wrap(MLP(4, (8,))), Split(1), 3, condition_shape=2),
+                AffineCoupling(wrap(MLP(2, (8,))), Split(1, swapped=True), 3, condition_shape=2),
+            ]
+        )
+
+    flow = tfnvp.Flow(couplings(StandardizedCondition), 3, condition_shape=2)
+    flow.compile("adam", jit_compile=False)
+    flow.fit(X, AGES, verbose=0)
+    perturb(flow)
+    np.testing.assert_allclose(flow.condition_scale(AGES), UNIT, atol=1e-5)
+    flow.save(tmp_path / "own.keras")
+    loaded = keras.saving.load_model(tmp_path / "own.keras")
+    np.testing.assert_allclose(loaded.log_prob(X, AGES), flow.log_prob(X, AGES), atol=1e-5)
+    plain = tfnvp.Flow(couplings(lambda network: network), 3, condition_shape=2)
+    with pytest.warns(UserWarning, match="StandardizedCondition` around their networks"):
+        plain.log_prob(X, AGES)
+
+
+def test_images_standardise_their_conditions():
+    flow = tfnvp.ImageRealNVP(
+        (4, 4, 1), scales=2, base_filters=2, residual_blocks=1, condition_shape=2
+    )
+    images = RNG.integers(0, 256, (256, 4, 4, 1)).astype("uint8")
+    flow.adapt(images, AGES)
+    np.testing.assert_allclose(flow.condition_scale(AGES), UNIT, atol=1e-5)
+    assert np.isfinite(flow.log_prob(images, AGES)).all()
+
+
+def test_sorted_arrays_are_not_judged_by_their_beginning(monkeypatch):
+    monkeypatch.setattr(tfnvp.RealNVP, "adaptation_rows", 50)
+    time = np.linspace(0, 1000, 256, dtype="float32")[:, None]
+    flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,), condition_shape=1)
+    flow.compile("adam", jit_compile=False)
+    for data in ((X, time), ({"x": X, "condition": time},)):
+        flow.adaptation.done.assign(0)
+        flow.adapt(X, 0 * time)
+        flow.adaptation.done.assign(0)
+        flow.fit(*data, verbose=0)
+        assert np.abs(flow.condition_scale(time).mean()) < 0.1
+
+
+def test_the_start_runs_no_more_of_the_flow_than_it_needs(counting_mlp):
+    coupling = AffineCoupling(
+        StandardizedCondition(counting_mlp(4, (8,))), Split(1), 3, condition_shape=2
+    )
+    flow = tfnvp.Flow(Chain([tfnvp.bijectors.ActNorm(3), coupling]), 3, condition_shape=2)
+    before = counting_mlp.calls
+    flow.adapt(X, AGES)
+    assert counting_mlp.calls == before
+    np.testing.assert_allclose(flow.bijector.bijectors[0].shift, X.mean(axis=0), atol=1e-4)
+
+
+def test_flags_stay_and_constants_are_only_shifted():
+    layer = StandardizedCondition(MLP(1))
+    rows = np.array([[0, 7, 1, -1, 3e-42], [1, 7, 1, 3, 3e-42]], "float32")
+    layer([np.ones((2, 1)), rows])
+    layer.adapt(rows)
+    np.testing.assert_allclose(
+        layer.standardize(rows), [[0, 0, 1, -1, 0], [1, 0, 1, 1, 0]], atol=1e-6
+    )
+    assert np.isfinite(layer.standardize(rows + 1)).all()
+
+
+def test_images_as_conditions_have_figures_for_each_channel():
+    layer = StandardizedCondition(MLP(1))
+    rows = RNG.normal(size=(50, 4, 4, 2)) * [1.0, 30.0] + [5.0, 0.0]
+    layer([np.ones((50, 1)), rows])
+    layer.adapt(rows)
+    got = layer.standardize(rows).numpy()
+    np.testing.assert_allclose(got.mean(axis=(0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(got.std(axis=(0, 1, 2)), 1, atol=1e-4)
+
+
+def test_half_precision_comes_after_the_standardising():
+    years = np.array([[2024.0], [2025.0]])
+    for policy, dtype in (("mixed_bfloat16", "float32"), ("float64", "float64")):
+        network = GradientCheckpointing(MLP(1, zero_init=False, dtype=policy))
+        layer = StandardizedCondition(network)
+        layer([np.ones((2, 1)), years])
+        layer.adapt(years)
+        assert layer.standardize(years).dtype == dtype
+        np.testing.assert_array_equal(layer.standardize(years), [[-1], [1]])
+        first, second = layer([np.ones((2, 1)), years]).numpy().astype("float32")
+        assert abs(first - second) > 1e-2
+
+
+def test_conditions_that_float32_would_flatten_are_refused():
+    flow = make()
+    for seconds in (1.7e9 + 100 * UNIT.astype("float64"), 1_700_000_000 + UNIT.astype("int64")):
+        with pytest.raises(ValueError, match=r"`condition`: variable 0 varies by .*float32"):
+            flow.fit(X, seconds, verbose=0)
+
+
+def test_wrong_use_is_named():
+    with pytest.raises(TypeError, match="`layer` must be a Keras 3 layer or model"):
+        StandardizedCondition(tf.exp)
+    with pytest.raises(ValueError, match="needs variables and a condition"):
+        AffineCoupling(StandardizedCondition(MLP(4)), Split(1), 3)
+    with pytest.raises(ValueError, match="`standardize_condition` must be True or False"):
+        make(standardize_condition="yes")

@@ -1,0 +1,86 @@
+"""A layer that brings conditions to unit size before a conditioner sees them."""
+
+import keras
+import numpy as np
+
+# Standard deviations below this are those of constants: one over it would leave float32.
+_SMALLEST = np.finfo("float32").tiny
+
+
+@keras.saving.register_keras_serializable("tfnvp")
+class StandardizedCondition(keras.layers.Wrapper):
+    """Calls a conditioner with a standardised condition.
+
+    ::
+
+        outputs = layer([inputs, (condition - mean) / deviation])
+
+    with one `mean` and `deviation` for each entry of the condition's last axis. They come from
+    `adapt`, which a `tfnvp.Flow` calls in `fit` and `adapt`; until then conditions go through as
+    they are. They are saved but not trained. An entry of zeros and ones alone, as in one-hot
+    labels, stays as it is, and one that is constant is only shifted.
+
+    Args:
+      layer: Keras layer or model, to be called with a list of variables and condition.
+      **kwargs: arguments of `keras.layers.Layer`. Standardised is in float32 at least, whatever
+        the network computes in.
+
+    Inputs: a list `[variables, condition]`; outputs are those of `layer`.
+
+    Raises:
+      TypeError: if `layer` is no Keras layer.
+      ValueError: for inputs without a condition.
+
+    >>> import numpy as np, tfnvp
+    >>> network = tfnvp.conditioners.MLP(2, hidden_units=(8,))
+    >>> conditioner = tfnvp.conditioners.StandardizedCondition(network)
+    >>> conditioner([np.ones([3, 1]), np.ones([3, 2])]).shape.as_list()
+    [3, 2]
+    >>> conditioner.adapt(np.array([[1960.0, 0.0], [2000.0, 1.0]]))
+    >>> conditioner.standardize(np.array([[1960.0, 0.0], [2000.0, 1.0]])).numpy().tolist()
+    [[-1.0, 0.0], [1.0, 1.0]]
+    """
+
+    def __init__(self, layer, **kwargs):
+        if not isinstance(layer, keras.layers.Layer):
+            raise TypeError(f"`layer` must be a Keras 3 layer or model. Received: {layer!r}")
+        dtype = "float64" if layer.variable_dtype == "float64" else "float32"
+        super().__init__(layer, **{"dtype": dtype, **kwargs})
+
+    def build(self, input_shape):
+        if len(input_shape) != 2 or not isinstance(input_shape[0], (list, tuple)):
+            raise ValueError(
+                f"{self.name} needs variables and a condition: make its coupling with "
+                f"`condition_shape`. Received inputs of shape {input_shape}"
+            )
+        channels = input_shape[1][-1:]
+        self.mean = self.add_weight(
+            name="mean", shape=channels, initializer="zeros", trainable=False
+        )
+        self.deviation = self.add_weight(
+            name="deviation", shape=channels, initializer="ones", trainable=False
+        )
+        super().build(input_shape)
+
+    def adapt(self, condition):
+        """Sets mean and deviation to those of a sample of conditions.
+
+        Args:
+          condition: array `[batch, *condition_shape]` of finite numbers.
+        """
+        rows = np.asarray(condition, "float64").reshape(-1, self.mean.shape[0])
+        deviation = rows.std(axis=0)
+        is_flag = np.isin(rows, (0.0, 1.0)).all(axis=0)
+        self.mean.assign(np.where(is_flag, 0.0, rows.mean(axis=0)))
+        self.deviation.assign(np.where(is_flag | (deviation < _SMALLEST), 1.0, deviation))
+
+    def standardize(self, condition):
+        """Returns `(condition - mean) / deviation`."""
+        return (keras.ops.cast(condition, self.compute_dtype) - self.mean) / self.deviation
+
+    def call(self, inputs):
+        variables, condition = inputs
+        return self.layer([variables, self.standardize(condition)])
+
+    def compute_output_shape(self, input_shape):
+        return self.layer.compute_output_shape(input_shape)
