@@ -164,6 +164,14 @@ def test_black_and_white_images_have_two_levels(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["bits_per_dim"] < 2
     assert run("evaluate", tmp_path / "run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["bits_per_dim"] == pytest.approx(bits, rel=1e-5)
+    assert run("records", tmp_path / "streamed", "--images", scans, "--levels", 2) == 0
+    streamed = tfnvp.data.read_records(tmp_path / "streamed")
+    assert streamed.levels == 2
+    assert {int(streamed.validation.max()), int(streamed.validation.min())} == {0, 1}
+    table = ("--table", "a.csv", "--levels", 2)
+    assert run("records", tmp_path / "other", *table) == 2
+    assert run("records", tmp_path / "other", "--images", scans, "--levels", 3) == 2
+    assert "`levels` of images in files must be one of" in capsys.readouterr().err
     assert run("train", "--levels", 2) == 2
     assert "--levels are those of --images" in capsys.readouterr().err
 

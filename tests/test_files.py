@@ -96,6 +96,10 @@ def test_some_columns_of_a_table(tmp_path):
     np.testing.assert_allclose(splits.train[:, 0] * 3, splits.train[:, 1] * 7, rtol=1e-5)
     with pytest.raises(ValueError, match=r"column 'label' holds no numbers.*--columns"):
         data.load_table(file)
+    lines = [f"{line},2026-11-27" for line in lines]
+    file.write_text("\n".join(["a,label,b,day", *lines]))
+    with pytest.raises(ValueError, match=r"Further columns that are not of numbers alone: 'day'"):
+        data.load_table(file)
     with pytest.raises(ValueError, match=r"lacks the columns \['c'\]; it has \['a', 'label'"):
         data.load_table(file, columns="a,c")
 

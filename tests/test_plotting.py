@@ -35,3 +35,12 @@ def test_files_are_written(tmp_path):
     assert Image.open(plotting.save_samples(tmp_path / "points.png", points)).size[0] > 300
     assert plotting.save_samples(tmp_path / "none.png", np.zeros((5, 3))) is None
     assert not (tmp_path / "none.png").exists()
+
+
+def test_samples_are_drawn_in_the_grey_levels_of_their_data():
+    samples = np.float32([[0.0, 0.24], [0.26, 0.49], [0.51, 1.2]]).reshape(1, 3, 2)
+    two = np.asarray(plotting.samples_picture(samples, levels=2))
+    assert set(np.unique(two)) == {0, 255}
+    assert (two < 255).mean() > 0.1
+    three = plotting.samples_picture(np.full((1, 16, 16), 0.4), levels=3)
+    assert set(np.unique(three)) == {128, 255}

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pyarrow
@@ -146,7 +147,7 @@ def test_scored_tables_keep_rows_and_columns(trained, tmp_path, capsys, suffix):
     scored = tmp_path / f"scored{suffix}"
     assert run("score", trained, table, "--output", scored, "--threshold", 0.02) == 0
     out = capsys.readouterr().out
-    assert "rows without score, for missing or infinite values: 1" in out
+    assert "rows without score, for values that are missing, infinite or text: 1" in out
     assert f"scores in {scored}" in out
 
     result = data.table_files.read_table(scored)
@@ -184,12 +185,25 @@ def test_rows_without_score_are_no_reference():
     flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
     rows = np.random.default_rng(0).normal(size=(99, 2)).astype("float32")
     gaps = np.full((900, 2), np.nan, "float32")
-    reference = scoring.make_reference(flow, np.concatenate([gaps, rows]))
+    with pytest.warns(UserWarning, match="900 of 999 rows of usual.csv are left out"):
+        reference = scoring.make_reference(flow, np.concatenate([gaps, rows]), source="usual.csv")
     assert len(reference.log_density) == 99
     expected = scoring.make_reference(flow, rows).log_density
     np.testing.assert_allclose(reference.log_density, expected, rtol=1e-5)
     with pytest.raises(ValueError, match="finite numbers"):
         scoring.make_reference(flow, gaps)
+
+
+def test_a_table_without_a_row_to_score(trained, tmp_path, capsys):
+    table = write(tmp_path / "a.csv", np.full((3, 3), np.nan), NAMES)
+    assert run("score", trained, table) == 0
+    out = capsys.readouterr().out
+    assert "no row has a score" in out
+    assert "outliers" not in out
+    assert "least likely" not in out
+    usual = write(tmp_path / "usual.csv", people(3, 4), NAMES)
+    assert run("score", trained, usual, "--reference", table) == 2
+    assert re.search(r"a.csv must hold rows.*: 3 rows, none", capsys.readouterr().err)
 
 
 def test_a_column_of_nothing_but_text_keeps_the_rows(trained, tmp_path, capsys):
@@ -201,7 +215,7 @@ def test_a_column_of_nothing_but_text_keeps_the_rows(trained, tmp_path, capsys):
     none = pyarrow.array([None] * 3, pyarrow.float64())
     table = write(tmp_path / "b.parquet", people(3, 4)[:, 1:], NAMES[1:], height=none)
     assert run("score", trained, table) == 0
-    assert "for missing or infinite values: 3" in capsys.readouterr().out
+    assert "for values that are missing, infinite or text: 3" in capsys.readouterr().out
 
 
 def test_columns_that_are_called_as_scores_are_not_lost(trained, tmp_path, capsys):

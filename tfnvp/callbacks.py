@@ -117,7 +117,7 @@ class SampleGrid(_EveryEpochs):
 
     def look(self, epoch):
         """Draws one picture."""
-        picture = plotting.samples_picture(self.model.sample(**self._sampling))
+        picture = plotting.samples_picture(self.model.sample(**self._sampling), self.model.levels)
         if self.folder is not None:
             picture.save(self.folder / f"samples-{epoch + 1:04d}.png")
         if self._writer is not None:

@@ -312,6 +312,7 @@ def write_records(
     table: TableFile = None,
     columns: Columns = None,
     image_size: ImageSize = None,
+    levels: Levels = None,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out damaged rows of a table, and count them.")
     ] = False,
@@ -326,12 +327,14 @@ def write_records(
         raise ValueError("give one of --images and --table")
     if table is None and (columns is not None or skip_bad):
         raise ValueError("--columns and --skip-bad are for a --table")
+    if images is None and levels is not None:
+        raise ValueError("--levels are those of --images")
     import_tensorflow()
     from tfnvp import data
 
     if images:
-        chunks, count = data.image_chunks(images, image_size)
-        meaning = {"levels": 256}
+        meaning = {"levels": levels or 256}
+        chunks, count = data.image_chunks(images, image_size, **meaning)
     else:
         chunks, count = data.table_chunks(table, skip_bad, columns)
         meaning = {"columns": data.table_columns(table, columns)}

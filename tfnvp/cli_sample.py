@@ -47,7 +47,7 @@ def sample(
         table_files.write_table(output, samples, known.columns if known else None)
     elif output.suffix == ".npy":
         np.save(output, samples)
-    elif output.suffix != ".png" or plotting.save_samples(output, samples) is None:
+    elif output.suffix != ".png" or plotting.save_samples(output, samples, flow.levels) is None:
         raise ValueError(
             f"samples of shape {flow.event_shape} cannot be written to {output}: give an --output "
             f"that ends in {'.csv, .parquet' if is_table else '.png'} or .npy"

@@ -52,7 +52,7 @@ def score(
     columns = known.columns if known else None
     if reference is not None:
         usual = scoring.rows_of(flow, data.table_files.read_table(reference), columns, reference)
-        known = scoring.make_reference(flow, usual, columns)
+        known = scoring.make_reference(flow, usual, columns, reference)
     whole = data.table_files.read_table(table, columns)
     scores = scoring.score(flow, scoring.rows_of(flow, whole, columns, table), known, threshold)
     if output is not None:
@@ -133,10 +133,12 @@ def _print(scores, reference, table, output):
     if summary["skipped"]:
         first = int(np.argmax(np.isnan(scores.log_density))) + 1
         console.print(
-            f"rows without score, for missing or infinite values: {summary['skipped']}, the first "
-            f"is row {first}"
+            f"rows without score, for values that are missing, infinite or text: "
+            f"{summary['skipped']}, the first is row {first}"
         )
-    if reference is None:
+    if not scored:
+        console.print("no row has a score")
+    elif reference is None:
         console.print("no quantiles: the model has no reference.json; give --reference FILE")
     else:
         console.print(
@@ -148,6 +150,7 @@ def _print(scores, reference, table, output):
     for row in worst:
         quantile = "" if reference is None else f"{scores.quantile[row]:.4f}"
         listing.add_row(str(row + 1), f"{scores.log_density[row]:.3f}", quantile)
-    console.print(listing)
+    if scored:
+        console.print(listing)
     if output is not None:
         console.print(f"scores in {output}")

@@ -68,8 +68,12 @@ def has_picture(event_shape):
     return event_shape == (2,) or len(event_shape) == 2 or event_shape[2:] in ((1,), (3,))
 
 
-def samples_picture(samples):
+def samples_picture(samples, levels=None):
     """Draws samples as suits them: a grid of images, or points in the plane.
+
+    Args:
+      samples: array `[n, ...]`.
+      levels: int, how many grey levels the data has that images are like; they are drawn in those.
 
     Returns:
       `PIL.Image.Image`, or None for samples of another kind.
@@ -77,16 +81,21 @@ def samples_picture(samples):
     samples = np.asarray(samples)
     if not has_picture(samples.shape[1:]):
         return None
-    return scatter(samples) if samples.ndim == 2 else image_grid(samples)
+    if samples.ndim == 2:
+        return scatter(samples)
+    if levels is not None:
+        samples = np.clip(np.floor(samples * levels), 0, levels - 1) / (levels - 1)
+    # Interpolated, black and white would be grey.
+    return image_grid(samples, smooth=False if levels == 2 else None)
 
 
-def save_samples(path, samples):
-    """Writes `samples_picture(samples)`, if there is one, as a PNG file.
+def save_samples(path, samples, levels=None):
+    """Writes `samples_picture(samples, levels)`, if there is one, as a PNG file.
 
     Returns:
       The path, or None for samples of another kind.
     """
-    picture = samples_picture(samples)
+    picture = samples_picture(samples, levels)
     if picture is None:
         return None
     with replacing(path) as temporary:

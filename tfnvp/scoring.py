@@ -62,7 +62,7 @@ class Scores(NamedTuple):
         return int(np.isnan(self.log_density).sum())
 
 
-def make_reference(flow, rows, columns=None):
+def make_reference(flow, rows, columns=None, source="the reference"):
     """Scores usual rows, for others to be compared with.
 
     Args:
@@ -70,10 +70,11 @@ def make_reference(flow, rows, columns=None):
       rows: `[n, columns]`, rows that the flow was not trained on; training rows look more usual
         than new ones.
       columns: names of the columns, or None.
+      source: what messages call the rows.
 
     Returns:
-      `Reference`, of the rows without NaN or infinite values; of more than 10,000, evenly spaced
-      order statistics.
+      `Reference`, of the rows without NaN or infinite values, the others counted by a warning; of
+      more than 10,000, evenly spaced order statistics.
 
     Raises:
       ValueError: if no row is finite.
@@ -82,7 +83,13 @@ def make_reference(flow, rows, columns=None):
     # A row without score is neither usual nor unusual.
     whole = np.isfinite(rows).all(axis=1)
     if not whole.any():
-        raise ValueError(f"`rows` must hold rows of finite numbers. Received: {len(rows)} others")
+        raise ValueError(
+            f"{source} must hold rows of finite numbers in the columns of the model. Received: "
+            f"{len(rows)} rows, none without missing or infinite values, or text"
+        )
+    if not whole.all():
+        first = f"row {np.argmin(whole) + 1}"
+        warn_of_skipped(np.sum(~whole), len(rows), f"rows of {source}", first)
     log_density = np.sort(flow.log_prob(rows[whole]).numpy())
     if len(log_density) > _MOST:
         log_density = log_density[np.linspace(0, len(log_density) - 1, _MOST).round().astype(int)]

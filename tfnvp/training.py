@@ -202,7 +202,7 @@ def _train_and_write(flow, recipe, splits, folder, saved_models, seed, stopping,
         fit(folder)
         flow = _save(flow, splits, folder)
         metrics = _measure(flow, splits, folder)
-        plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed))
+        plotting.save_samples(folder / "samples.png", flow.sample(100, seed=seed), flow.levels)
         name = run_folder.served_name(folder, splits.name, recipe.model)
         exported = flow.export(pathlib.Path(saved_models) / name, card=run_card.read_card(folder))
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tfnvp.data.image_files import image_files, read_image
+from tfnvp.data.image_files import check_levels_of_files, image_files, in_levels, read_image
 from tfnvp.data.skipped import warn_of_skipped
 from tfnvp.data.table_numbers import names_in, rows_of_table, select, with_gaps
 
@@ -70,21 +70,23 @@ def table_columns(file, columns=None):
     return tuple(next(_tables(file, None)).column_names)
 
 
-def image_chunks(folder, size=None):
+def image_chunks(folder, size=None, levels=256):
     """Reads a folder of images, and its sub-folders, in pieces; several files at a time.
 
     Args:
       folder: path of the folder.
       size: int; images are cropped to their central square and resized to it.
+      levels: int, a power of two: the 256 grey levels of a file become so many.
 
     Returns:
       `(chunks, count)`: an iterator over uint8 arrays `[n, H, W, channels]`, and the number of
       images. There is one channel if the first image is grey; the others are brought to that.
 
     Raises:
-      ValueError: if there are no images; from the iterator, if one cannot be read or differs in
-        size.
+      ValueError: if there are no images, or for another number of levels; from the iterator, if an
+        image cannot be read or differs in size.
     """
+    check_levels_of_files(levels)
     files = image_files(pathlib.Path(folder))
     mode = "L" if read_image(files[0], size).ndim == 2 else "RGB"
 
@@ -99,8 +101,7 @@ def image_chunks(folder, size=None):
                         f"the images in {folder} differ in size: give --image-size. "
                         f"Received: {sorted(shapes)}"
                     )
-                stacked = np.stack(images)
-                yield stacked.reshape((*stacked.shape[:3], -1))
+                yield in_levels(np.stack(images), levels)
 
     return chunks(), len(files)
 

@@ -49,11 +49,7 @@ def read_images(folder, size=None, skip_bad=False, levels=256):
       ValueError: if there are no images, one cannot be read, or sizes differ and `size` is None;
         for another number of levels.
     """
-    if levels not in _LEVELS:
-        raise ValueError(
-            f"`levels` of images in files must be one of {', '.join(map(str, _LEVELS))}. "
-            f"Received: {levels!r}"
-        )
+    check_levels_of_files(levels)
     folder = pathlib.Path(folder)
     files = image_files(folder)
     images, bad = [], []
@@ -89,7 +85,21 @@ def read_images(folder, size=None, skip_bad=False, levels=256):
             "`levels=2` (`tfnvp train --levels 2`) makes two of them",
             stacklevel=2,
         )
-    return stacked.reshape((*stacked.shape[:3], -1)) // np.uint8(256 // levels)
+    return in_levels(stacked, levels)
+
+
+def check_levels_of_files(levels):
+    """Raises `ValueError` for a number of levels that 256 cannot be divided into evenly."""
+    if levels not in _LEVELS:
+        raise ValueError(
+            f"`levels` of images in files must be one of {', '.join(map(str, _LEVELS))}. "
+            f"Received: {levels!r}"
+        )
+
+
+def in_levels(images, levels):
+    """Returns images `[n, H, W, ...]` of 256 grey levels as `[n, H, W, channels]` of fewer."""
+    return images.reshape((*images.shape[:3], -1)) // np.uint8(256 // levels)
 
 
 def image_files(folder):

@@ -54,9 +54,17 @@ def rows_of_table(table, source="the table", dtype="float32"):
     """
     import pyarrow
 
-    for field in table.schema:
-        if not (pyarrow.types.is_floating(field.type) or pyarrow.types.is_integer(field.type)):
-            raise ValueError(f"{source}: {_what_is_no_number(table, field)}")
+    others = [
+        field
+        for field in table.schema
+        if not (pyarrow.types.is_floating(field.type) or pyarrow.types.is_integer(field.type))
+    ]
+    if others:
+        more = ", ".join(repr(field.name) for field in others[1:])
+        raise ValueError(
+            f"{source}: {_what_is_no_number(table, others[0])}"
+            + f". Further columns that are not of numbers alone: {more}" * bool(more)
+        )
     if table.num_columns < 2:
         raise ValueError(
             f"{source} must hold rows of two or more numbers. Received columns: "
