@@ -211,6 +211,16 @@ def test_conditions_that_float32_would_flatten_are_refused():
             flow.fit(X, seconds, verbose=0)
 
 
+@pytest.mark.parametrize("wrong", [np.ones((4, 3)), np.ones((0, 2)), [[np.nan, 1.0]], 1.0])
+def test_figures_of_wrong_conditions_are_refused(wrong):
+    layer = StandardizedCondition(MLP(1))
+    with pytest.raises(ValueError, match="has no weights yet"):
+        layer.adapt(np.ones((4, 2)))
+    layer([np.ones((1, 1)), np.ones((1, 2))])
+    with pytest.raises(ValueError, match=r"finite numbers of shape \[batch, ..., 2\]"):
+        layer.adapt(wrong)
+
+
 def test_wrong_use_is_named():
     with pytest.raises(TypeError, match="`layer` must be a Keras 3 layer or model"):
         StandardizedCondition(tf.exp)

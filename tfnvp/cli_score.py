@@ -133,7 +133,7 @@ def _print(scores, reference, table, output):
     if summary["skipped"]:
         first = int(np.argmax(np.isnan(scores.log_density))) + 1
         console.print(
-            f"rows without score, for values that are missing, infinite or text: "
+            "rows without score, for values that are missing, infinite or text: "
             f"{summary['skipped']}, the first is row {first}"
         )
     if not scored:

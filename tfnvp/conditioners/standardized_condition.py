@@ -66,9 +66,21 @@ class StandardizedCondition(keras.layers.Wrapper):
         """Sets mean and deviation to those of a sample of conditions.
 
         Args:
-          condition: array `[batch, *condition_shape]` of finite numbers.
+          condition: array `[batch, *condition_shape]`.
+
+        Raises:
+          ValueError: for another last axis, no rows or numbers that are not finite; and before the
+            layer has its weights, which a coupling with an `event_shape` gives it.
         """
-        rows = np.asarray(condition, "float64").reshape(-1, self.mean.shape[0])
+        if not self.built:
+            raise ValueError(f"{self.name} has no weights yet: make its coupling, or call it")
+        rows, channels = np.asarray(condition, "float64"), self.mean.shape[0]
+        if not rows.size or rows.shape[-1:] != (channels,) or not np.isfinite(rows).all():
+            raise ValueError(
+                f"`condition` must be finite numbers of shape [batch, ..., {channels}]. Received: "
+                f"shape {rows.shape}, {np.sum(~np.isfinite(rows))} numbers that are not finite"
+            )
+        rows = rows.reshape(-1, channels)
         deviation = rows.std(axis=0)
         is_flag = np.isin(rows, (0.0, 1.0)).all(axis=0)
         self.mean.assign(np.where(is_flag, 0.0, rows.mean(axis=0)))
