@@ -1,5 +1,6 @@
 """Conditions in whatever units they come: flows standardise them, and say when they are others."""
 
+import json
 import warnings
 
 import keras
@@ -170,6 +171,98 @@ def test_the_start_runs_no_more_of_the_flow_than_it_needs(counting_mlp):
     np.testing.assert_allclose(flow.bijector.bijectors[0].shift, X.mean(axis=0), atol=1e-4)
 
 
+def own_chain():
+    couplings = [
+        AffineCoupling(
+            StandardizedCondition(MLP(2 * moved, (8,))),
+            Split(1, swapped=moved == 1),
+            3,
+            condition_shape=2,
+        )
+        for moved in (2, 1)
+    ]
+    scaling = tfnvp.bijectors.DiagonalScaling(3)
+    return Chain([tfnvp.bijectors.ActNorm(3, data_init=False), *couplings, scaling])
+
+
+def fit_elsewhere(bijector):
+    """Fits a new flow around a bijector with other data, at a rate that changes nothing."""
+    flow = tfnvp.Flow(bijector, 3, condition_shape=2)
+    flow.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    flow.fit(3 * X + 5, AGES + np.float32([200, 0]), verbose=0)
+    return flow
+
+
+def test_fit_keeps_what_bijectors_have_from_elsewhere(tmp_path):
+    chain = own_chain()
+    tfnvp.Flow(chain, 3, condition_shape=2).adapt(X, AGES)
+    perturb(chain)
+    expected = chain.inverse(X, condition=AGES).numpy()
+    tf.train.Checkpoint(bijector=chain).write(str(tmp_path / "weights"))
+    np.testing.assert_allclose(fit_elsewhere(chain).encode(X, AGES), expected, atol=1e-5)
+    restored = own_chain()
+    tf.train.Checkpoint(bijector=restored).read(str(tmp_path / "weights"))
+    np.testing.assert_allclose(fit_elsewhere(restored).encode(X, AGES), expected, atol=1e-5)
+
+
+def test_fit_starts_what_has_not_started():
+    chain = own_chain()
+    for coupling in chain.bijectors[1:3]:
+        coupling.conditioner.adapt(AGES)
+    fit_elsewhere(chain)
+    np.testing.assert_allclose(chain.bijectors[0].shift, 3 * X.mean(axis=0) + 5, atol=1e-3)
+    np.testing.assert_allclose(chain.bijectors[1].conditioner.mean, [49, 0], atol=1e-3)
+
+
+def test_adapt_starts_all_again(aged):
+    flow = tfnvp.Flow(own_chain(), 3, condition_shape=2)
+    flow.adapt(X, UNIT)
+    flow.adapt(X + 7, AGES)
+    np.testing.assert_allclose(flow.condition_scale(AGES), UNIT, atol=1e-5)
+    np.testing.assert_allclose(flow.bijector.bijectors[0].shift, X.mean(axis=0) + 7, atol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", [tfnvp.RealNVP, tfnvp.NICE])
+def test_no_numbers_come_from_conditions_that_are_none(kind, bad, tmp_path):
+    flow = perturb(make(kind))
+    condition = UNIT[:4].copy()
+    condition[1, 0] = bad
+    condition = tf.constant(condition)
+    x, seeds = tf.constant(X[:4]), tf.constant([[1, 2], [3, 4], [5, 6], [7, 8]])
+    coupling = flow.bijector.bijectors[-2]
+    served = tf.saved_model.load(str(flow.export(tmp_path))).signatures
+    answers = {
+        "bijector": tf.function(lambda: flow.bijector.inverse(x, condition=condition))(),
+        "distribution": tf.function(lambda: flow.distribution.log_prob(x, condition=condition))(),
+        "coupling": tf.function(lambda: coupling.forward(x, condition=condition))(),
+        "log_prob": tf.function(lambda: flow.log_prob(x, condition))(),
+        "served log_prob": served["log_prob"](x=x, condition=condition)["log_prob"],
+        "encode": served["encode"](x=x, condition=condition)["z"],
+        "decode": served["decode"](z=x, condition=condition)["x"],
+        "sample_rows": served["sample_rows"](
+            seed=seeds, temperature=tf.ones(4), condition=condition
+        )["x"],
+    }
+    for name, answer in answers.items():
+        rows = np.isfinite(answer).reshape(4, -1).all(axis=1)
+        assert rows.tolist() == [True, False, True, True], name
+
+
+def test_a_distribution_takes_conditions_in_both_ways(aged):
+    expected = aged.distribution.log_prob(X, condition=AGES)
+    got = aged.distribution.log_prob(X, bijector_kwargs={"condition": AGES})
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_the_model_card_names_the_units_of_conditions(aged, tmp_path):
+    folder = aged.export(tmp_path, signatures=["log_prob"])
+    flow = json.loads((folder / "signature.json").read_text())["flow"]
+    np.testing.assert_allclose(flow["condition_mean"], [49, 0], atol=1e-3)
+    np.testing.assert_allclose(flow["condition_standard_deviation"], [18, 1], rtol=1e-3)
+    assert "| condition mean | [" in (folder / "model_card.md").read_text()
+
+
 def test_flags_stay_and_constants_are_only_shifted():
     layer = StandardizedCondition(MLP(1))
     rows = np.array([[0, 7, 1, -1, 3e-42], [1, 7, 1, 3, 3e-42]], "float32")
@@ -226,5 +319,12 @@ def test_wrong_use_is_named():
         StandardizedCondition(tf.exp)
     with pytest.raises(ValueError, match="needs variables and a condition"):
         AffineCoupling(StandardizedCondition(MLP(4)), Split(1), 3)
+    with pytest.raises(ValueError, match="standardises its condition already"):
+        StandardizedCondition(GradientCheckpointing(StandardizedCondition(MLP(1))))
+    coupling = AffineCoupling(MLP(4), Split(1), 3, condition_shape=1)
+    with pytest.raises(
+        ValueError, match=r"`condition_shape` must be that of affine_coupling, \(1,"
+    ):
+        tfnvp.Flow(Chain([coupling]), 3, condition_shape=2)
     with pytest.raises(ValueError, match="`standardize_condition` must be True or False"):
         make(standardize_condition="yes")

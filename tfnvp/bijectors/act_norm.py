@@ -56,6 +56,11 @@ class ActNorm(Bijector):
         variables = (self.log_scale, self.shift, self.initialized)
         super().__init__(len(self.event_shape), variables, parameters, name)
 
+    @property
+    def started(self):
+        """Whether scale or shift have left 1 and 0: `fit` of a flow then leaves them."""
+        return bool(tf.reduce_any((self.log_scale.value != 0.0) | (self.shift.value != 0.0)))
+
     def adapt(self, y):
         """Sets scale and shift so that `inverse(y)` is normalised, and marks it as done.
 

@@ -28,20 +28,26 @@ def adapts(bijector):
     return any(getattr(m, "adapts", hasattr(m, "adapt")) for m in members(bijector))
 
 
-def adapt(bijector, y, condition=None):
+def started(bijector):
+    """Tells whether all members that start from data have values already, from data or training."""
+    return all(getattr(m, "started", False) for m in members(bijector) if adapts(m))
+
+
+def adapt(bijector, y, condition=None, again=True):
     """Adapts the members one after the other, each to what its inverse will see.
 
     Args:
       bijector: any `tfb.Bijector`; members of chains with a method `adapt(y)` are adapted.
       y: `[batch, ...]`, data.
       condition: `[batch, ...]`, for the members that take one.
+      again: bool, also adapt those that have values already, which their property `started` tells.
     """
     found = members(bijector)
     # Nothing is computed beyond the last one that adapts.
     last = max((i for i, member in enumerate(found) if adapts(member)), default=-1)
     for i, member in enumerate(found[: last + 1]):
         kwargs = condition_kwargs(member, condition)
-        if adapts(member):
+        if adapts(member) and (again or not started(member)):
             member.adapt(y, **kwargs)
         if i < last:
             y = member.inverse(y, **kwargs)

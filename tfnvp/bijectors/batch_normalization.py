@@ -62,6 +62,11 @@ class BatchNormalization(Bijector):
         self.statistics = RunningStatistics(self.event_shape[-1], momentum, name="statistics")
         super().__init__(len(self.event_shape), (self.statistics,), parameters, name)
 
+    @property
+    def started(self):
+        """Whether it has statistics of any batch: `fit` of a flow then goes on from them."""
+        return bool(self.statistics.batches.value > 0)
+
     def adapt(self, y):
         """Sets the statistics to those of a sample of what the inverse will see.
 

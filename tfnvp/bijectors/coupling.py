@@ -143,9 +143,12 @@ class Coupling(Bijector):
         """Calls the conditioner, on one flat batch axis whatever the batch shape of `passed`."""
         one_batch_axis = passed.shape.rank == len(passed_shape) + 1
         inputs = passed if one_batch_axis else tf.reshape(passed, (-1, *passed_shape))
-        if condition is not None:
-            inputs = [inputs, tf.reshape(condition, (-1, *self.condition_shape))]
-        outputs = self._split_outputs(self.conditioner(inputs), parameters_shape)
+        if condition is None:
+            outputs = self.conditioner(inputs)
+        else:
+            condition = tf.reshape(condition, (-1, *self.condition_shape))
+            outputs = _nan_unless_finite(self.conditioner([inputs, condition]), condition)
+        outputs = self._split_outputs(outputs, parameters_shape)
         # The likelihood keeps the precision of the data, whatever the conditioner computes in.
         outputs = [tf.cast(output, passed.dtype) for output in outputs]
         if one_batch_axis:
@@ -165,7 +168,9 @@ class Coupling(Bijector):
                 f"{self.name} needs `condition=`, which is missing. A flow takes it in every "
                 "method and in `fit(x, condition)`, a bijector and tfnvp.bijectors.Chain as "
                 "`forward(x, condition=c)`, TFP's compositions by the member's name, "
-                f"`forward(x, {self.name}={{'condition': c}})`, and a TransformedDistribution of "
+                f"`forward(x, {self.name}={{'condition': c}})` (inside of `tfb.Invert` by that "
+                "one's, `invert_...`, which a chain of both needs too), and a "
+                "TransformedDistribution of "
                 "TFP's in `bijector_kwargs`"
             )
         condition = tf.convert_to_tensor(condition)
@@ -189,6 +194,24 @@ class Coupling(Bijector):
             tf.broadcast_to(x, ps.concat([batch, event], axis=0)),
             tf.broadcast_to(condition, ps.concat([batch, self.condition_shape], axis=0)),
         )
+
+
+def _nan_unless_finite(outputs, condition):
+    """Returns a network's outputs, NaN for conditions that are not finite.
+
+    A network may hide them: in graphs, TensorFlow's ReLU makes 0 of NaN.
+    """
+    if not condition.dtype.is_floating:
+        return outputs
+    finite = tf.reduce_all(tf.math.is_finite(condition), axis=list(range(1, condition.shape.rank)))
+    nothing = tf.where(finite, 0.0, float("nan"))
+
+    def marked(output):
+        return output + tf.cast(
+            tf.reshape(nothing, (-1, *[1] * (output.shape.rank - 1))), output.dtype
+        )
+
+    return tf.nest.map_structure(marked, outputs)
 
 
 def _parts(variable):

@@ -51,6 +51,11 @@ class DiagonalScaling(Bijector):
         self.log_scale = keras.Variable(initial, name="log_scale")
         super().__init__(len(self.event_shape), (self.log_scale,), parameters, name)
 
+    @property
+    def started(self):
+        """Whether any scale has left 1: `fit` of a flow then leaves them."""
+        return bool(tf.reduce_any(self.log_scale.value != 0.0))
+
     def adapt(self, y):
         """Sets the scales so that `inverse(y)` has unit standard deviation in each variable.
 

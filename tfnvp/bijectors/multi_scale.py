@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfnvp.bijectors.adapt import adapt, adapts
+from tfnvp.bijectors.adapt import adapt, adapts, started
 from tfnvp.bijectors.bijector import Bijector
 from tfnvp.bijectors.log_det import (
     forward_and_log_det,
@@ -65,6 +65,11 @@ class MultiScale(Bijector):
     def adapts(self):
         """Whether `inner` has members that start from data."""
         return adapts(self.inner)
+
+    @property
+    def started(self):
+        """Whether the members of `inner` that start from data have values already."""
+        return started(self.inner)
 
     def adapt(self, y, condition=None):
         """Adapts the members of `inner` to their share of a sample of what the inverse will see.

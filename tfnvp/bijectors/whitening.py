@@ -72,6 +72,12 @@ class Whitening(Bijector):
         if matrix is not None:
             self._set_matrix(_array(matrix, (size, size), "matrix"))
 
+    @property
+    def started(self):
+        """Whether mean or matrix have left 0 and the identity: `fit` of a flow then leaves them."""
+        moved = self.matrix.value != tf.eye(self.matrix.shape[0])
+        return bool(tf.reduce_any(self.mean.value != 0.0) | tf.reduce_any(moved))
+
     def adapt(self, y):
         """Sets mean and matrix so that `inverse(y)` has mean 0 and covariance near the identity.
 

@@ -29,7 +29,7 @@ class StandardizedCondition(keras.layers.Wrapper):
 
     Raises:
       TypeError: if `layer` is no Keras layer.
-      ValueError: for inputs without a condition.
+      ValueError: for inputs without a condition, and for a `layer` that holds another of these.
 
     >>> import numpy as np, tfnvp
     >>> network = tfnvp.conditioners.MLP(2, hidden_units=(8,))
@@ -44,6 +44,8 @@ class StandardizedCondition(keras.layers.Wrapper):
     def __init__(self, layer, **kwargs):
         if not isinstance(layer, keras.layers.Layer):
             raise TypeError(f"`layer` must be a Keras 3 layer or model. Received: {layer!r}")
+        if any(isinstance(part, StandardizedCondition) for part in layer._flatten_layers()):
+            raise ValueError(f"`layer` standardises its condition already. Received: {layer!r}")
         dtype = "float64" if layer.variable_dtype == "float64" else "float32"
         super().__init__(layer, **{"dtype": dtype, **kwargs})
 
@@ -61,6 +63,11 @@ class StandardizedCondition(keras.layers.Wrapper):
             name="deviation", shape=channels, initializer="ones", trainable=False
         )
         super().build(input_shape)
+
+    @property
+    def started(self):
+        """Whether mean or deviation have left 0 and 1: `fit` of a flow then leaves them."""
+        return bool(np.any(self.mean.value != 0.0) or np.any(self.deviation.value != 1.0))
 
     def adapt(self, condition):
         """Sets mean and deviation to those of a sample of conditions.

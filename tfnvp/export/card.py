@@ -39,6 +39,7 @@ def write(folder, model, flow, signatures, weights_dtype, jit_compile, card):
             **_shapes(flow),
             "base": flow.base if isinstance(flow.base, str) else flow.base.name,
             "levels": flow.levels,
+            **_conditions(flow),
             "parameters": flow.count_params(),
         },
         "weights_dtype": weights_dtype,
@@ -60,6 +61,14 @@ def write(folder, model, flow, signatures, weights_dtype, jit_compile, card):
 def _shapes(flow):
     names = ("event_shape", "latent_shape", "condition_shape")
     return {name: getattr(flow, name) for name in names}
+
+
+def _conditions(flow):
+    """Says in which units conditions go in: the model standardises them itself."""
+    if not flow.condition_scale:
+        return {}
+    mean, deviation = (figures.tolist() for figures in flow.condition_scale.figures())
+    return {"condition_mean": mean, "condition_standard_deviation": deviation}
 
 
 def warn_of_other_shapes(version, flow):

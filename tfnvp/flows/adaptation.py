@@ -36,6 +36,8 @@ class Adaptation(keras.layers.Layer):
     def run_once(self, flow, x, y):
         """Adapts to rows of arrays, or the beginning of other data, unless it has been done.
 
+        What has values already, from `adapt`, training or a checkpoint of the bijector, keeps them.
+
         Raises:
           ValueError: if the data is empty, or not finite.
         """
@@ -62,11 +64,12 @@ class Adaptation(keras.layers.Layer):
                     f"the first of them row {bad[0] + 1}; for a tf.data.Dataset, "
                     "`dataset.apply(tfnvp.data.FiniteRows())` leaves such rows out"
                 )
-        self.run(x[: self._rows], None if condition is None else condition[: self._rows])
+        condition = None if condition is None else condition[: self._rows]
+        self.run(x[: self._rows], condition, again=False)
 
-    def run(self, x, condition):
+    def run(self, x, condition, again=True):
         """Adapts to conditions, and to `x`, from the data side of the bijector to the latents."""
-        self._condition_scale.adapt(condition)
-        adapt(self._bijector, x, condition)
+        self._condition_scale.adapt(condition, again)
+        adapt(self._bijector, x, condition, again)
         if self.done is not None:
             self.done.assign(1)

@@ -25,16 +25,24 @@ class ConditionScale:
     def __bool__(self):
         return bool(self._standardizers)
 
-    def adapt(self, condition):
-        """Takes mean and deviation of conditions, `[batch, *condition_shape]`."""
+    def adapt(self, condition, again=True):
+        """Takes mean and deviation of conditions, `[batch, *condition_shape]`.
+
+        With `again=False`, layers that have some already keep them.
+        """
         for layer in self._standardizers:
-            layer.adapt(condition)
+            if again or not layer.started:
+                layer.adapt(condition)
 
     def __call__(self, condition):
         """Returns conditions as an array as networks get them, if they are all alike in this."""
         if not self:
             return np.asarray(condition)
         # In NumPy, and read like this, in a third of the time: every call pays for it.
-        first = self._standardizers[0]
-        mean, deviation = (v.value.value().numpy() for v in (first.mean, first.deviation))
+        mean, deviation = self.figures()
         return (np.asarray(condition) - mean) / deviation
+
+    def figures(self):
+        """Returns mean and standard deviation as arrays, of the first of several."""
+        first = self._standardizers[0]
+        return [v.value.value().numpy() for v in (first.mean, first.deviation)]

@@ -96,6 +96,12 @@ class Flow(MaximumLikelihood):
             if condition_shape is None
             else event_shape_tuple(condition_shape, "condition_shape")
         )
+        for part in (bijector, *bijector.submodules):
+            if getattr(part, "condition_shape", None) not in (None, self.condition_shape):
+                raise ValueError(
+                    f"`condition_shape` must be that of {part.name}, {part.condition_shape}. "
+                    f"Received: {self.condition_shape}"
+                )
         self.base = base = "normal" if base is None else base
         self.levels = levels
         self.bijector = bijector
@@ -105,7 +111,8 @@ class Flow(MaximumLikelihood):
         self.distribution = tfp.distributions.TransformedDistribution(
             make_base(base, self.latent_shape),
             bijector if own else Chain([bijector]),
-            kwargs_split_fn=lambda kwargs: ({}, kwargs),
+            # As we have it, or as a `TransformedDistribution` of TFP's has it.
+            kwargs_split_fn=lambda kwargs: ({}, kwargs.get("bijector_kwargs", kwargs)),
             name="flow",
         )
         # Keras trains and saves what it finds in attributes, and looks into no `tf.Module`.
@@ -148,8 +155,7 @@ class Flow(MaximumLikelihood):
 
     def _log_prob(self, x, condition):
         z, log_det = inverse_and_log_det(self.bijector, x, len(self.event_shape), condition)
-        log_prob = self.distribution.distribution.log_prob(z) + log_det
-        return log_prob if condition is None else inputs.nan_unless_finite(log_prob, condition)
+        return self.distribution.distribution.log_prob(z) + log_det
 
     def _encode(self, x, condition):
         return inverse_and_log_det(self.bijector, x, len(self.event_shape), condition)[0]

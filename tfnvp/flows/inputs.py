@@ -151,12 +151,6 @@ def unpack(flow, x, condition):
     return prepare(flow, x, condition, flow.event_shape, "x")
 
 
-def nan_unless_finite(log_prob, condition):
-    """Returns `log_prob`, NaN for conditions that are not finite, which networks may hide."""
-    finite = tf.reduce_all(tf.math.is_finite(condition), axis=list(range(1, condition.shape.rank)))
-    return tf.where(finite, log_prob, tf.constant(np.nan, log_prob.dtype))
-
-
 def as_pair(data):
     """Splits Keras data into `(x, y)`, leaving out sample weights."""
     if isinstance(data, (tuple, list)):
