@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 
-# Standard deviations below this are those of constants: one over it would leave float32.
-_SMALLEST = np.finfo("float32").tiny
+# Fewer steps of the layer's type than this to a standard deviation, and rounding is seen.
+_STEPS = 100
 
 
 @keras.saving.register_keras_serializable("tfnvp")
@@ -62,21 +62,27 @@ class StandardizedCondition(keras.layers.Wrapper):
         self.deviation = self.add_weight(
             name="deviation", shape=channels, initializer="ones", trainable=False
         )
+        # Nothing lies between these.
+        self.low = self.add_weight(name="low", shape=channels, initializer="ones", trainable=False)
+        self.high = self.add_weight(
+            name="high", shape=channels, initializer="zeros", trainable=False
+        )
         super().build(input_shape)
 
     @property
     def started(self):
-        """Whether mean or deviation have left 0 and 1: `fit` of a flow then leaves them."""
-        return bool(np.any(self.mean.value != 0.0) or np.any(self.deviation.value != 1.0))
+        """Whether `adapt` has been called: `fit` of a flow then leaves mean and deviation."""
+        return bool((self.low.numpy() <= self.high.numpy()).all())
 
     def adapt(self, condition):
-        """Sets mean and deviation to those of a sample of conditions.
+        """Sets mean and deviation to those of a sample of conditions, and stores their range.
 
         Args:
           condition: array `[batch, *condition_shape]`.
 
         Raises:
-          ValueError: for another last axis, no rows or numbers that are not finite; and before the
+          ValueError: for another last axis, no rows or numbers that are not finite; for an entry
+            that float32 would flatten, such as seconds since 1970 over an hour; and before the
             layer has its weights, which a coupling with an `event_shape` gives it.
         """
         if not self.built:
@@ -88,10 +94,21 @@ class StandardizedCondition(keras.layers.Wrapper):
                 f"shape {rows.shape}, {np.sum(~np.isfinite(rows))} numbers that are not finite"
             )
         rows = rows.reshape(-1, channels)
-        deviation = rows.std(axis=0)
+        mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+        low, high = (limit.astype(self.variable_dtype) for limit in (rows.min(0), rows.max(0)))
+        constant = low == high
+        step = np.spacing(np.maximum(np.abs(low), np.abs(high)))
+        if lost := np.flatnonzero(~constant & ~(deviation >= _STEPS * step)).tolist():
+            raise ValueError(
+                f"`condition`: variable {lost[0]} varies by {deviation[lost[0]]:.3g} around "
+                f"{mean[lost[0]]:.10g}, which {self.variable_dtype} cannot tell apart: subtract "
+                "its mean first"
+            )
         is_flag = np.isin(rows, (0.0, 1.0)).all(axis=0)
-        self.mean.assign(np.where(is_flag, 0.0, rows.mean(axis=0)))
-        self.deviation.assign(np.where(is_flag | (deviation < _SMALLEST), 1.0, deviation))
+        self.mean.assign(np.where(is_flag, 0.0, mean))
+        self.deviation.assign(np.where(is_flag | constant, 1.0, deviation))
+        self.low.assign(low)
+        self.high.assign(high)
 
     def standardize(self, condition):
         """Returns `(condition - mean) / deviation`."""

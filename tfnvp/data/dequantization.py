@@ -1,5 +1,7 @@
 """Whole grey levels to real numbers, and back."""
 
+import warnings
+
 import numpy as np
 import tensorflow as tf
 
@@ -14,7 +16,8 @@ def check_levels(pixels, levels, name="pixels"):
         return
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high > levels - 1:
-        two = f"; `{name} > 127` makes two levels of 256" * (levels == 2 and 0 <= low < high < 256)
+        is_of_256 = levels == 2 and low >= 0 and 127 < high < 256
+        two = f"; `{name} > 127` makes two levels of 256" * is_of_256
         raise ValueError(
             f"`{name}` must hold grey levels from 0 to levels - 1 = {levels - 1}{two}. "
             f"Received: values from {low} to {high}"
@@ -52,6 +55,11 @@ def dequantize(pixels, levels=256, seed=None):
     """
     if not isinstance(levels, (int, np.integer)) or levels < 2:
         raise ValueError(f"`levels` must be an int of 2 or more. Received: {levels!r}")
+    if levels > 2 and tf.as_dtype(getattr(pixels, "dtype", tf.float32)).is_bool:
+        warnings.warn(
+            f"`pixels` are bools, which are nearly black among {levels} levels: give levels=2",
+            stacklevel=2,
+        )
     in_range = _all_are_levels(pixels, levels)
     pixels = tf.cast(pixels, tf.float32)
     shape = tf.shape(pixels)

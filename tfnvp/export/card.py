@@ -67,8 +67,8 @@ def _conditions(flow):
     """Says in which units conditions go in: the model standardises them itself."""
     if not flow.condition_scale:
         return {}
-    mean, deviation = (figures.tolist() for figures in flow.condition_scale.figures())
-    return {"condition_mean": mean, "condition_standard_deviation": deviation}
+    figures = flow.condition_scale.figures()
+    return {f"condition_{name}": values.tolist() for name, values in figures.items()}
 
 
 def warn_of_other_shapes(version, flow):

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.bijectors.adapt import adapt, adapts
+from tfnvp.flows import data_range
 from tfnvp.flows.array_batches import spread_rows
 from tfnvp.flows.training_data import batches
 
@@ -43,6 +44,7 @@ class Adaptation(keras.layers.Layer):
         """
         if self.done is None or self.done.numpy():
             return
+        is_array = isinstance(x, (np.ndarray, tf.Tensor, dict))  # Which was looked at before.
         x, y = spread_rows(x, y, self._rows)
         pieces, count = [], 0
         for piece, condition in batches(flow, x, y):
@@ -63,7 +65,11 @@ class Adaptation(keras.layers.Layer):
                     f"the training data is not finite in {len(bad)} of its first {len(part)} rows, "
                     f"the first of them row {bad[0] + 1}; for a tf.data.Dataset, "
                     "`dataset.apply(tfnvp.data.FiniteRows())` leaves such rows out"
+                    + "; grey levels out of range become NaN in `dequantize`"
+                    * bool(flow.levels)
                 )
+        if flow.levels is not None and not is_array:
+            data_range.warn_of_levels(np.asarray(x), flow.levels)
         condition = None if condition is None else condition[: self._rows]
         self.run(x[: self._rows], condition, again=False)
 

@@ -1,6 +1,7 @@
 """Bits per dimension of quantized data."""
 
 import math
+import warnings
 
 import keras
 
@@ -21,6 +22,23 @@ def bits_per_dim(log_prob, levels, dims):
     8.0
     """
     return (dims * math.log(levels) - log_prob) / (dims * math.log(2.0))
+
+
+def warn_of_negative(logs, levels):
+    """Warns of bits per dimension below 0, which no grey levels with their noise can have.
+
+    Args:
+      logs: mapping of names of metrics to numbers.
+      levels: int, number of grey levels of the flow.
+    """
+    for name in ("bits_per_dim", "val_bits_per_dim"):
+        if logs.get(name, 0.0) < 0:
+            warnings.warn(
+                f"{name} = {logs[name]:.3f} is impossible: the data is not (level + u) / levels "
+                f"with noise u for {levels} grey levels. It has levels without noise, or fewer "
+                "levels; `tfnvp.data.dequantize(pixels, levels)` makes it of whole ones from 0 on",
+                stacklevel=3,
+            )
 
 
 class BitsPerDim(keras.metrics.Mean):

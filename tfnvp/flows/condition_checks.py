@@ -60,17 +60,18 @@ def warn_of_labels(condition):
     """
     if condition.dtype.kind in "iu" and condition.max(initial=0) > 1:
         _warn(
-            "`condition` holds whole numbers. Labels go in as one-hot vectors, as "
-            "`keras.utils.to_categorical` makes them; numbers that mean an amount, as floats near 1"
+            "`condition` holds whole numbers. If they are labels, they go in as one-hot vectors, "
+            "as `keras.utils.to_categorical` makes them; if they mean an amount, as floats, by "
+            "`condition.astype('float32')`"
         )
 
 
 def warn_of_scale(flow, condition):
-    """Warns of numbers that the networks know nothing of, or learn slowly or not from.
+    """Warns of conditions that the networks know nothing of, or learn slowly or not from.
 
-    Those are, of a flow that standardises conditions, such that are far from the ones it was
-    trained or adapted with; and of others, numbers far from 1. Of few rows, means and deviations
-    may be larger by chance.
+    Those are, of a flow that standardises conditions, such that are farther from the ones it was
+    started with than these are from each other; and of others, numbers far from 1. Of few rows,
+    means and deviations may be larger by chance.
 
     Args:
       flow: a `tfnvp.Flow` with a condition.
@@ -79,37 +80,42 @@ def warn_of_scale(flow, condition):
     rows = len(condition)
     if not rows:
         return
-    values = np.reshape(flow.condition_scale(condition), (rows, -1)).astype("float64")
+    values = np.asarray(condition)
+    if flow.condition_scale:
+        low, high = flow.condition_scale.seen()
+        if (low <= high).all():
+            _warn_of_distance(values.reshape(-1, len(low)), low, high)
+            return
+    values = values.reshape(rows, -1).astype("float64")
     with np.errstate(invalid="ignore"):
         center, spread = values.mean(axis=0), values.std(axis=0)
-    size = np.maximum(np.abs(center), spread)
-    if not (size > _FAR).any():
-        return
-    standardized = flow.condition_scale and flow.adaptation.done.numpy()
-    far = np.flatnonzero(size > (_FAR if standardized else _FAR * (1 + 3 / rows**0.5)))
+    limit = _FAR * (1 + 3 / rows**0.5)
+    far = np.flatnonzero(np.maximum(np.abs(center), spread) > limit)
     if not len(far):
         return
-    i = far[0]
-    found = f"variable {i} is {center[i]:.4g}"
-    if rows > 1:
-        found = f"variable {i} has the mean {center[i]:.4g}, standard deviation {spread[i]:.4g}"
-    if standardized:
-        _warn(
-            "`condition` is far from those that the flow was trained with: as standardised with "
-            f"their mean and standard deviation, {found}. Conditions go in as they did in "
-            "training; the flow standardises them itself"
-        )
-    elif flow.condition_scale:
-        _warn(
-            f"`condition` holds values far from 1, of which networks make little: {found}. The "
-            "flow standardises conditions once `fit` or `flow.adapt(x, condition)` has seen some"
-        )
-    else:
-        _warn(
-            f"`condition` holds values far from 1, of which networks make little: {found}. Make "
-            "the flow with `standardize_condition=True`, or its couplings with "
-            "`tfnvp.conditioners.StandardizedCondition` around their networks"
-        )
+    how = (
+        "The flow standardises conditions once `fit` or `flow.adapt(x, condition)` has seen some"
+        if flow.condition_scale
+        else "Make the flow with `standardize_condition=True`, or its couplings with "
+        "`tfnvp.conditioners.StandardizedCondition` around their networks"
+    )
+    _warn(
+        f"`condition` holds values far from 1, of which networks make little: variable {far[0]} "
+        f"has the mean {center[far[0]]:.4g}, standard deviation {spread[far[0]]:.4g}. {how}"
+    )
+
+
+def _warn_of_distance(values, low, high):
+    width = high - low
+    far = (values < low - width) | (values > high + width)
+    if not far.any():
+        return
+    row, i = np.argwhere(far)[0]
+    _warn(
+        f"`condition` is far from those that the flow was started with: variable {i} is "
+        f"{values[row, i]:.8g} (one of {far[:, i].sum()} such), and was from {low[i]:.6g} to "
+        f"{high[i]:.8g}. Conditions go in as in training; the flow standardises them itself"
+    )
 
 
 def _warn(message):

@@ -1,5 +1,7 @@
 """The conditioners of a flow that standardise conditions, as one."""
 
+import warnings
+
 import numpy as np
 
 from tfnvp.conditioners import StandardizedCondition
@@ -26,23 +28,44 @@ class ConditionScale:
         return bool(self._standardizers)
 
     def adapt(self, condition, again=True):
-        """Takes mean and deviation of conditions, `[batch, *condition_shape]`.
+        """Takes mean and deviation of conditions, and warns of such that are constant.
 
-        With `again=False`, layers that have some already keep them.
+        Args:
+          condition: `[batch, *condition_shape]`.
+          again: bool; if not, layers that have figures already keep them.
+
+        Raises:
+          ValueError: as `StandardizedCondition.adapt`.
         """
-        for layer in self._standardizers:
-            if again or not layer.started:
-                layer.adapt(condition)
+        starting = [layer for layer in self._standardizers if again or not layer.started]
+        for layer in starting:
+            layer.adapt(condition)
+        if not starting:
+            return
+        low, high = self.seen()
+        if len(constant := np.flatnonzero(low == high)):
+            warnings.warn(
+                f"`condition` is constant: variable {constant[0]} is {low[constant[0]]:.6g} in "
+                f"all {len(condition)} rows that the flow starts from, so that the flow learns "
+                "nothing of other values; leave it out, or shuffle a data set that is sorted",
+                stacklevel=5,
+            )
 
-    def __call__(self, condition):
-        """Returns conditions as an array as networks get them, if they are all alike in this."""
-        if not self:
-            return np.asarray(condition)
-        # In NumPy, and read like this, in a third of the time: every call pays for it.
-        mean, deviation = self.figures()
-        return (np.asarray(condition) - mean) / deviation
+    def seen(self):
+        """Returns smallest and largest values that the flow started from, of each last axis' entry.
+
+        Where it has not started, the smallest are above the largest.
+        """
+        # Read like this in a third of the time that `.numpy()` takes: every call pays for it.
+        first = self._standardizers[0]
+        return [v.value.value().numpy() for v in (first.low, first.high)]
 
     def figures(self):
-        """Returns mean and standard deviation as arrays, of the first of several."""
+        """Returns what the first of the layers knows of conditions, arrays by their names."""
         first = self._standardizers[0]
-        return [v.value.value().numpy() for v in (first.mean, first.deviation)]
+        return {
+            "mean": first.mean.numpy(),
+            "standard_deviation": first.deviation.numpy(),
+            "smallest": first.low.numpy(),
+            "largest": first.high.numpy(),
+        }

@@ -69,7 +69,7 @@ def warn_of_levels(x, levels=None, name="x"):
             continue
         if x.size and np.ptp(x):  # One value may be anything.
             warnings.warn(
-                f"`{name}` holds {_called(steps)} alone: grey levels have no density, and "
+                f"`{name}` holds {_called(steps, x)} alone: grey levels have no density, and "
                 f"their likelihood can grow without bound. `tfnvp.data.dequantize(pixels, "
                 f"{levels or _LEVELS})` makes real numbers of the whole ones",
                 stacklevel=4,
@@ -92,8 +92,10 @@ def warn_of_few_levels(x, levels):
         )
 
 
-def _called(steps):
-    return "0 and 1" if steps == 1 else f"multiples of 1/{steps}"
+def _called(steps, x):
+    if steps > 1:
+        return f"multiples of 1/{steps}"
+    return "0 and 1" if x.min() >= 0 and x.max() <= 1 else "whole numbers"
 
 
 def _are_multiples(x, steps):

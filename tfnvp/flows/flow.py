@@ -3,6 +3,7 @@
 import functools
 import math
 import pathlib
+import warnings
 
 import keras
 import tensorflow as tf
@@ -264,13 +265,21 @@ class Flow(MaximumLikelihood):
     def adapt(self, x, condition=None):
         """Starts normalisations and scalings from data; `fit` does it before its first epoch.
 
-        That includes the figures by which conditions are standardised.
+        That includes mean and standard deviation of conditions. Of a flow that has been trained it
+        changes what the networks were trained for; more data goes into `fit` alone.
 
         Args:
           x: `[batch, *event_shape]`, a sample of the training data.
           condition: as for `log_prob`.
         """
         x, condition = inputs.prepare(self, x, condition, self.event_shape, "x", warn=False)
+        optimizer = getattr(self, "optimizer", None)
+        if optimizer is not None and int(optimizer.iterations) > 0:
+            warnings.warn(
+                "`adapt` starts a trained flow from other data, for which its networks were not "
+                "trained: train it again, or leave `adapt` out, as `fit` with more data does",
+                stacklevel=2,
+            )
         self.adaptation.run(x, condition)
 
     def check(self, x, condition=None):

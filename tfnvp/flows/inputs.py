@@ -97,6 +97,12 @@ def check_dtype(dtype, name, integers=False):
             f"example by `{name}.astype('float32')`; texts and categories become numbers by "
             "`pandas.get_dummies`. Received dtype: object"
         )
+    if isinstance(dtype, np.dtype) and dtype.kind in "Mm":
+        raise ValueError(
+            f"`{name}` must hold real numbers: dates and durations become some by division, for "
+            "example `(dates - dates.min()) / pandas.Timedelta(days=1)`. Received "
+            f"dtype: {dtype}"
+        )
     dtype = tf.as_dtype(dtype)
     if integers and (dtype.is_integer or dtype.is_bool):
         return
@@ -148,7 +154,19 @@ def unpack(flow, x, condition):
                 f"Received: {sorted(x)}"
             )
         x, condition = x["x"], x.get("condition", condition)
+    refuse_parts(flow, x, "x")
     return prepare(flow, x, condition, flow.event_shape, "x")
+
+
+def refuse_parts(flow, x, name):
+    """Raises `ValueError` for a tuple or list of data and conditions."""
+    if not isinstance(x, (list, tuple)):
+        return
+    if any(np.ndim(part) > len(flow.event_shape) for part in x):
+        raise ValueError(
+            f'`{name}` must be one array; with conditions, a dictionary {{"x": ..., '
+            f'"condition": ...}}. Received: a {type(x).__name__} of {len(x)} arrays'
+        )
 
 
 def as_pair(data):

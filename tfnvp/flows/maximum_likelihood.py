@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfnvp import optimizers, replicas
-from tfnvp.flows import array_batches, compiled_steps, inputs, training_data
+from tfnvp.flows import array_batches, bits_per_dim, compiled_steps, inputs, training_data
 from tfnvp.flows.progress_bar import with_bar
 from tfnvp.flows.stop_on_non_finite import StopOnNonFinite
 
@@ -145,7 +145,11 @@ class MaximumLikelihood(keras.Model):
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # The data set has its own order.
         callbacks = with_bar(callbacks, kwargs.get("verbose"))
-        return super().fit(x, y, callbacks=callbacks, **kwargs)
+        history = super().fit(x, y, callbacks=callbacks, **kwargs)
+        if self.levels is not None:
+            last = {name: values[-1] for name, values in history.history.items() if values}
+            bits_per_dim.warn_of_negative(last, self.levels)
+        return history
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         """Returns the loss, and metrics, with the arguments of `keras.Model.evaluate`."""
@@ -157,7 +161,11 @@ class MaximumLikelihood(keras.Model):
         y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
         x, y, kwargs = array_batches.in_batches(x, y, kwargs)
         callbacks = with_bar(kwargs.pop("callbacks", None), kwargs.get("verbose"))
-        return super().evaluate(x, y, callbacks=callbacks, **kwargs)
+        result = super().evaluate(x, y, callbacks=callbacks, **kwargs)
+        if self.levels is not None:
+            found = {"bits_per_dim": float(self.bits_per_dim_metric.result())}
+            bits_per_dim.warn_of_negative(found, self.levels)
+        return result
 
     def predict(self, x, *args, **kwargs):
         """Returns `log p(x)` as an array, with the arguments of `keras.Model.predict`.

@@ -78,13 +78,20 @@ def check(flow, x, y, name="x", finite=True):
         first = first.get("x") if isinstance(first, dict) else first
         if isinstance(first, tf.TensorSpec):
             inputs.check_dtype(first.dtype, name, flow.accepts_integers)
+            if tuple(first.shape.dims or ()) == flow.event_shape:
+                raise ValueError(
+                    f"`{name}` must come in batches: `dataset.batch(rows)` makes them. "
+                    f"Received: a data set of tensors of shape {first.shape}"
+                )
             inputs.check_shape(first.shape, flow.event_shape, name)
             if isinstance(x.element_spec, tf.TensorSpec):
                 condition_checks.check_presence(flow, None, _WHERE)
         return
     if isinstance(x, dict):
+        if y is not None:
+            raise ValueError(f"the condition is given twice, in `{name}` and beside it")
         x, y = x.get("x"), x.get("condition")
-    _refuse_parts(flow, x, name)
+    inputs.refuse_parts(flow, x, name)
     if not isinstance(x, (np.ndarray, tf.Tensor, list)):
         return
     x = np.asarray(x)
@@ -131,9 +138,8 @@ def variable_names(x):
 def check_variables(flow, x, y, names):
     """Looks at the variables of training data, where it is one array.
 
-    Raises `ValueError` for one, or for an entry of conditions, that float32 would flatten. Warns of
-    those of a table that have no density, of grey levels of another number than the flow's, and of
-    conditions that are codes.
+    Raises `ValueError` for one that float32 would flatten, and warns of those of a table that have
+    no density, of grey levels of another number than the flow's, and of conditions that are codes.
 
     Args:
       flow: a `tfnvp.Flow`.
@@ -145,10 +151,6 @@ def check_variables(flow, x, y, names):
         x, y = x.get("x"), x.get("condition")
     if isinstance(y, np.ndarray) and flow.condition_shape is not None:
         condition_checks.warn_of_labels(y)
-        numbers = y.astype("float64") if y.dtype.kind in "iu" else y
-        table_checks.check_precision(
-            numbers, lambda place: f"variable {', '.join(place)}", "`condition`"
-        )
     if not isinstance(x, np.ndarray):
         return
 
@@ -178,17 +180,6 @@ def warn_of_conditions(flow, x, y):
     is_array = isinstance(y, (np.ndarray, tf.Tensor))
     if is_array and flow.condition_shape is not None and np.shape(y)[1:] != (0,):
         condition_checks.warn_of_scale(flow, y)
-
-
-def _refuse_parts(flow, x, name):
-    """Raises `ValueError` for a tuple or list of data and conditions."""
-    if not isinstance(x, (list, tuple)):
-        return
-    if any(np.ndim(part) > len(flow.event_shape) for part in x):
-        raise ValueError(
-            f'`{name}` must be one array; with conditions, a dictionary {{"x": ..., '
-            f'"condition": ...}}. Received: a {type(x).__name__} of {len(x)} arrays'
-        )
 
 
 def as_dataset(x, y, batch_size):
