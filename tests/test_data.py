@@ -84,3 +84,8 @@ def test_every_row_comes_once_in_batches_of_the_size(shape, batch_size, sizes):
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_bools_of_many_levels_get_a_warning():
+    with pytest.warns(UserWarning, match="nearly black among 256 levels"):
+        data.dequantize(np.array([True, False]))

@@ -222,3 +222,21 @@ def test_data_outside_of_what_a_logit_takes_is_named(roll_back):
     data = tf.data.Dataset.from_tensor_slices(grey).batch(32)
     with pytest.raises(NonFiniteLossError, match=r"takes data in \[0, 1\]; batch 1 .* to 25"):
         flow.fit(data, verbose=0, callbacks=callbacks)
+
+
+@pytest.mark.parametrize("where", ["x", "condition"])
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_late_hole_in_a_data_set_leaves_good_weights(moons, where, jit_compile):
+    conditions = moons[:, :1].copy()
+    data = {"x": moons.copy(), "condition": conditions}
+    flow = tfnvp.RealNVP(2, condition_shape=1, **SMALL)
+    flow.compile("adam", jit_compile=jit_compile)
+    flow.adapt(*data.values())
+    before = flow.get_weights()
+    data[where][550] = np.nan
+    batches = tf.data.Dataset.from_tensor_slices(data).batch(100)
+    with pytest.raises(ValueError, match=r"first in batch 6 of the epoch, row 51"):
+        flow.fit(batches, verbose=0)
+    weights = flow.get_weights()
+    assert all(np.isfinite(w).all() for w in weights)
+    assert any((w != b).any() for w, b in zip(weights, before, strict=True))

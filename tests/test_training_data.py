@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -430,3 +431,55 @@ def test_a_logit_that_data_leaves_takes_all_numbers():
     flow = tfnvp.Flow(tfnvp.bijectors.Chain([Logit(0.05), DiagonalScaling(2)]), 2)
     flow.compile("adam")
     flow.fit(np.random.default_rng(0).normal(size=(8, 2)), verbose=0)
+
+
+def test_a_data_set_without_batches_is_told(flow):
+    with pytest.raises(ValueError, match=r"`x` must come in batches: `dataset.batch"):
+        flow.fit(tf.data.Dataset.from_tensor_slices(X), verbose=0)
+
+
+def test_a_condition_that_is_given_twice_is_told(conditional):
+    with pytest.raises(ValueError, match="the condition is given twice, in `x` and beside it"):
+        conditional.fit({"x": X, "condition": CONDITION}, CONDITION, verbose=0)
+
+
+def test_data_and_condition_in_a_list_are_told(conditional):
+    with pytest.raises(ValueError, match=r"`x` must be one array; with conditions, a dictionary"):
+        conditional([X, CONDITION])
+
+
+def test_dates_are_told_to_become_numbers(conditional):
+    days = np.datetime64("2026-11-27") + np.arange(128).reshape(64, 2)
+    for use in (
+        lambda: conditional.fit(X, days, verbose=0),
+        lambda: conditional.log_prob(X, days),
+        lambda: conditional.log_prob(days, CONDITION),
+    ):
+        with pytest.raises(ValueError, match=r"must hold real numbers: dates .*datetime64"):
+            use()
+
+
+def test_impossible_bits_per_dimension_are_told():
+    # Less than the noise of one level.
+    data = tf.data.Dataset.from_tensor_slices((0.5 + 1e-5 * X).astype("float32")).batch(64)
+    flow = make(levels=256)
+    flow.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+    with pytest.warns(UserWarning, match="bits_per_dim = -.* is impossible"):
+        flow.fit(data, verbose=0)
+    with pytest.warns(UserWarning, match="bits_per_dim = -.* is impossible"):
+        flow.evaluate(data, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        flow.evaluate(tf.data.Dataset.from_tensor_slices(X.astype("float32")).batch(64), verbose=0)
+
+
+def test_levels_without_noise_are_told_in_data_sets():
+    bits = np.random.default_rng(0).integers(0, 2, (64, 3)).astype("float32")
+    for factor, called in ((1, "0 and 1 alone"), (255, "whole numbers alone")):
+        data = tf.data.Dataset.from_tensor_slices(factor * bits).batch(64)
+        with pytest.warns(UserWarning, match=f"`x` holds {called}"):
+            make(levels=2).fit(data, verbose=0)
+    noisy = tfnvp.data.dequantize(bits.astype("uint8"), 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make(levels=2).fit(tf.data.Dataset.from_tensor_slices(noisy).batch(64), verbose=0)

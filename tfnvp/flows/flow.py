@@ -148,11 +148,17 @@ class Flow(MaximumLikelihood):
         Called with `training=True` (as `fit` does), dropout and normalisations train.
         """
         x, condition = inputs.unpack(self, x, condition)
+        if not training:
+            return self._log_prob(x, condition)
+        # A row that is not finite makes the loss NaN, which ends training, but no gradient.
+        x, condition, finite = inputs.without_gaps(x, condition)
         # Layers inside the bijector inherit `training` from this call's context.
-        in_xla = training and self.compiles_well and self._runs_in_xla()
+        in_xla = self.compiles_well and self._runs_in_xla()
         if in_xla and halves.worthwhile(x, self.bijector.trainable_variables):
-            return halves.apply(self._log_prob, x, condition)
-        return self._log_prob(x, condition)
+            log_prob = halves.apply(self._log_prob, x, condition)
+        else:
+            log_prob = self._log_prob(x, condition)
+        return tf.where(finite, log_prob, tf.constant(float("nan"), log_prob.dtype))
 
     def _log_prob(self, x, condition):
         z, log_det = inverse_and_log_det(self.bijector, x, len(self.event_shape), condition)

@@ -169,6 +169,30 @@ def refuse_parts(flow, x, name):
         )
 
 
+def without_gaps(x, condition):
+    """Returns data and conditions with harmless numbers in rows that are not finite, and which are.
+
+    Args:
+      x: `[batch, *event_shape]`.
+      condition: `[batch, *condition_shape]`, or None.
+
+    Returns:
+      `(x, condition, finite)`, the last of them bool `[batch]`.
+    """
+    parts = [x] if condition is None else [x, condition]
+    finite = [
+        tf.reduce_all(tf.math.is_finite(part), axis=list(range(1, part.shape.rank)))
+        for part in parts
+    ]
+    finite = finite[0] if condition is None else finite[0] & finite[1]
+    # Inside of every logit, and positive.
+    x, *rest = [
+        tf.where(tf.reshape(finite, (-1, *[1] * (part.shape.rank - 1))), part, 0.5)
+        for part in parts
+    ]
+    return x, rest[0] if rest else None, finite
+
+
 def as_pair(data):
     """Splits Keras data into `(x, y)`, leaving out sample weights."""
     if isinstance(data, (tuple, list)):
