@@ -138,7 +138,9 @@ def test_a_folder_of_images_is_a_data_set_everywhere(tmp_path, capsys):
     assert run("evaluate", tmp_path, "--images", tmp_path / "few", "--json") == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 3
     assert run("evaluate", tmp_path, "--images", tmp_path / "other") == 2
-    assert "is for data of shape (4, 4, 3)" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "is for data of shape (4, 4, 3)" in error
+    assert "--image-size 4 makes such" in error
     shutil.rmtree(tmp_path / "other")
     shutil.rmtree(tmp_path / "few")
     for options, rows in (([], 20), (["--split", "test"], 2)):
@@ -164,7 +166,21 @@ def test_black_and_white_images_have_two_levels(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["bits_per_dim"] < 2
     assert run("evaluate", tmp_path / "run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["bits_per_dim"] == pytest.approx(bits, rel=1e-5)
-    assert run("records", tmp_path / "streamed", "--images", scans, "--levels", 2) == 0
+    picture = tmp_path / "picture.png"
+    for command in (
+        ("interpolate", "--corners", "0,1,0,1"),
+        ("reconstruct", "-n", 2),
+        ("nearest",),
+    ):
+        assert run(*command, tmp_path / "run", "--output", picture) == 0
+        assert set(np.unique(Image.open(picture))) <= {0, 255}
+    (scans / "broken.png").write_text("nothing")
+    streamed = ("records", tmp_path / "streamed", "--images", scans, "--levels", 2)
+    assert run(*streamed) == 2
+    shutil.rmtree(tmp_path / "streamed", ignore_errors=True)
+    capsys.readouterr()
+    assert run(*streamed, "--skip-bad") == 0
+    assert "1 of 21 images in" in capsys.readouterr().err
     streamed = tfnvp.data.read_records(tmp_path / "streamed")
     assert streamed.levels == 2
     assert {int(streamed.validation.max()), int(streamed.validation.min())} == {0, 1}
@@ -182,7 +198,7 @@ def test_black_and_white_images_have_two_levels(tmp_path, capsys):
         (["train", "--recipe", "nothing"], "unknown recipe 'nothing'"),
         (["train", "--recipe", "nice-mnis"], "did you mean nice-mnist"),
         (["train", "--dataset", "fashion-mnst"], "did you mean fashion_mnist?"),
-        (["train", "--set", "patience=None"], "`patience` must be an int of 1 or more"),
+        (["train", "--set", "patience=0"], "`patience` must be null, to train for all"),
         (["train", "--set", "residual=yes"], "`residual` must be True or False. Received: 'yes'"),
         (["train", "--set", "hidden_units=null"], "`hidden_units` must be a positive int or"),
         (["train", "--recipe", "realnvp-power"], "such as power/data.npy: give --data-dir"),

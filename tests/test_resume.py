@@ -308,3 +308,11 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(short):
     for a, b in zip(*weights[:2], strict=True):
         np.testing.assert_array_equal(a, b)
     assert any(np.any(a != b) for a, b in zip(*weights[1:], strict=True))
+
+
+def test_a_folder_that_is_not_there_is_no_run(tmp_path, capsys):
+    assert run("train", "--resume", "--output", tmp_path / "missing") == 2
+    error = capsys.readouterr().err
+    assert "no run in" in error
+    assert "say what to train" in error
+    assert not (tmp_path / "missing").exists()

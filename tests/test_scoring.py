@@ -194,6 +194,33 @@ def test_rows_without_score_are_no_reference():
         scoring.make_reference(flow, gaps)
 
 
+def strict(text):
+    def refuse(constant):
+        raise ValueError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_rows_beyond_float32_are_told_and_counted(trained, tmp_path, capsys):
+    rows = people(5, 4)
+    rows[2, 0] = 1e30
+    table = write(tmp_path / "a.csv", rows, NAMES)
+    assert run("score", trained, table) == 0
+    out = capsys.readouterr().out
+    assert "log-density -inf, left out of the mean: 1, the first is row 3" in out
+    assert run("score", trained, table, "--json", "--output", tmp_path / "b.csv") == 0
+    summary = strict(capsys.readouterr().out)
+    assert (summary["without_density"], summary["skipped"]) == (1, 0)
+    assert np.isfinite(summary["mean_log_density"])
+    assert run("score", trained, table, "--json") == 0
+    far = strict(capsys.readouterr().out)["scores"][2]
+    assert (far["log_density"], far["outlier"]) == (None, True)
+    assert run("evaluate", trained, "--table", table, "--json") == 0
+    captured = capsys.readouterr()
+    assert strict(captured.out)["nats"] is None
+    assert "1 of 5 rows have the log-density -inf, the first is row 3" in captured.err
+
+
 def test_a_table_without_a_row_to_score(trained, tmp_path, capsys):
     table = write(tmp_path / "a.csv", np.full((3, 3), np.nan), NAMES)
     assert run("score", trained, table) == 0

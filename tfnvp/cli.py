@@ -153,6 +153,11 @@ def train(
     if resume:
         output = output or resuming.newest_unfinished(recipe, dataset)
         stored = run_folder.read_config(output) if resuming.is_run(output) else {}
+        if not stored and recipe is None and not source:
+            raise ValueError(
+                f"no run in {output} to go on with: name it rightly, or say what to train if it is "
+                "to begin there (--recipe, --dataset, --images, --table or --records)"
+            )
         if resuming.is_run(output):
             resuming.check_unfinished(output)
         (messages if json_output else console).print(
@@ -313,9 +318,7 @@ def write_records(
     columns: Columns = None,
     image_size: ImageSize = None,
     levels: Levels = None,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out damaged rows of a table, and count them.")
-    ] = False,
+    skip_bad: SkipBad = False,
     seed: Annotated[int, typer.Option(help="Seed of the division into splits.")] = 0,
     json_output: Json = False,
 ):
@@ -325,8 +328,8 @@ def write_records(
     """
     if (images is None) == (table is None):
         raise ValueError("give one of --images and --table")
-    if table is None and (columns is not None or skip_bad):
-        raise ValueError("--columns and --skip-bad are for a --table")
+    if table is None and columns is not None:
+        raise ValueError("--columns are those of a --table")
     if images is None and levels is not None:
         raise ValueError("--levels are those of --images")
     import_tensorflow()
@@ -334,7 +337,7 @@ def write_records(
 
     if images:
         meaning = {"levels": levels or 256}
-        chunks, count = data.image_chunks(images, image_size, **meaning)
+        chunks, count = data.image_chunks(images, image_size, skip_bad=skip_bad, **meaning)
     else:
         chunks, count = data.table_chunks(table, skip_bad, columns)
         meaning = {"columns": data.table_columns(table, columns)}

@@ -1,6 +1,7 @@
 """What the commands share: options, the console, and loading by them."""
 
 import json
+import math
 import pathlib
 import sys
 from typing import Annotated
@@ -57,7 +58,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
 def print_json(content):
     """Prints a result for machines."""
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+    sys.stdout.write(json.dumps(_as_json(content), indent=2, allow_nan=False) + "\n")
+
+
+def _as_json(content):
+    """Returns content with null for numbers that JSON has not: NaN and infinities."""
+    if isinstance(content, dict):
+        return {key: _as_json(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_as_json(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def print_result(text, content, json_output):
@@ -132,8 +142,11 @@ def require_one_source(*options):
 def require_shape(flow, event_shape, name):
     """Raises `ValueError` for data that has not the flow's shape."""
     if event_shape != flow.event_shape:
+        is_image = len(event_shape) == 3 and flow.event_shape[2:] == event_shape[2:]
+        square = is_image and flow.event_shape[0] == flow.event_shape[1]
+        hint = f"; --image-size {flow.event_shape[0]} makes such of a folder's images" * square
         raise ValueError(
-            f"the model is for data of shape {flow.event_shape}; {name} has {event_shape}"
+            f"the model is for data of shape {flow.event_shape}; {name} has {event_shape}{hint}"
         )
 
 

@@ -48,7 +48,7 @@ def interpolate(
     flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
     chosen = _rows(splits.test, 4, seed) if corners is None else _numbers(corners, splits.test)
     grid = flow.interpolate(_dequantized(flow, chosen, seed), rows, columns)
-    _save(grid, output or pathlib.Path("interpolation.png"), json_output)
+    _save(flow, grid, output or pathlib.Path("interpolation.png"), json_output)
 
 
 def inpaint(
@@ -74,14 +74,17 @@ def inpaint(
     flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
     import numpy as np
 
+    from tfnvp import plotting
     from tfnvp.flows.inpainting import hidden_mask, inpaint
 
     hidden = hidden_mask(mask, flow.event_shape, seed)
     whole = _dequantized(flow, _rows(splits.test, n, seed), seed)
     with console.status(f"{steps} steps of gradient ascent"):
         filled = inpaint(flow, whole, hidden, steps, step_size, seed)
+    whole, filled = (plotting.in_levels(images, flow.levels) for images in (whole, filled))
     seen = np.where(hidden, 0.5, whole)
-    _save(np.stack([whole, seen, filled]), output or pathlib.Path("inpainting.png"), json_output)
+    path = output or pathlib.Path("inpainting.png")
+    _save(flow, np.stack([whole, seen, filled]), path, json_output, exactly=True)
 
 
 def reconstruct(
@@ -106,7 +109,7 @@ def reconstruct(
     again = flow.decode(flow.encode(whole)).numpy()
     error = float(np.abs(again - whole).max())
     path = output or pathlib.Path("reconstruction.png")
-    _save(np.stack([whole, again]), path, json_output, largest_error=error)
+    _save(flow, np.stack([whole, again]), path, json_output, largest_error=error)
     if not json_output:
         console.print(f"largest error {error:.1e}")
 
@@ -137,7 +140,7 @@ def hierarchy(
     scales = flow.latent_scales()
     z = flow.encode(_dequantized(flow, _rows(splits.test, n, seed), seed)).numpy()
     rows = [flow.decode(np.where(scales >= first, z, 0.0)) for first in range(flow.scales)]
-    _save(np.stack(rows), output or pathlib.Path("hierarchy.png"), json_output)
+    _save(flow, np.stack(rows), output or pathlib.Path("hierarchy.png"), json_output)
 
 
 def nearest(
@@ -165,6 +168,7 @@ def nearest(
     search = NearestNeighbors(n_neighbors=neighbours).fit(train.reshape(len(train), -1))
     indices = search.kneighbors(samples.reshape(n, -1), return_distance=False)
     _save(
+        flow,
         np.concatenate([samples[:, None], train[indices]], axis=1),
         output or pathlib.Path("nearest.png"),
         json_output,
@@ -204,8 +208,10 @@ def _dequantized(flow, rows, seed):
     return dequantize(rows, flow.levels, seed=(3, seed))
 
 
-def _save(images, path, json_output, **found):
+def _save(flow, images, path, json_output, exactly=False, **found):
+    """Writes a picture, in the grey levels of the flow's data unless `exactly` as it is."""
     from tfnvp import plotting
 
-    plotting.save_grid(path, images)
+    images = images if exactly else plotting.in_levels(images, flow.levels)
+    plotting.save_grid(path, images, smooth=plotting.smoothing(flow.levels))
     print_result(f"picture in {path}", {"output": str(path), **found}, json_output)

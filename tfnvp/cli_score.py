@@ -106,11 +106,13 @@ def _with_scores(table, scores, source):
 def _summary(scores, reference):
     import numpy as np
 
-    scored = scores.log_density[np.isfinite(scores.log_density)]
+    scored = scores.log_density[~np.isnan(scores.log_density)]
+    finite = scored[np.isfinite(scored)]
     summary = {
         "rows": len(scores.log_density),
         "skipped": scores.skipped,
-        "mean_log_density": float(scored.mean(dtype="float64")) if len(scored) else None,
+        "without_density": len(scored) - len(finite),
+        "mean_log_density": float(finite.mean(dtype="float64")) if len(finite) else None,
         "median_log_density": float(np.median(scored)) if len(scored) else None,
     }
     if reference is not None:
@@ -130,6 +132,12 @@ def _print(scores, reference, table, output):
     scored = summary["rows"] - summary["skipped"]
     console.print(f"{summary['rows']} rows of {table}", end="")
     console.print("" if mean is None else f", log-density {mean:.3f} nats (median {median:.3f})")
+    if summary["without_density"]:
+        first = int(np.argmin(scores.log_density)) + 1
+        console.print(
+            "rows too far out for a density above 0, log-density -inf, left out of the mean: "
+            f"{summary['without_density']}, the first is row {first}"
+        )
     if summary["skipped"]:
         first = int(np.argmax(np.isnan(scores.log_density))) + 1
         console.print(

@@ -1,6 +1,7 @@
 """The likelihood of data under a flow, with its standard error."""
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -47,8 +48,15 @@ def evaluate(flow, rows, draws=10, seed=2, condition=None):
         given = condition if one_for_all else condition[i : i + _ROWS]
         parts.append(_mean_over_draws(flow, rows[i : i + _ROWS], draws, seed + i, given))
     log_probs = np.concatenate(parts)
+    if len(bad := np.flatnonzero(~np.isfinite(log_probs))):
+        warnings.warn(
+            f"{len(bad)} of {len(log_probs)} rows have the log-density {log_probs[bad[0]]}, the "
+            f"first is row {bad[0] + 1}, and so the mean is no number",
+            stacklevel=2,
+        )
     nats = float(np.mean(log_probs, dtype="float64"))
-    error = float(np.std(log_probs, ddof=1, dtype="float64") / math.sqrt(len(log_probs)))
+    with np.errstate(invalid="ignore"):
+        error = float(np.std(log_probs, ddof=1, dtype="float64") / math.sqrt(len(log_probs)))
     bits = bits_error = None
     if flow.levels is not None:
         bits = float(flow.bits_per_dim(nats))

@@ -83,10 +83,26 @@ def samples_picture(samples, levels=None):
         return None
     if samples.ndim == 2:
         return scatter(samples)
-    if levels is not None:
-        samples = np.clip(np.floor(samples * levels), 0, levels - 1) / (levels - 1)
-    # Interpolated, black and white would be grey.
-    return image_grid(samples, smooth=False if levels == 2 else None)
+    return image_grid(in_levels(samples, levels), smooth=smoothing(levels))
+
+
+def in_levels(images, levels):
+    """Returns images in [0, 1] as whole grey levels of so many, scaled to [0, 1] again.
+
+    >>> in_levels([0.1, 0.7], levels=2).tolist()
+    [0.0, 1.0]
+    """
+    if levels is None:
+        return images
+    return np.clip(np.floor(np.asarray(images) * levels), 0, levels - 1) / (levels - 1)
+
+
+def smoothing(levels):
+    """Returns the `smooth` of `image_grid` for images of so many levels.
+
+    Interpolated, black and white would be grey.
+    """
+    return False if levels == 2 else None
 
 
 def save_samples(path, samples, levels=None):

@@ -30,7 +30,10 @@ _RULES = {
     "dataset": (lambda value: isinstance(value, str), "the name of a data set"),
     "epochs": _COUNT,
     "batch_size": _COUNT,
-    "patience": _COUNT,
+    "patience": (
+        lambda value: value is None or _is_count(value),
+        "null, to train for all epochs, or an int of 1 or more",
+    ),
     "warmup_epochs": (lambda value: _is_count(value, least=0), "an int of 0 or more"),
     "learning_rate": _POSITIVE,
     "epsilon": _POSITIVE,
@@ -70,7 +73,7 @@ class Recipe:
       ema_momentum: of the moving average of weights that is evaluated and kept, or None; less in
         short trainings, so that it spans two thirds of the steps at most. Not for flows with batch
         normalization, whose statistics belong to the weights themselves.
-      patience: epochs without a better validation loss after which training stops.
+      patience: epochs without a better validation loss after which training stops, or None.
       published: the published figure with its unit and split, or "".
       source: where the configuration is from.
 
@@ -92,7 +95,7 @@ class Recipe:
     weight_decay: float | None = None
     clipnorm: float = 100.0
     ema_momentum: float | None = None
-    patience: int = 50
+    patience: int | None = 50
     published: str = ""
     source: str = "tfnvp"
 

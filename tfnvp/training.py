@@ -149,7 +149,7 @@ def train(
         flow = make_flow(recipe, splits)
         compile_flow(flow, recipe, len(splits.train))
     stopping = keras.callbacks.EarlyStopping(
-        monitor="val_loss", patience=recipe.patience, restore_best_weights=True
+        monitor="val_loss", patience=recipe.patience or recipe.epochs, restore_best_weights=True
     )
     guard = RollBackOnNonFinite(_ROLL_BACKS[on_divergence])
     fit = functools.partial(
@@ -210,7 +210,9 @@ def _train_and_write(flow, recipe, splits, folder, saved_models, seed, stopping,
             f"training interrupted: {_save_best(flow, stopping, splits, folder)}"
         ) from None
     except NonFiniteLossError as error:
-        raise RuntimeError(f"{error}; {_save_best(flow, stopping, splits, folder)}") from error
+        mended = "Mend the cause and train into another folder: --resume would end in the same"
+        saved = _save_best(flow, stopping, splits, folder, mended)
+        raise RuntimeError(f"{error}; {saved}") from error
     except OSError as error:
         saved = _save_best(flow, stopping, splits, folder)
         raise OSError(f"training stopped, {error}; {saved}") from error
@@ -277,9 +279,9 @@ def _save(flow, splits, folder):
     return flow
 
 
-def _save_best(flow, stopping, splits, folder):
+def _save_best(flow, stopping, splits, folder, go_on=None):
     """Saves the best weights so far; returns where they are, and how to go on, as a sentence."""
-    go_on = f"`tfnvp train --resume --output {folder}` goes on"
+    go_on = go_on or f"`tfnvp train --resume --output {folder}` goes on"
     if stopping.best_weights is None:
         return f"no epoch had ended. {go_on}"
     flow.set_weights(stopping.best_weights)

@@ -70,13 +70,14 @@ def table_columns(file, columns=None):
     return tuple(next(_tables(file, None)).column_names)
 
 
-def image_chunks(folder, size=None, levels=256):
+def image_chunks(folder, size=None, levels=256, skip_bad=False):
     """Reads a folder of images, and its sub-folders, in pieces; several files at a time.
 
     Args:
       folder: path of the folder.
       size: int; images are cropped to their central square and resized to it.
       levels: int, a power of two: the 256 grey levels of a file become so many.
+      skip_bad: bool, leave out images that cannot be read, with a warning that counts them.
 
     Returns:
       `(chunks, count)`: an iterator over uint8 arrays `[n, H, W, channels]`, and the number of
@@ -88,6 +89,8 @@ def image_chunks(folder, size=None, levels=256):
     """
     check_levels_of_files(levels)
     files = image_files(pathlib.Path(folder))
+    if skip_bad:
+        files = _readable(files, folder)
     mode = "L" if read_image(files[0], size).ndim == 2 else "RGB"
 
     def chunks():
@@ -104,6 +107,25 @@ def image_chunks(folder, size=None, levels=256):
                 yield in_levels(np.stack(images), levels)
 
     return chunks(), len(files)
+
+
+def _readable(files, folder):
+    """Returns the images that can be read, each of which is for it read once more later."""
+
+    def is_readable(file):
+        try:
+            return read_image(file) is not None
+        except ValueError:
+            return False
+
+    with ThreadPoolExecutor() as pool:
+        good = list(pool.map(is_readable, files))
+    if not any(good):
+        raise ValueError(f"no readable images in {folder}: all {len(files)} are damaged")
+    if not all(good):
+        first = files[good.index(False)].name
+        warn_of_skipped(good.count(False), len(files), f"images in {folder}", first)
+    return [file for file, is_good in zip(files, good, strict=True) if is_good]
 
 
 def _tables(file, names):
