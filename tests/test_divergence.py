@@ -224,18 +224,27 @@ def test_data_outside_of_what_a_logit_takes_is_named(roll_back):
         flow.fit(data, verbose=0, callbacks=callbacks)
 
 
-@pytest.mark.parametrize("where", ["x", "condition"])
+@pytest.mark.parametrize(
+    ("where", "bad", "message"),
+    [
+        ("x", np.nan, r"first in batch 6 of the epoch, row 51"),
+        ("condition", np.nan, r"first in batch 6 of the epoch, row 51"),
+        ("condition", 1e30, r"The condition reaches 1e\+30 in batch 6"),
+        ("x", 1e30, r"The data reaches 1e\+30 in batch 6"),
+        ("x", 1.2, r"takes data in \[0, 1\]; batch 6 .* in row 51"),
+    ],
+)
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_late_hole_in_a_data_set_leaves_good_weights(moons, where, jit_compile):
-    conditions = moons[:, :1].copy()
-    data = {"x": moons.copy(), "condition": conditions}
-    flow = tfnvp.RealNVP(2, condition_shape=1, **SMALL)
+def test_a_late_row_that_is_none_leaves_good_weights(moons, where, bad, message, jit_compile):
+    data = {"x": (moons + 2) / 5, "condition": moons[:, :1].copy()}
+    alpha = 0.01 if bad == 1.2 else None
+    flow = tfnvp.RealNVP(2, condition_shape=1, logit_alpha=alpha, **SMALL)
     flow.compile("adam", jit_compile=jit_compile)
     flow.adapt(*data.values())
     before = flow.get_weights()
-    data[where][550] = np.nan
+    data[where][550] = bad
     batches = tf.data.Dataset.from_tensor_slices(data).batch(100)
-    with pytest.raises(ValueError, match=r"first in batch 6 of the epoch, row 51"):
+    with pytest.raises(ValueError, match=message):
         flow.fit(batches, verbose=0)
     weights = flow.get_weights()
     assert all(np.isfinite(w).all() for w in weights)

@@ -45,7 +45,7 @@ def aged():
 def test_training_with_raw_conditions_is_that_with_standardised_ones(kind, as_data_set):
     def weights(condition, standardize_condition):
         keras.utils.set_random_seed(1)
-        flow = perturb(make(kind, standardize_condition=standardize_condition))
+        flow = make(kind, standardize_condition=standardize_condition)
         data = (X, condition)
         if as_data_set:
             data = (tf.data.Dataset.from_tensor_slices(data).batch(32),)
@@ -186,7 +186,7 @@ def test_adapting_a_trained_flow_gets_a_warning():
         flow.adapt(X, AGES)
         flow.adapt(X, AGES)
         flow.fit(X, AGES, verbose=0)
-    with pytest.warns(UserWarning, match="`adapt` starts a trained flow from other data"):
+    with pytest.warns(UserWarning, match="`adapt` starts a trained flow anew"):
         flow.adapt(X, AGES)
 
 
@@ -233,6 +233,20 @@ def test_fit_keeps_what_bijectors_have_from_elsewhere(tmp_path):
     restored = own_chain()
     tf.train.Checkpoint(bijector=restored).read(str(tmp_path / "weights"))
     np.testing.assert_allclose(fit_elsewhere(restored).encode(X, AGES), expected, atol=1e-5)
+
+
+def test_fit_leaves_networks_that_learned_without_standardising(tmp_path):
+    chain = own_chain()
+    for coupling in chain.bijectors[1:3]:
+        perturb(coupling)
+    expected = chain.bijectors[1].inverse(X, condition=UNIT).numpy()
+    tf.train.Checkpoint(bijector=chain).write(str(tmp_path / "weights"))
+    restored = own_chain()
+    tf.train.Checkpoint(bijector=restored).read(str(tmp_path / "weights"))
+    for bijector in (chain, restored):
+        fit_elsewhere(bijector)
+        got = bijector.bijectors[1].inverse(X, condition=UNIT)
+        np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
 def test_fit_starts_what_has_not_started():

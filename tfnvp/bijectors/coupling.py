@@ -53,6 +53,20 @@ class Coupling(Bijector):
             self._build_conditioner()
         event_ndims = len(self.event_shape or ()) or partition.event_ndims
         super().__init__(event_ndims, (conditioner, *variables), parameters=parameters, name=name)
+        self._untrained = self._sums_of_weights() if self.takes_condition else None
+
+    def _sums_of_weights(self):
+        if not tf.executing_eagerly():
+            return None
+        return [float(tf.reduce_sum(v.value)) for v in self.conditioner.trainable_weights]
+
+    @property
+    def conditioner_changed(self):
+        """Whether a conditional coupling's network has other weights than when it was made.
+
+        They were trained then, or read from a checkpoint, with conditions as they went in.
+        """
+        return self._untrained is not None and self._sums_of_weights() != self._untrained
 
     @property
     def takes_condition(self):

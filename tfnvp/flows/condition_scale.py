@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import StandardizedCondition
 
 
@@ -13,16 +14,18 @@ class ConditionScale:
     No layer: Keras would count their weights a second time.
 
     Args:
-      layers: the Keras layers of the flow's bijector.
+      bijector: the flow's bijector.
     """
 
-    def __init__(self, layers):
-        self._standardizers = [
-            part
-            for layer in layers
-            for part in layer._flatten_layers()
-            if isinstance(part, StandardizedCondition)
-        ]
+    def __init__(self, bijector):
+        self._couplings = {
+            layer: part
+            for part in (bijector, *bijector.submodules)
+            if isinstance(part, Coupling)
+            for layer in part.conditioner._flatten_layers()
+            if isinstance(layer, StandardizedCondition)
+        }
+        self._standardizers = list(self._couplings)
 
     def __bool__(self):
         return bool(self._standardizers)
@@ -32,22 +35,29 @@ class ConditionScale:
 
         Args:
           condition: `[batch, *condition_shape]`.
-          again: bool; if not, layers that have figures already keep them.
+          again: bool; if not, layers that have figures already keep them, and networks that were
+            trained without any go without.
 
         Raises:
           ValueError: as `StandardizedCondition.adapt`.
         """
-        starting = [layer for layer in self._standardizers if again or not layer.started]
+        starting = [
+            layer
+            for layer, coupling in self._couplings.items()
+            if again or not (layer.started or coupling.conditioner_changed)
+        ]
         for layer in starting:
             layer.adapt(condition)
         if not starting:
             return
         low, high = self.seen()
         if len(constant := np.flatnonzero(low == high)):
+            others = f" (and {len(constant) - 1} more)" * (len(constant) > 1)
             warnings.warn(
-                f"`condition` is constant: variable {constant[0]} is {low[constant[0]]:.6g} in "
-                f"all {len(condition)} rows that the flow starts from, so that the flow learns "
-                "nothing of other values; leave it out, or shuffle a data set that is sorted",
+                f"`condition` is constant: variable {constant[0]}{others} is "
+                f"{low[constant[0]]:.6g} in all {len(condition)} rows that the flow starts from, "
+                "so that it learns nothing of other values; leave it out, or shuffle a data set "
+                "that is sorted",
                 stacklevel=5,
             )
 

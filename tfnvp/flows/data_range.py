@@ -107,18 +107,25 @@ def _are_multiples(x, steps):
     return True
 
 
-def _beyond_logit(flow, x):
-    """Says what values there are, if some are finite and beyond the logit that data meets first."""
+def limits(flow):
+    """Returns the smallest and largest data that the flow's logit takes, or None without one."""
     first = next(iter(members(flow.bijector)), None)
     if not (isinstance(first, _Invert) and isinstance(first.bijector, Logit)):
         return None
     alpha = first.bijector.alpha
     margin = alpha / (1 - 2 * alpha)
+    return -margin, 1 + margin
+
+
+def _beyond_logit(flow, x):
+    """Says what values there are, if some are finite and beyond the logit that data meets first."""
+    if (allowed := limits(flow)) is None:
+        return None
     x = np.asarray(x)
     low, high = x.min(initial=np.inf), x.max(initial=-np.inf)
     if not (np.isfinite(low) and np.isfinite(high)):  # Slower, and only then.
         finite = x[np.isfinite(x)]
         low, high = finite.min(initial=np.inf), finite.max(initial=-np.inf)
-    if low >= -margin and high <= 1 + margin:
+    if low >= allowed[0] and high <= allowed[1]:
         return None
     return f"values from {low:.4g} to {high:.4g}"

@@ -12,9 +12,6 @@ from tfnvp.bijectors.coupling import Coupling
 from tfnvp.bijectors.log_det import inverse_and_log_det
 from tfnvp.flows import inputs
 
-# Sums of squares of numbers beyond overflow float32.
-_LARGE = 1e15
-
 
 def find_bad_data(flow, data, batches):
     """Looks for numbers that are not finite or too large, or that the flow's logit cannot take.
@@ -40,23 +37,29 @@ def find_bad_data(flow, data, batches):
                     f"The data is not finite, first in batch {i + 1} of the epoch, row {row + 1} "
                     "of the batch; `data.apply(tfnvp.data.FiniteRows())` leaves such rows out"
                 )
-        x, _ = _unpack(flow, batch)
-        if x.dtype.is_floating and np.abs(x).max(initial=0) > _LARGE:
-            return (
-                f"The data reaches {np.abs(x).max():.3g} in batch {i + 1} of the epoch, and "
-                "squares of such numbers leave the range of float32: scale it first"
-            )
+        x, condition = _unpack(flow, batch)
+        for part, what in ((x, "The data"), (condition, "The condition")):
+            if part is None or not part.dtype.is_floating:
+                continue
+            if np.abs(part).max(initial=0) > inputs.LARGEST:
+                return (
+                    f"{what} reaches {np.abs(part).max():.3g} in batch {i + 1} of the epoch, and "
+                    "squares of such numbers leave the range of float32: scale it first"
+                )
         if x.dtype.is_integer and flow.levels and not np.all((x >= 0) & (x < flow.levels)):
             return (
                 f"Grey levels go from 0 to {flow.levels - 1}; batch {i + 1} of the epoch holds "
                 f"values from {np.min(x)} to {np.max(x)}"
             )
-        if has_logit and x.dtype.is_floating and not np.all((x >= 0) & (x <= 1)):
-            return (
-                f"The flow has a logit and takes data in [0, 1]; batch {i + 1} of the epoch holds "
-                f"values from {np.min(x):.4g} to {np.max(x):.4g}. Grey levels are brought there by "
-                "`tfnvp.data.dequantize(x, levels)`"
-            )
+        if has_logit and x.dtype.is_floating:
+            beyond = np.argwhere((x.numpy() < 0) | (x.numpy() > 1))
+            if len(beyond):
+                return (
+                    f"The flow has a logit and takes data in [0, 1]; batch {i + 1} of the epoch "
+                    f"holds values from {np.min(x):.4g} to {np.max(x):.4g}, the first such in row "
+                    f"{beyond[0][0] + 1}. Grey levels are brought there by "
+                    "`tfnvp.data.dequantize(x, levels)`"
+                )
     return None
 
 

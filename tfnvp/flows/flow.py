@@ -118,7 +118,7 @@ class Flow(MaximumLikelihood):
         )
         # Keras trains and saves what it finds in attributes, and looks into no `tf.Module`.
         self.keras_layers, self.keras_variables = tracking.find(self.distribution)
-        self.condition_scale = ConditionScale(self.keras_layers)
+        self.condition_scale = ConditionScale(bijector)
         self.adaptation = Adaptation(bijector, self.condition_scale, self.adaptation_rows)
         if levels is not None:
             self.bits_per_dim_metric = BitsPerDim(levels, self.event_size)
@@ -150,8 +150,8 @@ class Flow(MaximumLikelihood):
         x, condition = inputs.unpack(self, x, condition)
         if not training:
             return self._log_prob(x, condition)
-        # A row that is not finite makes the loss NaN, which ends training, but no gradient.
-        x, condition, finite = inputs.without_gaps(x, condition)
+        # A row that is no data makes the loss NaN, which ends training, but no gradient.
+        x, condition, finite = inputs.without_gaps(self, x, condition)
         # Layers inside the bijector inherit `training` from this call's context.
         in_xla = self.compiles_well and self._runs_in_xla()
         if in_xla and halves.worthwhile(x, self.bijector.trainable_variables):
@@ -282,8 +282,8 @@ class Flow(MaximumLikelihood):
         optimizer = getattr(self, "optimizer", None)
         if optimizer is not None and int(optimizer.iterations) > 0:
             warnings.warn(
-                "`adapt` starts a trained flow from other data, for which its networks were not "
-                "trained: train it again, or leave `adapt` out, as `fit` with more data does",
+                "`adapt` starts a trained flow anew, from what its networks were not trained for: "
+                "train it again, or leave `adapt` out, as `fit` with more data does",
                 stacklevel=2,
             )
         self.adaptation.run(x, condition)

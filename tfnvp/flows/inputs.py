@@ -6,9 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.data.dequantization import dequantize
-from tfnvp.flows import condition_checks
+from tfnvp.flows import condition_checks, data_range
 
 _MAX_SEED = 2**31 - 1
+
+#: Sums of squares of numbers beyond overflow float32.
+LARGEST = 1e15
 
 
 def prepare(flow, x, condition, event_shape, name, warn=True):
@@ -169,28 +172,32 @@ def refuse_parts(flow, x, name):
         )
 
 
-def without_gaps(x, condition):
-    """Returns data and conditions with harmless numbers in rows that are not finite, and which are.
+def without_gaps(flow, x, condition):
+    """Returns data and conditions with harmless numbers in rows that are none, and which are some.
+
+    Those hold NaN, numbers whose squares leave float32, or data beyond the flow's logit.
 
     Args:
+      flow: a `tfnvp.Flow`.
       x: `[batch, *event_shape]`.
       condition: `[batch, *condition_shape]`, or None.
 
     Returns:
-      `(x, condition, finite)`, the last of them bool `[batch]`.
+      `(x, condition, good)`, the last of them bool `[batch]`.
     """
-    parts = [x] if condition is None else [x, condition]
-    finite = [
-        tf.reduce_all(tf.math.is_finite(part), axis=list(range(1, part.shape.rank)))
-        for part in parts
-    ]
-    finite = finite[0] if condition is None else finite[0] & finite[1]
+    low, high = data_range.limits(flow) or (-LARGEST, LARGEST)
+    parts = [(x, (x >= low) & (x <= high))]  # Both are false for NaN.
+    if condition is not None:
+        parts.append((condition, tf.abs(condition) <= LARGEST))
+    good = tf.reduce_all(
+        [tf.reduce_all(is_good, list(range(1, is_good.shape.rank))) for _, is_good in parts], axis=0
+    )
     # Inside of every logit, and positive.
     x, *rest = [
-        tf.where(tf.reshape(finite, (-1, *[1] * (part.shape.rank - 1))), part, 0.5)
-        for part in parts
+        tf.where(tf.reshape(good, (-1, *[1] * (part.shape.rank - 1))), part, 0.5)
+        for part, _ in parts
     ]
-    return x, rest[0] if rest else None, finite
+    return x, rest[0] if rest else None, good
 
 
 def as_pair(data):
@@ -217,6 +224,8 @@ def condition_from_targets(flow, data):
     x, y, sample_weight = (*data, None, None)[:3]
     if y is None or y.shape[-1] == 0:
         return x, None, sample_weight
+    if isinstance(x, dict):
+        raise ValueError("the condition is given twice: in a dictionary, and beside it")
     if flow.condition_shape is None:
         raise ValueError(
             "the flow has no condition_shape, and so no use for the second element of the data "
