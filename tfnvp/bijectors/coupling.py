@@ -60,13 +60,23 @@ class Coupling(Bijector):
             return None
         return [float(tf.reduce_sum(v.value)) for v in self.conditioner.trainable_weights]
 
-    @property
-    def conditioner_changed(self):
-        """Whether a conditional coupling's network has other weights than when it was made.
+    def has_learned_from(self, condition):
+        """Tells whether the network gives different answers for some conditions, and not by chance.
 
-        They were trained then, or read from a checkpoint, with conditions as they went in.
+        Its weights are others than when the coupling was made: they were trained, or read from a
+        checkpoint, with conditions as they went in.
+
+        Args:
+          condition: `[n, *condition_shape]`.
         """
-        return self._untrained is not None and self._sums_of_weights() != self._untrained
+        if self._untrained is None or self._sums_of_weights() == self._untrained:
+            return False
+        if self.event_shape is None:
+            return True
+        passed_shape = self.partition.shapes(self.event_shape)[0]
+        passed = tf.zeros((len(condition), *passed_shape), self.conditioner.compute_dtype)
+        outputs = tf.nest.flatten(self.conditioner([passed, condition]))
+        return any(bool(tf.reduce_any(output != output[:1])) for output in outputs)
 
     @property
     def takes_condition(self):

@@ -113,7 +113,7 @@ def _warn_of_distance(values, low, high):
     row, i = np.argwhere(far)[0]
     _warn(
         f"`condition` is far from those that the flow was started with: variable {i} is "
-        f"{values[row, i]:.8g} (one of {far[:, i].sum()} such), and was from {low[i]:.6g} to "
+        f"{values[row, i]:.8g} (one of {far[:, i].sum()} such), and was from {low[i]:.8g} to "
         f"{high[i]:.8g}. Conditions go in as in training; the flow standardises them itself"
     )
 

@@ -7,6 +7,9 @@ import numpy as np
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import StandardizedCondition
 
+# Conditions by which it is seen whether a network has learned from any.
+_ROWS = 64
+
 
 class ConditionScale:
     """Lets all `StandardizedCondition`s of a flow start from the same data.
@@ -44,7 +47,7 @@ class ConditionScale:
         starting = [
             layer
             for layer, coupling in self._couplings.items()
-            if again or not (layer.started or coupling.conditioner_changed)
+            if again or not (layer.started or coupling.has_learned_from(condition[:_ROWS]))
         ]
         for layer in starting:
             layer.adapt(condition)
@@ -55,7 +58,7 @@ class ConditionScale:
             others = f" (and {len(constant) - 1} more)" * (len(constant) > 1)
             warnings.warn(
                 f"`condition` is constant: variable {constant[0]}{others} is "
-                f"{low[constant[0]]:.6g} in all {len(condition)} rows that the flow starts from, "
+                f"{low[constant[0]]:.8g} in all {len(condition)} rows that the flow starts from, "
                 "so that it learns nothing of other values; leave it out, or shuffle a data set "
                 "that is sorted",
                 stacklevel=5,
