@@ -305,6 +305,8 @@ def test_the_model_card_names_the_units_of_conditions(aged, tmp_path):
     np.testing.assert_allclose(flow["condition_mean"], [49, 0], atol=1e-3)
     np.testing.assert_allclose(flow["condition_standard_deviation"], [18, 1], rtol=1e-3)
     assert "| condition mean | [" in (folder / "model_card.md").read_text()
+    folder = make().export(tmp_path / "not started", signatures=["log_prob"])
+    assert "condition mean" not in (folder / "model_card.md").read_text()
 
 
 def test_flags_stay_and_constants_are_only_shifted():

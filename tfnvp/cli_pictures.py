@@ -81,7 +81,7 @@ def inpaint(
     whole = _dequantized(flow, _rows(splits.test, n, seed), seed)
     with console.status(f"{steps} steps of gradient ascent"):
         filled = inpaint(flow, whole, hidden, steps, step_size, seed)
-    whole, filled = (plotting.in_levels(images, flow.levels) for images in (whole, filled))
+    whole, filled = (plotting.in_grey_levels(images, flow.levels) for images in (whole, filled))
     seen = np.where(hidden, 0.5, whole)
     path = output or pathlib.Path("inpainting.png")
     _save(flow, np.stack([whole, seen, filled]), path, json_output, exactly=True)
@@ -212,6 +212,6 @@ def _save(flow, images, path, json_output, exactly=False, **found):
     """Writes a picture, in the grey levels of the flow's data unless `exactly` as it is."""
     from tfnvp import plotting
 
-    images = images if exactly else plotting.in_levels(images, flow.levels)
+    images = images if exactly else plotting.in_grey_levels(images, flow.levels)
     plotting.save_grid(path, images, smooth=plotting.smoothing(flow.levels))
     print_result(f"picture in {path}", {"output": str(path), **found}, json_output)

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from tfnvp.atomic import replacing
+from tfnvp.data.dequantization import quantize
 
 
 def image_grid(images, columns=None, scale=None, gap=1, smooth=None):
@@ -83,18 +84,18 @@ def samples_picture(samples, levels=None):
         return None
     if samples.ndim == 2:
         return scatter(samples)
-    return image_grid(in_levels(samples, levels), smooth=smoothing(levels))
+    return image_grid(in_grey_levels(samples, levels), smooth=smoothing(levels))
 
 
-def in_levels(images, levels):
+def in_grey_levels(images, levels):
     """Returns images in [0, 1] as whole grey levels of so many, scaled to [0, 1] again.
 
-    >>> in_levels([0.1, 0.7], levels=2).tolist()
+    >>> in_grey_levels([0.1, 0.7], levels=2).tolist()
     [0.0, 1.0]
     """
-    if levels is None:
+    if levels is None or levels > 256:  # Pictures have no more.
         return images
-    return np.clip(np.floor(np.asarray(images) * levels), 0, levels - 1) / (levels - 1)
+    return quantize(np.asarray(images, "float32"), levels).numpy() / (levels - 1)
 
 
 def smoothing(levels):

@@ -65,7 +65,7 @@ def _shapes(flow):
 
 def _conditions(flow):
     """Says in which units conditions go in: the model standardises them itself."""
-    if not flow.condition_scale:
+    if flow.condition_scale.seen() is None:
         return {}
     figures = flow.condition_scale.figures()
     return {f"condition_{name}": values.tolist() for name, values in figures.items()}

@@ -81,11 +81,9 @@ def warn_of_scale(flow, condition):
     if not rows:
         return
     values = np.asarray(condition)
-    if flow.condition_scale:
-        low, high = flow.condition_scale.seen()
-        if (low <= high).all():
-            _warn_of_distance(values.reshape(-1, len(low)), low, high)
-            return
+    if (seen := flow.condition_scale.seen()) is not None:
+        _warn_of_distance(values.reshape(-1, len(seen[0])), *seen)
+        return
     values = values.reshape(rows, -1).astype("float64")
     with np.errstate(invalid="ignore"):
         center, spread = values.mean(axis=0), values.std(axis=0)
