@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfnvp.bijectors import Logit
 from tfnvp.data import dequantize
-from tfnvp.flows.bits_per_dim import bits_per_dim as in_bits
+from tfnvp.quantization import bits_per_dim as in_bits
 
 # Ridges on the covariance, of which validation images choose.
 _RIDGES = (0.0, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)

@@ -5,9 +5,10 @@ import math
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
-from tfnvp import recipes, training
+from tfnvp import recipes
 from tfnvp.data import Splits
 from tfnvp.data.splits import split_at_random
+from tfnvp.runs import train_recipe as training
 
 # Components and ridges of the mixtures, of which validation rows choose.
 _COMPONENTS = (1, 2, 4, 8, 16, 32, 64)

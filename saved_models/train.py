@@ -18,9 +18,11 @@ import zipfile
 import tensorflow as tf
 from sklearn.datasets import make_moons
 
-from tfnvp import pretrained, recipes, run_folder, training
+from tfnvp import pretrained, recipes
 from tfnvp.data import Splits, load_named
 from tfnvp.evaluation import evaluate
+from tfnvp.runs import folder as run_folder
+from tfnvp.runs import train_recipe as training
 
 HERE = pathlib.Path(__file__).parent
 SEED = 0

@@ -5,8 +5,9 @@ import tensorflow as tf
 
 import tfnvp
 from tests.conftest import perturb
-from tfnvp import recipes, training
+from tfnvp import recipes
 from tfnvp.data import Splits
+from tfnvp.runs import train_recipe as training
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ from pyarrow import csv, parquet
 from scipy import stats
 
 import tfnvp
+from tests.cli.test_command_line import run
 from tests.conftest import perturb
-from tests.test_command_line import run
-from tfnvp import data, run_card, run_folder, scoring
+from tfnvp import data, scoring
+from tfnvp.runs import card as run_card
+from tfnvp.runs import folder as run_folder
 
 NAMES = ("height", "weight", "age")
 

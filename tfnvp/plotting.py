@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from tfnvp.atomic import replacing
-from tfnvp.data.dequantization import quantize
+from tfnvp._atomic import replacing
+from tfnvp.quantization import quantize
 
 
 def image_grid(images, columns=None, scale=None, gap=1, smooth=None):

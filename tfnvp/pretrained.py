@@ -2,7 +2,7 @@
 
 import pathlib
 
-from tfnvp import run_folder
+from tfnvp.runs import folder as run_folder
 
 FOLDER = pathlib.Path(__file__).parent / "pretrained_models"
 

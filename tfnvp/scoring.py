@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfnvp import run_folder
-from tfnvp.data import table_files, table_numbers
+from tfnvp.data import table_numbers
+from tfnvp.data import tables as table_files
 from tfnvp.data.skipped import warn_of_skipped
+from tfnvp.runs import folder as run_folder
 
 #: File of a run folder with what scoring needs to know of the data that a flow was trained on.
 FILE = "reference.json"

@@ -5,7 +5,7 @@ from tfnvp.bijectors.additive_coupling import AdditiveCoupling
 from tfnvp.bijectors.affine_coupling import AffineCoupling
 from tfnvp.bijectors.batch_normalization import BatchNormalization
 from tfnvp.bijectors.bijector import Bijector
-from tfnvp.bijectors.chain import Chain
+from tfnvp.bijectors.compose import Chain
 from tfnvp.bijectors.diagonal_scaling import DiagonalScaling
 from tfnvp.bijectors.logit import Logit
 from tfnvp.bijectors.lu_linear import LULinear

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfnvp.bijectors.bijector import check_shape
-from tfnvp.bijectors.chain import members
+from tfnvp.bijectors.compose import members
 from tfnvp.bijectors.log_det import condition_kwargs
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.bijectors.bijector import Bijector
-from tfnvp.rearranging import permute, reshape_event
+from tfnvp.partitions.gather import permute, reshape_event
 
 ORDERS = ("channel_major", "position_major", "ordered")
 

@@ -5,9 +5,8 @@ import math
 import keras
 import tensorflow as tf
 
-from tfnvp import channelwise
 from tfnvp.conditioners.weight_normalized_convolution import WeightNormalizedConvolution
-from tfnvp.running_statistics import RunningStatistics
+from tfnvp.running_statistics import RunningStatistics, scale_and_shift
 
 # The released code starts a learned norm of 3 x 3 filters at sqrt(9 / 6), of 1 x 1 at sqrt(1 / 6).
 _MAGNITUDES = {size: math.sqrt(size * size / 6) for size in (1, 3)}
@@ -188,7 +187,7 @@ class _Normalization(keras.layers.Layer):
         mean, variance = self.statistics(x)
         scale = tf.math.rsqrt(variance + 1e-4)
         offset = tf.cast(self.offset, scale.dtype) - mean * scale
-        return channelwise.scale_and_shift(x, scale, offset)
+        return scale_and_shift(x, scale, offset)
 
 
 def _apply(layers, x):

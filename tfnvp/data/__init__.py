@@ -2,16 +2,16 @@
 
 from tfnvp.data.benchmark_tables import load_benchmark_table
 from tfnvp.data.chunks import image_chunks, table_chunks, table_columns
-from tfnvp.data.dequantization import dequantize, quantize
 from tfnvp.data.digits import load_digits
 from tfnvp.data.finite_rows import FiniteRows
-from tfnvp.data.image_files import load_images
+from tfnvp.data.images import load_images
 from tfnvp.data.named import load_named
 from tfnvp.data.patches import patches_to_rows
 from tfnvp.data.pipeline import Epoch, training_dataset
 from tfnvp.data.records import RecordStream, check_records, read_records, write_records
 from tfnvp.data.splits import Splits
-from tfnvp.data.table_files import load_table
+from tfnvp.data.tables import load_table
+from tfnvp.quantization import dequantize, quantize
 
 __all__ = [
     "Epoch",

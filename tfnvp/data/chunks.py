@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tfnvp.data.image_files import check_levels_of_files, image_files, in_levels, read_image
+from tfnvp.data.images import check_levels_of_files, image_files, in_levels, read_image
 from tfnvp.data.skipped import warn_of_skipped
 from tfnvp.data.table_numbers import names_in, rows_of_table, select, with_gaps
 

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.data.batches import PREPARED, check_batch_size, of_arrays, prepared
-from tfnvp.data.dequantization import check_levels, dequantize
 from tfnvp.data.records import RecordStream
+from tfnvp.fitting.dataset_batches import PREPARED, check_batch_size, of_arrays, prepared
+from tfnvp.quantization import check_levels, dequantize
 
 
 class Epoch(keras.callbacks.Callback):

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.bijectors.chain import members
+from tfnvp.bijectors.compose import members
 from tfnvp.bijectors.log_det import inverse_and_log_det
-from tfnvp.flows import inputs
+from tfnvp.inputs import spec as inputs
 
 # Draws from the base where its moments have no formula; more would only cost time.
 _BASE_DRAWS = 4096

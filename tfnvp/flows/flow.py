@@ -9,18 +9,21 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfnvp.bases import make_base, sample_base
 from tfnvp.bijectors.bijector import Bijector, event_shape_tuple
-from tfnvp.bijectors.chain import Chain
+from tfnvp.bijectors.compose import Chain
 from tfnvp.bijectors.log_det import forward_and_log_det, inverse_and_log_det, takes_condition
-from tfnvp.flows import data_range, halves, inputs, tracking
-from tfnvp.flows.adaptation import Adaptation
-from tfnvp.flows.base import make_base, sample_base
-from tfnvp.flows.bits_per_dim import BitsPerDim, bits_per_dim
-from tfnvp.flows.condition_scale import ConditionScale
+from tfnvp.fitting import halves
+from tfnvp.fitting.condition_scale import ConditionScale
+from tfnvp.fitting.initialization import Adaptation
+from tfnvp.fitting.maximum_likelihood import MaximumLikelihood
+from tfnvp.flows import tracking
 from tfnvp.flows.diagnostics import diagnose
 from tfnvp.flows.interpolation import four_corner_latents
-from tfnvp.flows.maximum_likelihood import MaximumLikelihood
-from tfnvp.serialization import deserialize, serialize
+from tfnvp.flows.serialization import deserialize, serialize
+from tfnvp.inputs import data_range
+from tfnvp.inputs import spec as inputs
+from tfnvp.quantization import BitsPerDim, bits_per_dim
 
 # Rows are evaluated in pieces of at most this many numbers, so that memory stays bounded.
 _CHUNK_ELEMENTS = 2**20

@@ -15,12 +15,12 @@ from tfnvp.bijectors import (
 )
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.conditioners import ResidualCNN
-from tfnvp.data.dequantization import quantize
-from tfnvp.flows.assembly import check_flags, policy_name, wrapped
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.no_rows import at_least_one_row
+from tfnvp.flows.serialization import serialize
+from tfnvp.flows.vector_flow import check_flags, policy_name, wrapped
 from tfnvp.partitions import Channels, Checkerboard
-from tfnvp.serialization import serialize
+from tfnvp.quantization import quantize
 
 NORMALIZATIONS = {"batch_norm": BatchNormalization, "act_norm": ActNorm, None: None}
 

@@ -6,9 +6,9 @@ import keras
 
 from tfnvp.bijectors import AdditiveCoupling, Chain, DiagonalScaling
 from tfnvp.bijectors.bijector import event_shape_tuple
-from tfnvp.flows import assembly
+from tfnvp.flows import vector_flow as assembly
 from tfnvp.flows.flow import Flow
-from tfnvp.serialization import serialize
+from tfnvp.flows.serialization import serialize
 
 
 @keras.saving.register_keras_serializable("tfnvp")

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import stats
 
 from tfnvp.bijectors import DiagonalScaling
-from tfnvp.bijectors.chain import members
+from tfnvp.bijectors.compose import members
 from tfnvp.report.charts import BLUE, ORANGE, chart
 from tfnvp.report.section import Section
 

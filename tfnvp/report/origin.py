@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnvp import run_card
 from tfnvp._version import __version__
 from tfnvp.report.charts import chart
 from tfnvp.report.section import Section
+from tfnvp.runs import card as run_card
 
 # What the page says of a flow in its own words.
 _SAID = ("name", "event_shape", "image_shape", "base", "levels")

@@ -5,7 +5,7 @@ import pathlib
 import jinja2
 import numpy as np
 
-from tfnvp.atomic import replacing, require_folder
+from tfnvp._atomic import replacing, require_folder
 from tfnvp.report.latents import latents, spectrum
 from tfnvp.report.likelihoods import likelihoods
 from tfnvp.report.looks import interpolation, reconstruction, samples

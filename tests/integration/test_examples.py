@@ -1,0 +1,28 @@
+"""Every example runs with --quick, in this process: TensorFlow is imported once."""
+
+import pathlib
+import re
+import runpy
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+FOLDER = pathlib.Path(__file__).parents[2] / "examples"
+# Those without the option need more than this process, such as a server.
+EXAMPLES = sorted(p for p in FOLDER.glob("*.py") if "--quick" in p.read_text(encoding="utf-8"))
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 12
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example_runs_and_prints_a_result(path, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)  # Some write pictures.
+    monkeypatch.setattr(sys, "argv", [str(path), "--quick"])
+    runpy.run_path(str(path), run_name="__main__")
+    out = capsys.readouterr().out
+    assert out
+    assert not re.search(r"\bnan\b", out.lower())

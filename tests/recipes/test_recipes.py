@@ -1,0 +1,159 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import tfnvp
+from tests.conftest import perturb
+from tfnvp import cli
+from tfnvp.recipes import RECIPES, get
+from tfnvp.runs import train_recipe as training
+from tfnvp.runs.train_recipe import MODELS
+
+SHAPES = {
+    "digits": (8, 8),
+    "table": (6,),
+    "images": (32, 32, 3),
+    "power": (6,),
+    "gas": (8,),
+    "hepmass": (21,),
+    "miniboone": (43,),
+    "bsds300": (63,),
+    "mnist": (28, 28, 1),
+    "fashion_mnist": (28, 28, 1),
+    "tfd": (48, 48, 1),
+    "svhn_cropped": (32, 32, 3),
+    "cifar10": (32, 32, 3),
+    "imagenet32": (32, 32, 3),
+    "lfw": (32, 32, 3),
+}
+
+# Counted from the papers' tables: weights of the networks and the diagonal scaling.
+NICE_PARAMETERS = {
+    "nice-mnist": 19_158_352,
+    "nice-tfd": 346_166_912,
+    "nice-svhn": 72_617_216,
+    "nice-cifar10": 72_617_216,
+}
+
+
+def shape_of(recipe):
+    return SHAPES.get(recipe.dataset, (64, 64, 3))
+
+
+# One of those with the same architecture on the same shape.
+DISTINCT = {
+    (shape_of(recipe), recipe.model, repr(recipe.options)): name for name, recipe in RECIPES.items()
+}.values()
+
+
+def nice_parameters(size, hidden_units, couplings=4):
+    widths = [size // 2, *hidden_units, size // 2]
+    network = sum((a + 1) * b for a, b in itertools.pairwise(widths))
+    return couplings * network + size
+
+
+@pytest.mark.parametrize("name", NICE_PARAMETERS)
+def test_published_nice_has_the_published_number_of_parameters(name):
+    recipe = get(name)
+    size = math.prod(shape_of(recipe))
+    assert nice_parameters(size, recipe.options["hidden_units"]) == NICE_PARAMETERS[name]
+
+
+def test_the_built_nice_has_the_number_of_parameters_of_the_formula():
+    recipe = get("nice-mnist")
+    flow = tfnvp.NICE((28, 28, 1), levels=256, **recipe.options)
+    trainable = sum(math.prod(v.shape) for v in flow.trainable_variables)
+    assert trainable == NICE_PARAMETERS["nice-mnist"]
+
+
+def test_small_tables_have_small_batches():
+    recipe = get("realnvp-table")
+    assert [recipe.for_rows(n).batch_size for n in (20, 213, 1000, 10**5)] == [32, 32, 62, 256]
+    assert recipe.replace(batch_size=16).for_rows(213).batch_size == 16
+
+
+@pytest.fixture
+def _eagerly():
+    # Tracing all couplings of five scales takes longer than running them.
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("_eagerly")
+@pytest.mark.parametrize("name", DISTINCT)
+def test_every_recipe_inverts_at_reduced_width(name):
+    recipe = RECIPES[name]
+    options = dict(recipe.options)
+    shape = shape_of(recipe)
+    if recipe.model == "image_real_nvp":
+        # A full stack of scales at little width, on the smallest images that allow it.
+        side = 2 ** options["scales"]
+        shape = (side, side, shape[-1])
+        options.update(base_filters=2, residual_blocks=1)
+    elif "hidden_units" in options:
+        options["hidden_units"] = (4,) * len(options["hidden_units"])
+        shape = (4, 4, shape[-1]) if len(shape) == 3 else shape
+    if recipe.model != "image_real_nvp" and len(shape_of(recipe)) > 1:
+        options["levels"] = 17 if recipe.dataset == "digits" else 256
+    if options.get("base") == "logistic_mixture":
+        z = np.random.default_rng(0).normal(size=(20, math.prod(shape)))
+        options["base"] = tfnvp.bases.logistic_mixture(z, components=2)
+    # Little: residual networks at random carry values far from those of training.
+    flow = perturb(MODELS[recipe.model](shape, **options), 0.02)
+    x = np.random.default_rng(0).uniform(0.2, 0.8, (3, *shape)).astype("float32")
+    z = flow.encode(x)
+    np.testing.assert_allclose(flow.decode(z), x, atol=1e-4)
+    assert np.isfinite(flow.log_prob(x)).all()
+
+
+def test_overrides_reach_fields_and_options():
+    recipe = get("nice-digits").override(["epochs=7", "dropout=0.5", "base=normal"])
+    assert recipe.epochs == 7
+    assert recipe.options["dropout"] == 0.5
+    assert recipe.options["base"] == "normal"
+    assert get("nice-digits").options["dropout"] != 0.5
+    assert recipe.replace(epochs=None).epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: get("nothing"), "unknown recipe 'nothing'"),
+        (lambda: get("nice-digits").override(["epochs"]), "expected NAME=VALUE"),
+        (
+            lambda: get("nice-digits").replace(batch_size=0),
+            "`batch_size` must be an int of 1 or more. Received: 0",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 100])
+def test_short_trainings_warm_up_and_average_less(epochs):
+    recipe = get("realnvp-digits").replace(epochs=epochs)
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    training.compile_flow(flow, recipe, rows=8 * recipe.batch_size)
+    steps, optimizer = 8 * epochs, flow.optimizer
+    peak = max(range(steps), key=lambda step: float(optimizer._learning_rate(step)))
+    assert peak <= steps / 5
+    assert peak == min(40, steps // 5)
+    assert optimizer.ema_momentum == pytest.approx(min(0.99, 1 - 1.5 / steps))
+
+
+def test_a_folder_of_images_gets_convolutions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for i in range(20):
+        pixels = np.random.default_rng(i).integers(0, 256, (4, 4, 3)).astype("uint8")
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    small = ["--set", "base_filters=2", "--set", "residual_blocks=1", "--dry-run"]
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(["train", "--images", str(tmp_path), *small])
+    assert not exit_info.value.code

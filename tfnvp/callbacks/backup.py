@@ -1,0 +1,150 @@
+"""One file from which training goes on as if it had never stopped."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+
+from tfnvp._atomic import replacing
+
+# What Keras' own callbacks know besides their arguments.
+_STATES = (
+    (keras.callbacks.EarlyStopping, ("wait", "best", "best_epoch", "best_weights")),
+    (keras.callbacks.ReduceLROnPlateau, ("wait", "best", "cooldown_counter")),
+    (keras.callbacks.ModelCheckpoint, ("best", "epochs_since_last_save")),
+)
+
+
+class Backup(keras.callbacks.Callback):
+    """Writes all that training depends on when an epoch begins, and restores it.
+
+    All of it: weights, states of random generators, the optimizer with its step count (the place
+    in the learning-rate schedule) and averages of weights, the number of the epoch, and what the
+    other callbacks remember. It is one file, written under a temporary name and renamed: whenever
+    the process is killed, there is a whole one. `keras.callbacks.BackupAndRestore` writes two,
+    in place, and leaves the other callbacks out.
+
+    It must come last among the callbacks, so that it sees what the others did, and `fit` must be
+    told where to begin::
+
+        backup = tfnvp.callbacks.Backup("backup.npz", [early_stopping])
+        flow.fit(..., initial_epoch=backup.epoch, callbacks=[early_stopping, backup])
+
+    Args:
+      file: path of the backup, ending in `.npz`; restored from when it exists.
+      callbacks: the other callbacks whose memory is backed up: `EarlyStopping`,
+        `ReduceLROnPlateau`, `ModelCheckpoint`, and callbacks that name the attributes in
+        question in a tuple `state_attributes`.
+
+    Attributes:
+      epoch: int, the epoch that training begins with: 0 where there is no backup yet.
+
+    Raises:
+      ValueError: if the file is no backup, or one of another model, optimizer or callbacks.
+      OSError: if the file cannot be written; the one before it is left as it was.
+
+    >>> import tempfile, numpy as np, tfnvp
+    >>> file = tempfile.mkdtemp() + "/backup.npz"
+    >>> def train(epochs):
+    ...     flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    ...     flow.compile()
+    ...     backup = Backup(file)
+    ...     options = {"initial_epoch": backup.epoch, "callbacks": [backup], "verbose": 0}
+    ...     return flow.fit(np.ones([8, 2], "float32"), epochs=epochs, **options).epoch
+    >>> train(3), train(5)
+    ([0, 1, 2], [2, 3, 4])
+    """
+
+    def __init__(self, file, callbacks=()):
+        super().__init__()
+        self.file = pathlib.Path(file)
+        self._callbacks = [(callback, _attributes(callback)) for callback in callbacks]
+        self.epoch = 0
+        if self.file.exists():
+            self.epoch = self._read()[0]["epoch"]
+
+    def on_train_begin(self, logs=None):
+        if self.file.exists():
+            self._restore(*self._read())
+        # Keras' place for it, from which other workers learn it too.
+        self.model._initial_epoch = self.epoch
+
+    def on_train_end(self, logs=None):
+        self.model._initial_epoch = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        arrays = {f"variable_{i}": _array(v) for i, v in enumerate(self._variables())}
+        memories = []
+        for i, (callback, attributes) in enumerate(self._callbacks):
+            memory = {name: getattr(callback, name, None) for name in attributes}
+            for name in [n for n, value in memory.items() if isinstance(value, list)]:
+                weights = memory.pop(name)
+                memory[f"{name}_count"] = len(weights)
+                arrays |= {f"{name}_{i}_{j}": _array(w) for j, w in enumerate(weights)}
+            memories.append({k: v if v is None else _number(v) for k, v in memory.items()})
+        state = {"epoch": epoch, "callbacks": memories}
+        try:
+            with replacing(self.file) as temporary, temporary.open("wb") as file:
+                np.savez(file, state=np.array(json.dumps(state)), **arrays)
+        except OSError as error:
+            reason = f"no backup could be written: {error.strerror or error}"
+            raise OSError(error.errno, reason, str(self.file)) from error
+
+    def _variables(self):
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _read(self):
+        try:
+            with np.load(self.file, allow_pickle=False) as stored:
+                arrays = dict(stored)
+            return json.loads(str(arrays.pop("state"))), arrays
+        except Exception as error:
+            raise ValueError(f"{self.file} is not a backup of a training: {error}") from error
+
+    def _restore(self, state, arrays):
+        variables = self._variables()
+        shapes = [arrays[name].shape for name in arrays if name.startswith("variable_")]
+        if shapes != [tuple(v.shape) for v in variables]:
+            raise ValueError(
+                f"{self.file} is of another model or optimizer: it has {len(shapes)} variables of "
+                f"other shapes. Received: {self.model.name} with {len(variables)} variables"
+            )
+        if len(state["callbacks"]) != len(self._callbacks):
+            raise ValueError(
+                f"{self.file} is of a training with {len(state['callbacks'])} callbacks that "
+                f"remember. Received: {len(self._callbacks)}"
+            )
+        for i, variable in enumerate(variables):
+            variable.assign(arrays[f"variable_{i}"])
+        for i, (memory, (callback, attributes)) in enumerate(
+            zip(state["callbacks"], self._callbacks, strict=True)
+        ):
+            for name in attributes:
+                value = memory.get(name)
+                if f"{name}_count" in memory:
+                    value = [arrays[f"{name}_{i}_{j}"] for j in range(memory[f"{name}_count"])]
+                setattr(callback, name, value)
+
+
+def _attributes(callback):
+    own = getattr(callback, "state_attributes", None)
+    for kind, attributes in _STATES:
+        if own is None and isinstance(callback, kind):
+            own = attributes
+    if own is None:
+        raise ValueError(
+            "`callbacks` must be callbacks whose memory is known, or that name it in "
+            f"`state_attributes`. Received: {callback!r}"
+        )
+    return own
+
+
+def _array(value):
+    array = np.asarray(value)
+    # NumPy's files know no bfloat16; in float32 it is the same numbers.
+    return array.astype("float32") if array.dtype.kind == "V" else array
+
+
+def _number(value):
+    return int(value) if isinstance(value, int) else float(value)

@@ -1,0 +1,235 @@
+"""Keras callbacks that look at a flow while it trains, or keep it from harm.
+
+`Backup` and `RollBackOnNonFinite` let training survive. The others change neither weights nor
+random numbers: training with them ends at the same weights as without. Where weights are averaged,
+put `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)` before them, so that they see the averages;
+put them before `CSVLogger`, `TensorBoard`, `EarlyStopping` and whatever else reads the logs that
+they write.
+"""
+
+import importlib.util
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+from scipy import stats
+
+from tfnvp import plotting
+from tfnvp.callbacks.backup import Backup
+from tfnvp.data import dequantize
+from tfnvp.evaluation import evaluate
+from tfnvp.fitting.divergence import RollBackOnNonFinite
+
+__all__ = ["Backup", "BitsPerDim", "LatentDiagnostics", "RollBackOnNonFinite", "SampleGrid"]
+
+_NOISE_SEED = (8, 0)
+
+
+class _EveryEpochs(keras.callbacks.Callback):
+    """Calls `look(epoch)` after the first epoch, and after every so many."""
+
+    #: Names of the logs that `look` returns.
+    names = ()
+
+    def __init__(self, every, condition=None):
+        super().__init__()
+        self.condition = condition
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise ValueError(f"`every` must be a positive int. Received: {every!r}")
+        self.every = every
+
+    def on_train_begin(self, logs=None):
+        shape, name = self.model.condition_shape, type(self).__name__
+        if shape is not None and self.condition is None:
+            raise ValueError(f"{name} needs `condition=`, as the flow has condition_shape={shape}")
+        if shape is None and self.condition is not None:
+            raise ValueError(f"{name} has a `condition`, and the flow takes none")
+
+    def on_epoch_end(self, epoch, logs=None):
+        found = self.look(epoch) if epoch % self.every == 0 else dict.fromkeys(self.names, np.nan)
+        # Other callbacks expect the same logs after every epoch.
+        if logs is not None and found:
+            logs.update(found)
+
+
+class SampleGrid(_EveryEpochs):
+    """Draws samples after epochs, always of the same latents: PNG files, TensorBoard, or both.
+
+    Images become a grid, points in the plane a scatter plot.
+
+    Args:
+      folder: where `samples-0001.png` and so on are written, or None.
+      log_dir: folder of TensorBoard's logs, or None. Needs the package `tensorboard`, which
+        TensorFlow no longer installs.
+      n: int, how many samples.
+      every: int, epochs between pictures; the first epoch has one.
+      seed: int, of the latents.
+      temperature: as for `flow.sample`.
+      condition: as for `flow.sample`, for conditional flows.
+
+    Raises:
+      ValueError: if neither `folder` nor `log_dir` is given; in `fit`, for a flow of something
+        that has no picture.
+      ImportError: if `log_dir` is given and `tensorboard` is not installed.
+
+    >>> import tempfile, numpy as np, tfnvp
+    >>> folder = tempfile.mkdtemp()
+    >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    >>> flow.compile("adam")
+    >>> grid = tfnvp.callbacks.SampleGrid(folder, n=100, every=2)
+    >>> x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    >>> history = flow.fit(x, epochs=3, callbacks=[grid], verbose=0)
+    >>> sorted(file.name for file in pathlib.Path(folder).iterdir())
+    ['samples-0001.png', 'samples-0003.png']
+    """
+
+    def __init__(
+        self, folder=None, log_dir=None, n=64, every=1, seed=0, temperature=1.0, condition=None
+    ):
+        super().__init__(every, condition)
+        if folder is None and log_dir is None:
+            raise ValueError("`folder` or `log_dir` must be given. Received: neither")
+        if log_dir is not None and importlib.util.find_spec("tensorboard") is None:
+            raise ImportError("`log_dir` needs the package tensorboard: `pip install tensorboard`")
+        self.folder = None if folder is None else pathlib.Path(folder)
+        self.log_dir = log_dir
+        self._sampling = {
+            "n": n,
+            "seed": seed,
+            "temperature": temperature,
+            "condition": condition,
+        }
+        self._writer = None
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        shape = self.model.event_shape
+        if not plotting.has_picture(shape):
+            raise ValueError(
+                "SampleGrid draws images [H, W], [H, W, 1], [H, W, 3] and points [2]. "
+                f"Received: a flow of shape {shape}"
+            )
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        if self.log_dir is not None:
+            self._writer = tf.summary.create_file_writer(str(self.log_dir))
+
+    def look(self, epoch):
+        """Draws one picture."""
+        picture = plotting.samples_picture(self.model.sample(**self._sampling), self.model.levels)
+        if self.folder is not None:
+            picture.save(self.folder / f"samples-{epoch + 1:04d}.png")
+        if self._writer is not None:
+            pixels = np.asarray(picture.convert("RGB"))[np.newaxis]
+            with self._writer.as_default():
+                tf.summary.image("samples", pixels, step=epoch)
+            self._writer.flush()
+
+    def on_train_end(self, logs=None):
+        if self._writer is not None:
+            self._writer.close()
+
+
+class BitsPerDim(_EveryEpochs):
+    """Logs bits per dimension of held-out data over several draws of noise, with standard error.
+
+    The metric `bits_per_dim` of `fit` sees one draw for each image, and in training dropout and
+    weights that change on the way; this is the figure that one reports, by
+    `tfnvp.evaluation.evaluate`.
+
+    Args:
+      x: `[n, *event_shape]`, whole grey levels.
+      draws: int, draws of noise for each image, the same after every epoch.
+      every: int, epochs between measurements, the first included; NaN between.
+      name: the logs are `NAME_bits_per_dim` and `NAME_bits_per_dim_standard_error`.
+      condition: as for `flow.log_prob`, for conditional flows.
+
+    Raises:
+      ValueError: in `fit`, for a flow without grey levels.
+
+    >>> import tfnvp
+    >>> digits = tfnvp.data.load_digits()
+    >>> flow = tfnvp.RealNVP((8, 8), couplings=2, hidden_units=(8,), levels=17)
+    >>> flow.compile("adam")
+    >>> held_out = tfnvp.callbacks.BitsPerDim(digits.validation)
+    >>> x = tfnvp.data.dequantize(digits.train, 17, seed=(0, 0))
+    >>> history = flow.fit(x, epochs=1, callbacks=[held_out], verbose=0).history
+    >>> "held_out_bits_per_dim" in history
+    True
+    """
+
+    def __init__(self, x, draws=5, every=1, name="held_out", condition=None):
+        super().__init__(every, condition)
+        self.x = np.asarray(x)
+        self.draws = draws
+        self.names = (f"{name}_bits_per_dim", f"{name}_bits_per_dim_standard_error")
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        if self.model.levels is None:
+            raise ValueError("BitsPerDim needs a flow made with `levels`. Received: None")
+
+    def look(self, epoch):
+        """Measures once."""
+        found = evaluate(self.model, self.x, self.draws, condition=self.condition)
+        return dict(
+            zip(self.names, (found.bits_per_dim, found.bits_per_dim_standard_error), strict=True)
+        )
+
+
+class LatentDiagnostics(_EveryEpochs):
+    """Logs whether the latents of held-out data look like the base, and how exact inverses are.
+
+    | log | of a perfect fit with the base "normal" |
+    |---|---|
+    | `latent_mean`, `latent_std`, `latent_kurtosis` of all latents together (excess) | 0, 1, 0 |
+    | `latent_mean_deviation`, `latent_covariance_deviation`, the largest of all variables | 0 |
+    | `round_trip_max`, the largest `|decode(encode(x)) - x|` | below 1e-4 |
+
+    Args:
+      x: `[n, *event_shape]`, two points or more; whole grey levels are dequantized once.
+      condition: as for `flow.log_prob`.
+      every: int, epochs between measurements, the first included; NaN between.
+
+    >>> import numpy as np, tfnvp
+    >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    >>> flow.compile("adam")
+    >>> x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
+    >>> look = tfnvp.callbacks.LatentDiagnostics(x)
+    >>> logs = flow.fit(x, callbacks=[look], verbose=0).history
+    >>> round(logs["latent_std"][0], 1), logs["round_trip_max"][0] < 1e-4
+    (1.0, True)
+    """
+
+    names = (
+        "latent_mean",
+        "latent_std",
+        "latent_kurtosis",
+        "latent_mean_deviation",
+        "latent_covariance_deviation",
+        "round_trip_max",
+    )
+
+    def __init__(self, x, condition=None, every=1):
+        super().__init__(every, condition)
+        self.x = np.asarray(x)
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        if self.x.dtype.kind in "iu" and self.model.levels is not None:
+            self.x = dequantize(self.x, self.model.levels, seed=_NOISE_SEED).numpy()
+
+    def look(self, epoch):
+        """Measures once."""
+        z = self.model.encode(self.x, self.condition).numpy().astype("float64")
+        found = self.model.check(self.x, self.condition)
+        numbers = (
+            z.mean(),
+            z.std(),
+            stats.kurtosis(z, axis=None),
+            found.latent_mean_deviation,
+            found.latent_covariance_deviation,
+            found.round_trip_max,
+        )
+        return {name: float(value) for name, value in zip(self.names, numbers, strict=True)}

@@ -1,0 +1,55 @@
+"""The command that draws samples."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+from tfnvp.cli.options import Json, Model, import_tensorflow, load_flow, print_result
+
+_TABLES = (".csv", ".parquet")
+
+
+def sample(
+    model: Model,
+    n: Annotated[int, typer.Option("--number", "-n", help="How many samples.", min=1)] = 100,
+    temperature: Annotated[float, typer.Option(help="Below 1: less varied.", min=0.0)] = 1.0,
+    seed: Annotated[int | None, typer.Option(help="Seed, for samples that repeat.")] = None,
+    output: Annotated[
+        pathlib.Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="PNG picture, .csv or .parquet table, or .npy array. Default: samples.png, or "
+            "samples.csv of more than two columns.",
+            metavar="FILE",
+        ),
+    ] = None,
+    json_output: Json = False,
+):
+    """Draw samples from a model and write them as a picture, a table or an array.
+
+    Example: tfnvp sample runs/digits-real_nvp-1 -n 64 --temperature 0.8 --seed 1
+    """
+    import_tensorflow()
+    import numpy as np
+
+    from tfnvp import plotting, scoring
+    from tfnvp.data import tables as table_files
+
+    flow = load_flow(model)
+    samples = flow.sample(n, seed=seed, temperature=temperature).numpy()
+    is_table = len(flow.event_shape) == 1
+    if output is None:
+        output = pathlib.Path("samples.csv" if is_table and flow.event_size > 2 else "samples.png")
+    if output.suffix in _TABLES and is_table:
+        known = scoring.read_reference(model)
+        table_files.write_table(output, samples, known.columns if known else None)
+    elif output.suffix == ".npy":
+        np.save(output, samples)
+    elif output.suffix != ".png" or plotting.save_samples(output, samples, flow.levels) is None:
+        raise ValueError(
+            f"samples of shape {flow.event_shape} cannot be written to {output}: give an --output "
+            f"that ends in {'.csv, .parquet' if is_table else '.png'} or .npy"
+        )
+    print_result(f"{n} samples in {output}", {"output": str(output), "samples": n}, json_output)

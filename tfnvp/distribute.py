@@ -1,0 +1,174 @@
+"""What the replicas of a flow do together under `tf.distribute`, to equal one process.
+
+Keras runs a training step in every replica, on its part of the batch, and adds up the gradients.
+The same step in one process comes out of it only if three things are shared before: the number of
+rows over which the loss is a mean, the gradient that is clipped, and the statistics of batches.
+"""
+
+import keras
+import tensorflow as tf
+
+STRATEGIES = ("none", "mirrored", "multi_worker")
+
+
+def make_strategy(name):
+    """Returns the `tf.distribute.Strategy` of a name in `STRATEGIES`.
+
+    "mirrored" is one replica for each GPU of this machine; "multi_worker" one for each GPU (or
+    processor) of all machines in the environment variable `TF_CONFIG`, and must be made before
+    anything else is done with TensorFlow.
+
+    Raises:
+      ValueError: for another name, or if there is no `TF_CONFIG` for "multi_worker".
+
+    >>> make_strategy("none").num_replicas_in_sync
+    1
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"unknown strategy {name!r}: choose one of {', '.join(STRATEGIES)}")
+    if name == "none":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if not tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec():
+        raise ValueError(
+            "the strategy 'multi_worker' reads the environment variable TF_CONFIG, such as "
+            '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
+            '"task": {"type": "worker", "index": 0}}. Received: no cluster in TF_CONFIG'
+        )
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def several():
+    """Tells whether the code around the call runs in one of several replicas."""
+    return (
+        tf.distribute.get_strategy().num_replicas_in_sync > 1
+        and not tf.distribute.in_cross_replica_context()
+    )
+
+
+def total(tensors):
+    """Sums a tensor, or each of a list, over the replicas; unchanged where there is only one."""
+    if not several():
+        return tensors
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def share_of_mean(values):
+    """One replica's share of the mean of `values` over the batches of all replicas.
+
+    Its value is the mean over the replica's own rows (0 for none), divided by the number of
+    replicas; Keras multiplies by that number again and averages, weighted by rows. Its gradient
+    is that of the sum over the replica's own rows divided by the rows of all, so that gradients
+    add up to those of one process, however unequal the parts of a last batch are.
+
+    Args:
+      values: `[rows]`.
+
+    Returns:
+      A scalar.
+    """
+    if not several():
+        return tf.reduce_mean(values)
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    rows = tf.cast(tf.shape(values)[0], values.dtype)
+    mean = tf.math.divide_no_nan(tf.reduce_sum(values), rows)
+    share = rows / total(rows)
+    return share * mean + tf.stop_gradient((1 / replicas - share) * mean)
+
+
+def check_optimizer(optimizer, strategy):
+    """Raises `ValueError` for a Keras optimizer that was made for other replicas."""
+    if getattr(optimizer, "_distribution_strategy", strategy) is not strategy:
+        raise ValueError(
+            "the optimizer must be made where the flow is: under `with strategy.scope():`. "
+            f"Received: {type(optimizer).__name__} made outside of {type(strategy).__name__}"
+        )
+
+
+def sum_before_clipping(optimizer):
+    """Lets a Keras optimizer add up replicas' gradients before it clips them.
+
+    By itself it clips each replica's part, which gives another length and another direction. The
+    sum is still computed once.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    if "_clip_gradients" in vars(optimizer):
+        return  # Done, in an earlier `compile`.
+    clip = optimizer._clip_gradients
+    optimizer._clip_gradients = lambda gradients: clip(total(gradients))
+    optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
+
+
+def multi_worker(strategy):
+    """Tells whether the replicas of a strategy are in several processes."""
+    return (
+        isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        and strategy.cluster_resolver is not None
+        and bool(strategy.cluster_resolver.cluster_spec())
+    )
+
+
+def is_chief(strategy):
+    """Tells whether this process is the one that writes files: the first worker, or the only."""
+    if not multi_worker(strategy):
+        return True
+    resolver = strategy.cluster_resolver
+    chief = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return (resolver.task_type, resolver.task_id) == (chief, 0)
+
+
+def wait_for_chief(strategy):
+    """Returns when all workers have come here: a worker that ends too early ends the others."""
+    if multi_worker(strategy):
+        _from_first(strategy, [])(0)
+
+
+def as_step_logs(logs):
+    """Gives the values of a step's logs the axis over which Keras averages those of workers."""
+    if not multi_worker(tf.distribute.get_strategy()):
+        return logs
+    return {name: tf.expand_dims(value, 0) for name, value in logs.items()}
+
+
+class FollowChief(keras.callbacks.Callback):
+    """Keeps all workers at the weights, the optimizer's state and the epoch of the first one.
+
+    Before training, for workers may have started normalisations from other noise, or know nothing
+    of a backup; and after every epoch, for the callbacks of the first may have stopped training,
+    taken weights back or lowered the learning rate. It stands behind all other callbacks.
+    """
+
+    def on_train_begin(self, logs=None):
+        flow = self.model
+        self._variables = [v.value for v in (*flow.weights, *flow.optimizer.variables)]
+        self._broadcast = _from_first(flow.distribute_strategy, self._variables)
+        flow._initial_epoch = self._follow(flow._initial_epoch or 0)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = bool(self._follow(int(self.model.stop_training)))
+
+    def _follow(self, number):
+        """Takes over the variables of the first worker, and returns its number."""
+        number, *values = self._broadcast(number)
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+        return int(number)
+
+
+def _from_first(strategy, variables):
+    """Returns a function that gives a number and the variables as the first worker has them."""
+
+    @tf.function
+    def share(number):
+        context = tf.distribute.get_replica_context()
+        is_first = tf.equal(context.replica_id_in_sync_group, 0)
+        own = [tf.where(is_first, v, tf.zeros_like(v)) for v in (number, *variables)]
+        # One by one, for they are of several types.
+        return [context.all_reduce(tf.distribute.ReduceOp.SUM, value) for value in own]
+
+    def broadcast(number):
+        values = strategy.run(share, args=(tf.constant(number),))
+        return [strategy.experimental_local_results(value)[0] for value in values]
+
+    return broadcast

@@ -1,0 +1,161 @@
+"""Goes back to the last good weights, with a lower learning rate, where training diverges."""
+
+import warnings
+
+import keras
+
+from tfnvp.fitting.explosion import find_bad_data, find_explosion
+from tfnvp.fitting.stop_on_non_finite import NonFiniteLossError, StopOnNonFinite
+
+_Schedule = keras.optimizers.schedules.LearningRateSchedule
+
+
+@keras.saving.register_keras_serializable("tfnvp")
+class ScaledSchedule(_Schedule):
+    """A learning-rate schedule times a factor.
+
+    >>> import keras
+    >>> schedule = keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.5)
+    >>> float(ScaledSchedule(schedule, 0.1)(1))
+    0.05000000074505806
+    """
+
+    def __init__(self, schedule, factor):
+        self.schedule = schedule
+        self.factor = factor
+
+    def __call__(self, step):
+        return self.factor * self.schedule(step)
+
+    def get_config(self):
+        schedule = keras.optimizers.schedules.serialize(self.schedule)
+        return {"schedule": schedule, "factor": self.factor}
+
+    @classmethod
+    def from_config(cls, config):
+        schedule = keras.optimizers.schedules.deserialize(config["schedule"])
+        return cls(schedule, config["factor"])
+
+
+class RollBackOnNonFinite(StopOnNonFinite):
+    """Where the loss becomes NaN or infinite, restores what the epoch began with.
+
+    The learning rate, a number or a schedule, is lowered, training goes on with the next batch,
+    and a warning names the coupling whose log-scale exploded, or the bijector that first gave
+    numbers that are not finite; to find it, the steps of the epoch are repeated. Data that is not
+    finite itself stops training at once.
+
+    It keeps a copy of weights and optimizer in memory. Among the callbacks it must come after
+    `keras.callbacks.SwapEMAWeights` and before `tfnvp.callbacks.Backup`.
+
+    Args:
+      times: int, how often to go back at most. With 0, training stops at the good weights, and
+        the cause is named all the same.
+      factor: float in (0, 1), by which the learning rate is multiplied each time.
+
+    Raises:
+      ValueError: for arguments out of range.
+      NonFiniteLossError: from `fit`, if it happens once more, or in the validation loss of the
+        first epoch, or because of the data.
+
+    >>> import numpy as np, tfnvp
+    >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    >>> flow.compile("adam")
+    >>> _ = flow.fit(np.eye(2, dtype="float32"), callbacks=[RollBackOnNonFinite()], verbose=0)
+
+    Source: tfnvp.
+    """
+
+    #: What `tfnvp.callbacks.Backup` saves of it.
+    state_attributes = ("rolled_back",)
+
+    def __init__(self, times=3, factor=0.3):
+        super().__init__()
+        if isinstance(times, bool) or not isinstance(times, int) or times < 0:
+            raise ValueError(f"`times` must be an int of 0 or more. Received: {times!r}")
+        if not 0 < factor < 1:
+            raise ValueError(f"`factor` must be between 0 and 1. Received: {factor!r}")
+        self.times = times
+        self.factor = factor
+        self.rolled_back = 0
+        self._good = None
+
+    def on_train_begin(self, logs=None):
+        self.rolled_back = 0
+        self._lowered = 0
+        self._good = None
+        self._bad_validation = False
+        rate = self._optimizer._learning_rate
+        self._schedule = rate if isinstance(rate, _Schedule) else None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        if self._bad_validation:
+            self._restore()
+        # A number is among the optimizer's variables, a schedule is not: after `Backup` restored.
+        self._lower_schedule()
+        self._good = [v.numpy() for v in self._variables()]
+
+    def on_train_end(self, logs=None):
+        if self._bad_validation:
+            self._restore()
+        self._good = None
+
+    def _on_loss(self, loss, batch):
+        what = self._what(loss, batch)
+        bad = find_bad_data(self.model, self.data(), batch + 1)
+        cause = bad or self._find_explosion(batch + 1)
+        self._restore()
+        self.model.reset_metrics()
+        if bad or self.rolled_back == self.times:
+            raise NonFiniteLossError(f"training stopped: {what}. {cause}")
+        self._go_on(what, cause)
+
+    def _on_validation_loss(self, loss):
+        what = f"the validation loss became {loss} in epoch {self._epoch + 1}"
+        if self.rolled_back == self.times or self._bad_validation or self._epoch == 0:
+            super()._on_validation_loss(loss)
+        # Restored when the next epoch begins: averaged weights may be in the model's place now.
+        self._bad_validation = True
+        self._go_on(what, "The cause is unknown")
+
+    def _go_on(self, what, cause):
+        self.rolled_back += 1
+        self._lower_schedule()
+        if self._schedule is None:
+            self._optimizer.learning_rate = self.factor * float(self._optimizer.learning_rate)
+        warnings.warn(
+            f"{what}. {cause}. Back to the weights of the beginning of the epoch, learning rate "
+            f"times {self.factor} ({self.rolled_back} of at most {self.times} times)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def _find_explosion(self, batches):
+        self._restore()
+        found = find_explosion(self.model, self.data(), batches)
+        return found or "Repeating the epoch did not show the cause"
+
+    @property
+    def _optimizer(self):
+        optimizer = self.model.optimizer
+        return getattr(optimizer, "inner_optimizer", optimizer)
+
+    def _variables(self):
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _restore(self):
+        """Restores everything but the learning rate."""
+        rate = float(self._optimizer.learning_rate)
+        for variable, value in zip(self._variables(), self._good, strict=True):
+            variable.assign(value)
+        if self._schedule is None:
+            self._optimizer.learning_rate = rate
+
+    def _lower_schedule(self):
+        if self._schedule is not None and self._lowered != self.rolled_back:
+            scaled = ScaledSchedule(self._schedule, self.factor**self.rolled_back)
+            self._optimizer.learning_rate = scaled
+            self._lowered = self.rolled_back
+            # The step was compiled with the old schedule.
+            self.model.make_train_function(force=True)

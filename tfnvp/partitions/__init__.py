@@ -1,0 +1,13 @@
+"""Which variables of an event pass a coupling unchanged, and which it moves.
+
+A partition cuts an event ``x`` in two: the *passed* part conditions the coupling,
+the *moved* part is transformed by it. ``split`` and ``merge`` are exact inverses of
+one another and select by index, so a conditioner never sees padded zeros (save for
+``Checkerboard``, whose passed part stays an image).
+"""
+
+from tfnvp.partitions.base import Partition
+from tfnvp.partitions.images import Channels, Checkerboard
+from tfnvp.partitions.vectors import EvenOdd, Mask, Split
+
+__all__ = ["Channels", "Checkerboard", "EvenOdd", "Mask", "Partition", "Split"]

@@ -1,0 +1,142 @@
+"""Quantized data: grey levels, dequantization noise, bits per dimension."""
+
+import math
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def check_levels(pixels, levels, name="pixels"):
+    """Raises `ValueError` for an array that holds other numbers than grey levels.
+
+    >>> import numpy as np
+    >>> check_levels(np.array([0, 16]), levels=17)
+    """
+    if not pixels.size:
+        return
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or high > levels - 1:
+        is_of_256 = levels == 2 and low >= 0 and 127 < high < 256
+        two = f"; `{name} > 127` makes two levels of 256" * is_of_256
+        raise ValueError(
+            f"`{name}` must hold grey levels from 0 to levels - 1 = {levels - 1}{two}. "
+            f"Received: values from {low} to {high}"
+        )
+
+
+def dequantize(pixels, levels=256, seed=None):
+    """Spreads whole grey levels uniformly over unit bins and scales them to [0, 1).
+
+    ::
+
+        x = (pixel + u) / levels,    u uniform in [0, 1)
+
+    In a `tf.data` pipeline, without a seed, every pass draws new noise. A density `p(x)` of the
+    result gives `log p(x) - D log levels` as a lower bound on the log-probability of the pixels.
+
+    Args:
+      pixels: array or tensor of whole numbers from 0 to `levels - 1`.
+      levels: int, number of grey levels.
+      seed: pair of ints for noise that repeats; default: new noise at every call.
+
+    Returns:
+      float32 tensor of the same shape.
+
+    Raises:
+      ValueError: if `levels` is below 2, or pixels known here are out of range. Others, in graphs,
+        become NaN.
+
+    >>> import numpy as np
+    >>> x = dequantize(np.array([0, 16]), levels=17)
+    >>> bool(x[0] < 1 / 17 and 16 / 17 <= x[1] < 1)
+    True
+
+    Source: Theis, van den Oord and Bethge 2016, section 3.1; NICE, section 5.1.
+    """
+    if not isinstance(levels, (int, np.integer)) or levels < 2:
+        raise ValueError(f"`levels` must be an int of 2 or more. Received: {levels!r}")
+    if levels > 2 and tf.as_dtype(getattr(pixels, "dtype", tf.float32)).is_bool:
+        warnings.warn(
+            f"`pixels` are bools, which are nearly black among {levels} levels: give levels=2",
+            stacklevel=2,
+        )
+    in_range = _all_are_levels(pixels, levels)
+    pixels = tf.cast(pixels, tf.float32)
+    shape = tf.shape(pixels)
+    noise = tf.random.uniform(shape) if seed is None else tf.random.stateless_uniform(shape, seed)
+    # The sum can round up to the next level, which would leave [0, 1).
+    x = tf.minimum((pixels + noise) / float(levels), np.nextafter(np.float32(1), np.float32(0)))
+    return (
+        x if in_range else tf.where((pixels >= 0) & (pixels <= levels - 1), x, np.float32(np.nan))
+    )
+
+
+def _all_are_levels(pixels, levels):
+    """Whether pixels are known to be grey levels; raises `ValueError` if they are known not to."""
+    if isinstance(pixels, np.ndarray):
+        check_levels(pixels, levels)
+        return True
+    dtype = tf.as_dtype(getattr(pixels, "dtype", tf.float32))
+    return dtype.is_integer and dtype.min >= 0 and dtype.max < levels
+
+
+def quantize(x, levels=256):
+    """Whole grey levels of values in [0, 1], values outside clipped: the inverse of `dequantize`.
+
+    Args:
+      x: float tensor.
+      levels: int, number of grey levels, up to 256.
+
+    Returns:
+      uint8 tensor of the same shape, from 0 to `levels - 1`.
+    """
+    return tf.cast(tf.clip_by_value(tf.floor(x * float(levels)), 0.0, levels - 1.0), tf.uint8)
+
+
+def bits_per_dim(log_prob, levels, dims):
+    """Converts a log-density on [0, 1] in nats to bits per dimension over unit bins.
+
+    ::
+
+        bits_per_dim = (dims * log(levels) - log_prob) / (dims * log 2)
+
+    Args:
+      log_prob: log-density of `(pixel + u) / levels`, in nats.
+      levels: int, number of grey levels, 256 for 8-bit data.
+      dims: int, number of variables of one data point.
+
+    >>> float(bits_per_dim(0.0, levels=256, dims=64))  # the uniform density
+    8.0
+    """
+    return (dims * math.log(levels) - log_prob) / (dims * math.log(2.0))
+
+
+def warn_of_negative(logs, levels):
+    """Warns of bits per dimension below 0, which no grey levels with their noise can have.
+
+    Args:
+      logs: mapping of names of metrics to numbers.
+      levels: int, number of grey levels of the flow.
+    """
+    for name in ("bits_per_dim", "val_bits_per_dim"):
+        if logs.get(name, 0.0) < 0:
+            warnings.warn(
+                f"{name} = {logs[name]:.3f} is impossible: the data is not (level + u) / levels "
+                f"with noise u for {levels} grey levels. It has levels without noise, or fewer "
+                "levels; `tfnvp.data.dequantize(pixels, levels)` makes it of whole ones from 0 on",
+                stacklevel=3,
+            )
+
+
+class BitsPerDim(keras.metrics.Mean):
+    """Mean of bits per dimension over an epoch, from log-densities in nats."""
+
+    def __init__(self, levels, dims, name="bits_per_dim"):
+        super().__init__(name=name)
+        self._levels = levels
+        self._dims = dims
+
+    def update_state(self, log_prob, sample_weight=None):
+        super().update_state(bits_per_dim(log_prob, self._levels, self._dims), sample_weight)

@@ -1,0 +1,49 @@
+"""What a run folder knows about its model, for the card beside the exported one."""
+
+from tfnvp import recipes, scoring
+from tfnvp.runs import folder as run_folder
+
+_NOT_ON_CARDS = ("options", "published", "source_of_data", "data_crc32")
+
+
+def read_card(path, weights_dtype="float32"):
+    """Returns what a run folder knows about its model, as `tfnvp.export.export` takes it.
+
+    Args:
+      path: the run folder, or a model in it.
+      weights_dtype: type that the weights are exported in.
+
+    Returns:
+      Dictionary of headings to texts or dictionaries, or None where there is no configuration.
+    """
+    config, metrics = run_folder.read_config(path), run_folder.read_metrics(path)
+    if not config:
+        return None
+    training = {key: value for key, value in config.items() if key not in _NOT_ON_CARDS}
+    recipe = recipes.RECIPES.get(config["name"])
+    if recipe is not None and recipe.dataset != config["dataset"]:
+        training["description"] = f"the recipe {recipe.name}, on {config['dataset']}"
+    card = {"Training": {**training, **config["options"]}}
+    if metrics:
+        likelihood = {k: v for k, v in metrics["test"].items() if v is not None}
+        if weights_dtype != "float32":
+            likelihood["measured with"] = f"float32 weights, before they became {weights_dtype}"
+        card["Training"]["epochs run"] = metrics["epochs"]
+        card["Split"] = {part: f"{rows} rows" for part, rows in metrics["rows"].items()}
+        card["Test likelihood"] = likelihood
+    if (reference := scoring.read_reference(path)) is not None:
+        card |= _of_table(reference)
+    return card
+
+
+def _of_table(reference):
+    """The order of the columns, and below which log-density a row is unusual."""
+    threshold = max(scoring.THRESHOLD, reference.smallest_quantile)
+    outliers = {
+        "a row is an outlier where its log_prob is below": reference.cut(threshold),
+        "which is a quantile of at most": threshold,
+        "of so many validation rows": len(reference.log_density),
+    }
+    if reference.columns is None:
+        return {"Outliers": outliers}
+    return {"Columns of x, in this order": ", ".join(reference.columns), "Outliers": outliers}
