@@ -17,7 +17,7 @@ def evaluation_parts(work, cell):
     """Functions whose times add up, about, to that of one `log_prob` or `sample`."""
     flow = make_flow(work)
     rows = tf.constant(work.rows(cell.batch))
-    method = flow._log_prob if cell.task == "log_prob" else flow._decode
+    method = flow.log_prob if cell.task == "log_prob" else flow.decode
     program = tf.function(lambda x: method(x, None), jit_compile=True)
     few = rows[:_FEW]
     parts = {

@@ -100,10 +100,10 @@ class _Answers:
             return tf.function(compute, jit_compile=True) if jit_compile else compute
 
         self._flow = flow
-        self._log_prob = with_stored_weights(flow._log_prob)
-        self._encode = with_stored_weights(flow._encode)
-        self._decode = with_stored_weights(flow._decode)
-        self._decode_and_log_prob = with_stored_weights(flow._decode_and_log_prob)
+        self._log_prob = with_stored_weights(flow.log_prob)
+        self._encode = with_stored_weights(flow.encode)
+        self._decode = with_stored_weights(flow.decode)
+        self._decode_and_log_prob = with_stored_weights(flow.decode_and_log_prob)
 
     def log_prob(self, x, condition=None):
         nats = self._log_prob(x, condition)
@@ -118,12 +118,12 @@ class _Answers:
         return {"x": self._decode(z, condition)}
 
     def sample(self, num_samples, seed, temperature=1.0, condition=None):
-        z = self._flow._sample_base(num_samples, seed, temperature)
+        z = self._flow.sample_latents(num_samples, seed, temperature)
         return {"x": self._decode(z, condition)}
 
     def sample_rows(self, seed, temperature=None, condition=None):
         z = tf.map_fn(
-            lambda row: self._flow._sample_base(1, row, 1.0)[0],
+            lambda row: self._flow.sample_latents(1, row, 1.0)[0],
             seed,
             fn_output_signature=tf.TensorSpec(self._flow.latent_shape, tf.float32),
         )
@@ -134,7 +134,7 @@ class _Answers:
         return {"x": self._decode(z, condition)}
 
     def sample_and_log_prob(self, num_samples, seed, temperature=1.0, condition=None):
-        z = self._flow._sample_base(num_samples, seed, temperature)
+        z = self._flow.sample_latents(num_samples, seed, temperature)
         x, nats = self._decode_and_log_prob(z, condition)
         return {"x": x, "log_prob": nats}
 

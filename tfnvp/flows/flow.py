@@ -163,24 +163,27 @@ class Flow(MaximumLikelihood):
             log_prob = self._log_prob(x, condition)
         return tf.where(finite, log_prob, tf.constant(float("nan"), log_prob.dtype))
 
+    def _inverse(self, x, condition):
+        """Returns `(z, log|det dz/dx|)`: what subclasses override to change how data is encoded."""
+        return inverse_and_log_det(self.bijector, x, len(self.event_shape), condition)
+
+    def _forward(self, z, condition):
+        """Returns `(x, log|det dx/dz|)`, the other direction of `_inverse`."""
+        return forward_and_log_det(self.bijector, z, len(self.latent_shape), condition)
+
     def _log_prob(self, x, condition):
-        z, log_det = inverse_and_log_det(self.bijector, x, len(self.event_shape), condition)
+        z, log_det = self._inverse(x, condition)
         return self.distribution.distribution.log_prob(z) + log_det
 
     def _encode(self, x, condition):
-        return inverse_and_log_det(self.bijector, x, len(self.event_shape), condition)[0]
+        return self._inverse(x, condition)[0]
 
     def _decode(self, z, condition):
-        return forward_and_log_det(self.bijector, z, len(self.latent_shape), condition)[0]
+        return self._forward(z, condition)[0]
 
     def _decode_and_log_prob(self, z, condition):
-        """One pass: the likelihood comes from the latents that the data is made of."""
-        x, log_det = forward_and_log_det(self.bijector, z, len(self.latent_shape), condition)
+        x, log_det = self._forward(z, condition)
         return x, self.distribution.distribution.log_prob(z) - log_det
-
-    def _sample_base(self, n, seed, temperature):
-        base = self.distribution.distribution
-        return sample_base(self.base, base, n, seed, temperature)
 
     # --- What users call ----------------------------------------------------------------------
 
@@ -211,6 +214,34 @@ class Flow(MaximumLikelihood):
         z, condition = inputs.prepare(self, z, condition, self.latent_shape, "z")
         return self._run("decode", z, condition)
 
+    def decode_and_log_prob(self, z, condition=None):
+        """Data points of latents with their log-densities, in one pass.
+
+        Args:
+          z: `[batch, *latent_shape]`.
+          condition: as for `log_prob`.
+
+        Returns:
+          The pair `(decode(z), log_prob(decode(z)))`.
+        """
+        z, condition = inputs.prepare(self, z, condition, self.latent_shape, "z")
+        return self._run("decode_and_log_prob", z, condition)
+
+    def sample_latents(self, n, seed, temperature=1.0):
+        """Draws from the base distribution, its standard deviation times `temperature`.
+
+        The numbers are those that `sample` decodes, in graphs and compiled by XLA too.
+
+        Args:
+          n: int or int tensor, how many.
+          seed: int tensor `[2]`, or a pair of ints.
+          temperature: float or float tensor; 1 for a base distribution of one's own.
+
+        Returns:
+          `[n, *latent_shape]`.
+        """
+        return sample_base(self.base, self.distribution.distribution, n, seed, temperature)
+
     def sample(self, n, seed=None, temperature=1.0, condition=None):
         """Draws data points.
 
@@ -232,10 +263,10 @@ class Flow(MaximumLikelihood):
         seed = inputs.check_sampling(self, n, seed, temperature, condition)
         # The noise is drawn outside of what is compiled: XLA makes it slowly on CPUs.
         if tf.executing_eagerly():
-            draw = self._function("sample_base", rows=0)
+            draw = self._function("sample_latents", rows=0)
             z = draw(tf.constant(n), seed, tf.constant(temperature, tf.float32))
         else:
-            z = self._sample_base(n, seed, temperature)
+            z = self.sample_latents(n, seed, temperature)
         return self.decode(z, condition)
 
     def interpolate(self, corners, rows=8, columns=8, condition=None):
@@ -325,7 +356,7 @@ class Flow(MaximumLikelihood):
             piece = x[i : i + rows]
             part = None if condition is None else condition[i : i + rows]
             pieces.append(self._function(name, len(piece))(piece, part))
-        return tf.concat(pieces, axis=0)
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *pieces)
 
     def _function(self, name, rows):
         """Returns one of the methods above as a graph, for many rows by XLA."""
@@ -335,7 +366,7 @@ class Flow(MaximumLikelihood):
             # A partial has no code that TensorFlow would count the graphs of all flows by, to warn
             # that there are many.
             self._compiled[key] = tf.function(
-                functools.partial(getattr(self, f"_{name}")),
+                functools.partial(getattr(self, f"_{name}", None) or getattr(self, name)),
                 reduce_retracing=not xla,
                 jit_compile=xla or None,
             )

@@ -153,17 +153,11 @@ class ImageRealNVP(Flow):
         """Whole grey levels are dequantized, where their number is known."""
         return self.levels is not None
 
-    def _log_prob(self, x, condition):
-        return at_least_one_row(super()._log_prob, x, condition)
+    def _inverse(self, x, condition):
+        return at_least_one_row(super()._inverse, x, condition)
 
-    def _encode(self, x, condition):
-        return at_least_one_row(super()._encode, x, condition)
-
-    def _decode(self, z, condition):
-        return at_least_one_row(super()._decode, z, condition)
-
-    def _decode_and_log_prob(self, z, condition):
-        return at_least_one_row(super()._decode_and_log_prob, z, condition)
+    def _forward(self, z, condition):
+        return at_least_one_row(super()._forward, z, condition)
 
     def sample_images(self, n, seed=None, temperature=1.0, condition=None):
         """Draws images as whole grey levels, with the arguments of `sample`.

@@ -87,7 +87,7 @@ def inpaint(flow, images, hidden, steps=3000, step_size=1e-4, seed=0, condition=
         for i in tf.range(steps):
             with tf.GradientTape() as tape:
                 tape.watch(x)
-                log_prob = flow._log_prob(x, condition)
+                log_prob = flow.log_prob(x, condition)
             noise = tf.random.stateless_normal(images.shape, tf.stack([seed, i + 1]))
             rate = 1000.0 * step_size / (100.0 + tf.cast(i, tf.float32))
             moved = tf.clip_by_value(x + rate * (tape.gradient(log_prob, x) + noise), 0.0, 1.0)
