@@ -1,60 +1,60 @@
-"""What a table holds that a density cannot be learned of, and what only seems to be there."""
+"""Every warning that tfnvp gives: one function for each piece of advice.
 
+Callers hand over plain NumPy arrays, at most a sample of the data, and names. A warning points to
+the line of the user's program that called tfnvp.
+"""
+
+import inspect
+import pathlib
 import warnings
 import zlib
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-# Fewer steps of float32 than this to a standard deviation, and rounding is seen in the likelihood.
-_STEPS = 100
+#: Rows of an array that advice looks at first, spread evenly.
+SAMPLE_ROWS = 1024
 
-# Columns that a warning names; images have thousands.
+# Grey levels without noise show in the first rows.
+_ROWS_FOR_LEVELS = 64
+_LEVELS = 256
+
+# Columns that one warning names; images have thousands.
 _NAMED = 8
 
+# Means and standard deviations of a network's inputs above which a warning is given.
+_FAR = 10.0
 
-def check_precision(rows, name, source):
-    """Raises `ValueError` for a variable that float32, which flows compute in, flattens or lacks.
-
-    It flattens one, in float64, whose standard deviation is less than a hundred steps of float32 at
-    its size. Only many rows tell: a few of them may be close to each other.
-
-    Args:
-      rows: `[n, ...]`, finite.
-      name: function from the place of a variable, texts of its indices, to what it is called.
-      source: what the message calls the data.
-
-    >>> import numpy as np
-    >>> rows = 1e6 + np.array([[0.0, 0.0], [1000.0, 0.001]])
-    >>> check_precision(rows[:, :1], "column {0[0]}".format, "t.csv")
-    >>> try:
-    ...     check_precision(rows, "column {0[0]}".format, "t.csv")
-    ... except ValueError as error:
-    ...     print(str(error).partition(",")[0])
-    t.csv: column 1 varies by 0.0005 around 1e+06
-    """
-    if rows.dtype != np.float64 or not len(rows):
-        return
-    with np.errstate(over="ignore", invalid="ignore"):
-        deviation, largest = rows.std(axis=0), np.abs(rows).max(axis=0)
-        step = np.spacing(largest.astype("float32")).astype("float64")
-    far = np.argwhere(largest > np.finfo("float32").max)
-    if len(far):
-        place = tuple(far[0])
-        raise ValueError(
-            f"{source}: {name([str(i) for i in place])} reaches {largest[place]:.3g}, beyond "
-            "float32, which flows compute in: divide it by a constant first"
-        )
-    lost = np.argwhere((np.ptp(rows, axis=0) > 0) & ~(deviation >= _STEPS * step))
-    if len(lost):
-        place = tuple(lost[0])
-        raise ValueError(
-            f"{source}: {name([str(i) for i in place])} varies by {deviation[place]:.3g} around "
-            f"{rows[(0, *place)]:.6g}, which float32 cannot tell apart: subtract its mean first"
-        )
+_PACKAGE = str(pathlib.Path(__file__).parent)
 
 
-def warn_of_columns(columns):
-    """Warns of columns that have no density: constant, repeated, or of whole numbers alone.
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Gives a warning at the first line outside of tfnvp and Keras that led here."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and _is_internal(frame.f_code.co_filename):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _is_internal(file: str) -> bool:
+    return file.startswith(_PACKAGE) or "/keras/" in file or "/tensorflow/" in file
+
+
+def spread_sample(rows: np.ndarray, most: int = SAMPLE_ROWS) -> np.ndarray:
+    """Returns at most `most` rows, spread evenly, since arrays may be sorted."""
+    return rows[:: max(1, -(-len(rows) // most))]
+
+
+def _listed(texts: Iterable[str]) -> str:
+    first, more = (texts := list(texts))[:_NAMED], len(texts) - _NAMED
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+
+
+# --- columns of tables --------------------------------------------------------------------------
+
+
+def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
+    """Warns of columns without a density: constant, repeated, or of whole numbers alone.
 
     Args:
       columns: mapping of names to arrays of numbers, which may have gaps.
@@ -62,7 +62,7 @@ def warn_of_columns(columns):
     finite = {name: column[np.isfinite(column)] for name, column in columns.items()}
     constant = [name for name, column in finite.items() if len(column) and np.ptp(column) == 0]
     if constant:
-        _warn(
+        warn(
             f"constant columns: {_listed(map(repr, constant))}; leave them out, or the "
             "likelihood is far too high: a constant has no density"
         )
@@ -73,24 +73,218 @@ def warn_of_columns(columns):
         if same and name not in constant:
             repeated.append(f"{name!r} repeats {first!r}")
     if repeated:
-        _warn(f"column {_listed(repeated)}: together they have no density; leave one of each out")
+        warn(f"column {_listed(repeated)}: together they have no density; leave one of each out")
     whole = [n for n, column in finite.items() if n not in constant and _is_whole(column)]
     if whole:
-        _warn(
+        warn(
             f"whole numbers alone in {_listed(map(repr, whole))}: discrete values have no density, "
             "and the likelihood of repeated ones can grow without bound"
         )
 
 
-def _is_whole(column):
-    # All numbers beyond these are whole, in float64.
+def suspicious_columns(sample: np.ndarray) -> list[int]:
+    """Returns the columns of a sample `[n, columns]` that `warn_of_columns` should look at whole.
+
+    They are constant, whole numbers, or begin as another column does.
+    """
+    with np.errstate(invalid="ignore"):
+        found = set(np.flatnonzero((sample == np.rint(sample)).all(axis=0)))
+        found.update(np.flatnonzero(sample.min(axis=0) == sample.max(axis=0)))
+    first = {}
+    for i, start in enumerate(np.ascontiguousarray(sample[:16].T)):
+        if (other := first.setdefault(start.tobytes(), i)) != i:
+            found.update((other, i))
+    return sorted(map(int, found))
+
+
+def _is_whole(column: np.ndarray) -> bool:
+    # All larger numbers are whole in float64.
     return not (column % 1).any() and np.abs(column).max(initial=0) < 2**52
 
 
-def _listed(texts):
-    first, more = (texts := list(texts))[:_NAMED], len(texts) - _NAMED
-    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
+# --- grey levels --------------------------------------------------------------------------------
 
 
-def _warn(message):
-    warnings.warn(message, stacklevel=4)
+def warn_of_levels(x: np.ndarray, levels: int | None = None, name: str = "x") -> None:
+    """Warns of floats that are grey levels without the noise that gives them a density.
+
+    Args:
+      x: float array of data.
+      levels: number of grey levels of the flow, or None; whole numbers are then left to
+        `warn_of_columns`.
+      name: what the warning calls the data.
+    """
+    x = x[:_ROWS_FOR_LEVELS]
+    if not x.size or not np.ptp(x):  # One value may be anything.
+        return
+    for steps in ((levels or _LEVELS) - 1, levels or _LEVELS):
+        if not _are_multiples(x, steps) or (levels is None and _are_multiples(x, 1)):
+            continue
+        warn(
+            f"`{name}` holds {_multiples(steps, x)} alone: grey levels have no density, and "
+            f"their likelihood can grow without bound. `tfnvp.data.dequantize(pixels, "
+            f"{levels or _LEVELS})` makes real numbers of whole grey levels"
+        )
+        return
+
+
+def warn_of_few_levels(x: np.ndarray, levels: int | None) -> None:
+    """Warns of grey levels that are 0 and 1 alone, where the flow has more levels.
+
+    Args:
+      x: array of whole grey levels.
+      levels: number of grey levels of the flow.
+    """
+    if levels is not None and levels > 2 and x.size and x.max() == 1:
+        warn(
+            f"`x` holds 0 and 1 alone, which are nearly black among {levels} grey levels: give the "
+            "flow levels=2 for images of two values"
+        )
+
+
+def warn_of_bools(levels: int) -> None:
+    """Warns of bools that count as the two darkest of many grey levels."""
+    warn(f"`pixels` are bools, which are nearly black among {levels} levels: give levels=2")
+
+
+def warn_of_negative_bits(logs: Mapping[str, float], levels: int) -> None:
+    """Warns of bits per dimension below 0, which dequantized data cannot have.
+
+    Args:
+      logs: mapping of names of metrics to numbers.
+      levels: number of grey levels of the flow.
+    """
+    for name in ("bits_per_dim", "val_bits_per_dim"):
+        if logs.get(name, 0.0) < 0:
+            warn(
+                f"{name} = {logs[name]:.3f} is impossible: the data is not (level + u) / levels "
+                f"with noise u for {levels} grey levels. It has levels without noise, or fewer "
+                "levels; `tfnvp.data.dequantize(pixels, levels)` makes it of whole ones from 0 on"
+            )
+
+
+def _multiples(steps: int, x: np.ndarray) -> str:
+    if steps > 1:
+        return f"multiples of 1/{steps}"
+    return "0 and 1" if x.min() >= 0 and x.max() <= 1 else "whole numbers"
+
+
+def _are_multiples(x: np.ndarray, steps: int) -> bool:
+    # One row nearly always decides, and every call of a flow with levels asks.
+    for rows in (x[:1], x):
+        whole = rows * steps
+        if not (np.abs(whole - np.rint(whole)) <= 1e-3).all():
+            return False
+    return True
+
+
+# --- data and conditions of a flow --------------------------------------------------------------
+
+
+def warn_of_unsupported_rows(fault: str) -> None:
+    """Warns of rows that get the log-density NaN, since they lie outside of the flow's support."""
+    warn(f"{fault}. The log-density of such rows is NaN")
+
+
+def warn_of_labels(condition: np.ndarray) -> None:
+    """Warns of conditions of whole numbers of more than two kinds, which may be labels."""
+    if condition.dtype.kind in "iu" and condition.max(initial=0) > 1:
+        warn(
+            "`condition` holds whole numbers. If they are labels, they go in as one-hot vectors, "
+            "as `keras.utils.to_categorical` makes them; if they mean an amount, as floats, by "
+            "`condition.astype('float32')`"
+        )
+
+
+def warn_of_condition_scale(condition: np.ndarray, is_standardized: bool) -> None:
+    """Warns of conditions far from 1, from which networks learn slowly or not at all.
+
+    Args:
+      condition: `[n, ...]`.
+      is_standardized: whether the flow standardises conditions once it has seen some.
+    """
+    rows = len(condition)
+    if not rows:
+        return
+    values = condition.reshape(rows, -1).astype("float64")
+    with np.errstate(invalid="ignore"):
+        center, spread = values.mean(axis=0), values.std(axis=0)
+    # Means and deviations of few rows may be larger by chance.
+    limit = _FAR * (1 + 3 / rows**0.5)
+    far = np.flatnonzero(np.maximum(np.abs(center), spread) > limit)
+    if not len(far):
+        return
+    cure = (
+        "The flow standardises conditions once `fit` or `flow.adapt(x, condition)` has seen some"
+        if is_standardized
+        else "Make the flow with `standardize_condition=True`, or its couplings with "
+        "`tfnvp.conditioners.StandardizedCondition` around their networks"
+    )
+    warn(
+        f"`condition` holds values far from 1, from which networks learn slowly: variable {far[0]} "
+        f"has the mean {center[far[0]]:.4g}, standard deviation {spread[far[0]]:.4g}. {cure}"
+    )
+
+
+def warn_of_condition_range(condition: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    """Warns of conditions farther from those of training than these are from each other.
+
+    Args:
+      condition: `[n, ..., channels]`.
+      low: `[channels]`, the smallest values in training.
+      high: `[channels]`, the largest.
+    """
+    values = condition.reshape(-1, len(low))
+    width = high - low
+    far = (values < low - width) | (values > high + width)
+    if not far.any():
+        return
+    row, i = np.argwhere(far)[0]
+    warn(
+        f"`condition` is far outside of the training range: variable {i} is {values[row, i]:.8g} "
+        f"({far[:, i].sum()} such values), and was from {low[i]:.8g} to {high[i]:.8g} in training. "
+        "Give conditions in the units of training; the flow standardises them itself"
+    )
+
+
+def warn_of_constant_condition(low: np.ndarray, high: np.ndarray, rows: int) -> None:
+    """Warns of entries of a condition that are the same in all rows that a flow starts from."""
+    if len(constant := np.flatnonzero(low == high)):
+        others = f" (and {len(constant) - 1} more)" * (len(constant) > 1)
+        warn(
+            f"`condition` is constant: variable {constant[0]}{others} is {low[constant[0]]:.8g} in "
+            f"all {rows} rows that initialise the flow, so it learns nothing of other values; "
+            "leave the variable out, or shuffle a sorted data set"
+        )
+
+
+def warn_of_adapting_a_trained_flow() -> None:
+    """Warns of `adapt` after training, which changes what the networks were trained for."""
+    warn(
+        "`adapt` of a trained flow changes what its networks were trained for: train it again, or "
+        "leave `adapt` out, as `fit` with more data does"
+    )
+
+
+# --- training -----------------------------------------------------------------------------------
+
+
+def warn_of_roll_back(what: str, cause: str, factor: float, count: int, most: int) -> None:
+    """Warns that training went back to earlier weights, with a lower learning rate."""
+    warn(
+        f"{what}. {cause}. Back to the weights of the beginning of the epoch, learning rate "
+        f"times {factor} ({count} of at most {most} times)",
+        RuntimeWarning,
+    )
+
+
+def warn_of_renamed(old: str, new: str) -> None:
+    """Warns of an old name that goes away with the next minor version."""
+    warn(f"`{old}` is now called `{new}`", DeprecationWarning)
+
+
+def column_namer(names: list[str] | None) -> Callable[[tuple], str]:
+    """Returns a function from an index such as `(2,)` to what messages call that variable."""
+    if names:
+        return lambda index: f"column {names[index[0]]!r}"
+    return lambda index: f"variable {', '.join(map(str, index))}"

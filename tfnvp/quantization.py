@@ -1,15 +1,17 @@
 """Quantized data: grey levels, dequantization noise, bits per dimension."""
 
 import math
-import warnings
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnvp import advice
 
-def check_levels(pixels, levels, name="pixels"):
-    """Raises `ValueError` for an array that holds other numbers than grey levels.
+
+def check_levels(pixels: np.ndarray, levels: int, name: str = "pixels") -> None:
+    """Raises `ValueError` for grey levels out of range.
 
     >>> import numpy as np
     >>> check_levels(np.array([0, 16]), levels=17)
@@ -26,7 +28,7 @@ def check_levels(pixels, levels, name="pixels"):
         )
 
 
-def dequantize(pixels, levels=256, seed=None):
+def dequantize(pixels: Any, levels: int = 256, seed: Any = None) -> tf.Tensor:
     """Spreads whole grey levels uniformly over unit bins and scales them to [0, 1).
 
     ::
@@ -58,10 +60,7 @@ def dequantize(pixels, levels=256, seed=None):
     if not isinstance(levels, (int, np.integer)) or levels < 2:
         raise ValueError(f"`levels` must be an int of 2 or more. Received: {levels!r}")
     if levels > 2 and tf.as_dtype(getattr(pixels, "dtype", tf.float32)).is_bool:
-        warnings.warn(
-            f"`pixels` are bools, which are nearly black among {levels} levels: give levels=2",
-            stacklevel=2,
-        )
+        advice.warn_of_bools(levels)
     in_range = _all_are_levels(pixels, levels)
     pixels = tf.cast(pixels, tf.float32)
     shape = tf.shape(pixels)
@@ -74,7 +73,7 @@ def dequantize(pixels, levels=256, seed=None):
 
 
 def _all_are_levels(pixels, levels):
-    """Whether pixels are known to be grey levels; raises `ValueError` if they are known not to."""
+    """Whether all pixels are known to be grey levels; raises `ValueError` for known faults."""
     if isinstance(pixels, np.ndarray):
         check_levels(pixels, levels)
         return True
@@ -82,7 +81,7 @@ def _all_are_levels(pixels, levels):
     return dtype.is_integer and dtype.min >= 0 and dtype.max < levels
 
 
-def quantize(x, levels=256):
+def quantize(x: Any, levels: int = 256) -> tf.Tensor:
     """Whole grey levels of values in [0, 1], values outside clipped: the inverse of `dequantize`.
 
     Args:
@@ -95,7 +94,7 @@ def quantize(x, levels=256):
     return tf.cast(tf.clip_by_value(tf.floor(x * float(levels)), 0.0, levels - 1.0), tf.uint8)
 
 
-def bits_per_dim(log_prob, levels, dims):
+def bits_per_dim(log_prob: Any, levels: int, dims: int) -> Any:
     """Converts a log-density on [0, 1] in nats to bits per dimension over unit bins.
 
     ::
@@ -111,23 +110,6 @@ def bits_per_dim(log_prob, levels, dims):
     8.0
     """
     return (dims * math.log(levels) - log_prob) / (dims * math.log(2.0))
-
-
-def warn_of_negative(logs, levels):
-    """Warns of bits per dimension below 0, which no grey levels with their noise can have.
-
-    Args:
-      logs: mapping of names of metrics to numbers.
-      levels: int, number of grey levels of the flow.
-    """
-    for name in ("bits_per_dim", "val_bits_per_dim"):
-        if logs.get(name, 0.0) < 0:
-            warnings.warn(
-                f"{name} = {logs[name]:.3f} is impossible: the data is not (level + u) / levels "
-                f"with noise u for {levels} grey levels. It has levels without noise, or fewer "
-                "levels; `tfnvp.data.dequantize(pixels, levels)` makes it of whole ones from 0 on",
-                stacklevel=3,
-            )
 
 
 class BitsPerDim(keras.metrics.Mean):

@@ -271,13 +271,13 @@ def test_functions_are_not_traced_again(moons):
     for rows in (7, 8, 9, 100, 100):
         flow.log_prob(moons[:rows])
         flow.sample(rows, seed=0)
-    for function in flow._compiled.values():
+    for function in flow._calls._functions.values():
         assert function.experimental_get_tracing_count() <= 2
 
 
 def test_large_inputs_are_evaluated_in_pieces(monkeypatch, trained, moons):
     expected = trained.log_prob(moons)
-    monkeypatch.setattr("tfnvp.flows.flow._CHUNK_ELEMENTS", 600)
+    monkeypatch.setattr("tfnvp.flows.calls._CHUNK_ELEMENTS", 600)
     np.testing.assert_allclose(trained.log_prob(moons), expected, rtol=1e-5)
 
 

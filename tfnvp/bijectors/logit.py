@@ -41,6 +41,12 @@ class Logit(Bijector):
         self.alpha = float(alpha)
         super().__init__(0, parameters=parameters, name=name)
 
+    @property
+    def domain(self) -> tuple[float, float]:
+        """The smallest and largest value that `forward` accepts."""
+        margin = self.alpha / (1.0 - 2.0 * self.alpha)
+        return -margin, 1.0 + margin
+
     def _forward_and_log_det(self, x):
         span = 1.0 - 2.0 * self.alpha
         log_p = tf.math.log(self.alpha + span * x)

@@ -1,9 +1,14 @@
 """A layer that brings conditions to unit size before a conditioner sees them."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
-# Fewer steps of the layer's type than this to a standard deviation, and rounding is seen.
+from tfnvp import advice
+from tfnvp._internals import all_layers
+
+# With fewer steps of the layer's type to a standard deviation than these, rounding shows.
 _STEPS = 100
 
 
@@ -17,13 +22,14 @@ class StandardizedCondition(keras.layers.Wrapper):
 
     with one `mean` and `deviation` for each entry of the condition's last axis. They come from
     `adapt`, which a `tfnvp.Flow` calls in `fit` and `adapt`; until then conditions go through as
-    they are. They are saved but not trained. An entry of zeros and ones alone, as in one-hot
+    they are. They are saved but not trained. In a training loop of your own, call `adapt` before
+    the first step. An entry of zeros and ones alone, as in one-hot
     labels, stays as it is, and one that is constant is only shifted.
 
     Args:
       layer: Keras layer or model, to be called with a list of variables and condition.
-      **kwargs: arguments of `keras.layers.Layer`. Standardised is in float32 at least, whatever
-        the network computes in.
+      **kwargs: arguments of `keras.layers.Layer`. Conditions are standardised in float32 or wider,
+        whatever the network computes in.
 
     Inputs: a list `[variables, condition]`; outputs are those of `layer`.
 
@@ -41,10 +47,10 @@ class StandardizedCondition(keras.layers.Wrapper):
     [[-1.0, 0.0], [1.0, 1.0]]
     """
 
-    def __init__(self, layer, **kwargs):
+    def __init__(self, layer: keras.layers.Layer, **kwargs):
         if not isinstance(layer, keras.layers.Layer):
             raise TypeError(f"`layer` must be a Keras 3 layer or model. Received: {layer!r}")
-        if any(isinstance(part, StandardizedCondition) for part in layer._flatten_layers()):
+        if any(isinstance(part, StandardizedCondition) for part in all_layers(layer)):
             raise ValueError(f"`layer` standardises its condition already. Received: {layer!r}")
         dtype = "float64" if layer.variable_dtype == "float64" else "float32"
         super().__init__(layer, **{"dtype": dtype, **kwargs})
@@ -62,7 +68,7 @@ class StandardizedCondition(keras.layers.Wrapper):
         self.deviation = self.add_weight(
             name="deviation", shape=channels, initializer="ones", trainable=False
         )
-        # Nothing lies between these.
+        # No number lies between them: not initialised.
         self.low = self.add_weight(name="low", shape=channels, initializer="ones", trainable=False)
         self.high = self.add_weight(
             name="high", shape=channels, initializer="zeros", trainable=False
@@ -70,17 +76,26 @@ class StandardizedCondition(keras.layers.Wrapper):
         super().build(input_shape)
 
     @property
-    def started(self):
-        """Whether `adapt` has been called: `fit` of a flow then leaves mean and deviation."""
+    def is_initialized(self) -> bool:
+        """Whether `adapt` has been called: `fit` of a flow then keeps mean and deviation.
+
+        It is saved with the weights, as the range of conditions.
+        """
         return self.seen() is not None
 
-    def seen(self):
+    @property
+    def started(self) -> bool:
+        """Old name of `is_initialized`."""
+        advice.warn_of_renamed("started", "is_initialized")
+        return self.is_initialized
+
+    def seen(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Returns the smallest and largest values that `adapt` saw, as arrays; None before it."""
-        # Read like this in a third of the time that `.numpy()` takes: calls of flows pay for it.
+        # This takes a third of the time of `.numpy()`, and every call of a flow pays for it.
         low, high = (v.value.value().numpy() for v in (self.low, self.high))
         return (low, high) if (low <= high).all() else None
 
-    def adapt(self, condition):
+    def adapt(self, condition: Any) -> None:
         """Sets mean and deviation to those of a sample of conditions, and stores their range.
 
         Args:
@@ -116,7 +131,7 @@ class StandardizedCondition(keras.layers.Wrapper):
         self.low.assign(low)
         self.high.assign(high)
 
-    def standardize(self, condition):
+    def standardize(self, condition: Any) -> Any:
         """Returns `(condition - mean) / deviation`."""
         return (keras.ops.cast(condition, self.compute_dtype) - self.mean) / self.deviation
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.data.records import RecordStream
-from tfnvp.fitting.dataset_batches import PREPARED, check_batch_size, of_arrays, prepared
+from tfnvp.fitting.batches import PREPARED, batched_arrays, check_batch_size, without_tuning
 from tfnvp.quantization import check_levels, dequantize
 
 
@@ -76,7 +76,7 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
     number = passes.__next__ if epoch is None else lambda: epoch.number
     if not isinstance(rows, RecordStream):
         finish = None if levels is None and not flip else functools.partial(_augment, levels, flip)
-        return of_arrays(rows, batch_size, lambda: (seed, number()), finish)
+        return batched_arrays(rows, batch_size, lambda: (seed, number()), finish)
 
     def of_stream(_):
         key = tf.numpy_function(lambda: np.array([seed, number()], "int32"), (), tf.int32)
@@ -86,7 +86,7 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
 
     batches = tf.data.Dataset.range(1).flat_map(of_stream)
     batches = batches.map(functools.partial(_augment, levels, flip), num_parallel_calls=PREPARED)
-    return prepared(batches, math.ceil(len(rows) / batch_size))
+    return without_tuning(batches, math.ceil(len(rows) / batch_size))
 
 
 def _augment(levels, flip, rows, key):

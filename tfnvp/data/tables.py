@@ -8,10 +8,11 @@ import zipfile
 import numpy as np
 
 from tfnvp._atomic import replacing
-from tfnvp.advice import check_precision, warn_of_columns
+from tfnvp.advice import warn_of_columns
 from tfnvp.data.skipped import warn_of_skipped
 from tfnvp.data.splits import Splits, split_at_random
 from tfnvp.data.table_numbers import is_number, names_in, rows_of_table, select, with_gaps
+from tfnvp.inputs.precision import check_precision
 
 _PARTS = ("train", "validation", "test")
 

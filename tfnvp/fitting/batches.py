@@ -1,116 +1,262 @@
-"""Arrays for Keras as data sets of batches, as `fit`, `evaluate` and `predict` divide them."""
+"""Data for Keras' methods: arrays as data sets of batches, validation rows, samples of any data."""
 
 import itertools
 import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.fitting import training_data
-from tfnvp.fitting.dataset_batches import of_arrays
-from tfnvp.inputs import spec as inputs
+#: Batches, or reads of several, that are made at the same time, and batches that are prefetched.
+PREPARED = 2
+
+# Numbers that are read at once, several batches of them where batches are small.
+_READ_AT_ONCE = 2**16
+
+_BATCH_SIZE = 32
 
 
-def in_batches(x, y, arguments, shuffle=False):
-    """Returns arrays as a data set of batches, and all else as it is.
+class Data(NamedTuple):
+    """Data of Keras' methods: arrays of equal length, or another kind of data as `x` alone."""
 
-    Keras would make a data set of them too, but one that tf.data tunes: see
-    `tfnvp.fitting.dataset_batches`.
+    x: Any
+    condition: Any = None
+    sample_weight: Any = None
+
+    @property
+    def is_arrays(self) -> bool:
+        """Whether all parts that are there are arrays, or dictionaries of arrays."""
+        leaves = [leaf for leaf in tf.nest.flatten(tuple(self)) if leaf is not None]
+        lengths = {len(v) if isinstance(v, (np.ndarray, tf.Tensor)) else 0 for v in leaves}
+        return len(lengths) == 1 and min(lengths) > 0
+
+    @property
+    def rows(self) -> int | None:
+        """The number of rows of arrays, None for other data."""
+        return len(tf.nest.flatten(self.x)[0]) if self.is_arrays else None
+
+    @property
+    def parts(self) -> tuple:
+        """The data points and conditions, also where both are in a dictionary."""
+        if isinstance(self.x, dict):
+            return self.x["x"], self.x.get("condition")
+        return self.x, self.condition
+
+    def map(self, function: Callable) -> "Data":
+        """Applies a function to every array."""
+        return Data(
+            *tf.nest.map_structure(lambda v: None if v is None else function(v), tuple(self))
+        )
+
+    @property
+    def targets(self) -> Any:
+        """What Keras takes as targets: conditions, or empty ones beside weights.
+
+        Keras silently drops sample weights of data without targets.
+        """
+        if self.condition is None and self.sample_weight is not None:
+            return np.zeros((len(self.sample_weight), 0), "float32")
+        return self.condition
+
+
+def split_validation(data: Data, fraction: float | None) -> tuple[Data, Data | None]:
+    """Returns training data, and the last rows of arrays for validation, as Keras divides them."""
+    if not fraction or not data.is_arrays:
+        return data, None
+    train = math.floor(data.rows * (1.0 - fraction))
+    if not 0 < train < data.rows:
+        return data, None
+    return data.map(lambda part: part[:train]), data.map(lambda part: part[train:])
+
+
+def sample(data: Data, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns at most so many data points and conditions: spread over arrays, or the first ones.
+
+    Raises:
+      ValueError: for a generator, which cannot be read twice, and data without rows.
+    """
+    if data.is_arrays:
+        step = math.ceil(data.rows / rows)
+        x, condition = data.map(lambda part: part[::step]).parts
+        return np.asarray(x), None if condition is None else np.asarray(condition)
+    pieces, count = [], 0
+    for piece in _batches(data.x):
+        pieces.append(piece)
+        count += len(piece[0])
+        if count >= rows:
+            break
+    if not pieces:
+        raise ValueError("the training data is empty: it gave no batch")
+    x, condition = zip(*pieces, strict=True)
+    x = np.concatenate(x)[:rows]
+    return x, None if condition[0] is None else np.concatenate(condition)[:rows]
+
+
+def _batches(source: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Iterates over data points and conditions of data that is not arrays."""
+    if isinstance(source, keras.utils.PyDataset):
+        batches = (source[i] for i in range(len(source)))
+    elif isinstance(source, tf.data.Dataset):
+        batches = iter(source)
+    else:
+        raise ValueError(
+            "a generator cannot be read twice, and the flow starts from data: call "
+            "`flow.adapt(sample)`, with conditions if it takes any, before `fit`. "
+            f"Received: {type(source).__name__}"
+        )
+    for batch in batches:
+        parts = Data(*batch) if isinstance(batch, (tuple, list)) else Data(batch)
+        x, condition = parts.parts
+        yield np.asarray(x), None if condition is None else np.asarray(condition)
+
+
+def count_batches(data: Data, batch_size: int | None) -> int | None:
+    """Returns how many batches an epoch has, or None where that is not known."""
+    if isinstance(data.x, keras.utils.PyDataset):
+        return data.x.num_batches
+    if isinstance(data.x, tf.data.Dataset):
+        count = int(data.x.cardinality())
+        return count if count > 0 else None
+    return math.ceil(data.rows / (batch_size or _BATCH_SIZE)) if data.is_arrays else None
+
+
+def as_dataset(data: Data, batch_size: int | None) -> tf.data.Dataset | None:
+    """Returns training data as batches in their own order, or None where it is of another kind."""
+    if isinstance(data.x, tf.data.Dataset):
+        return data.x
+    if not data.is_arrays:
+        return None
+    x = data.x if data.condition is None else (data.x, data.condition)
+    return tf.data.Dataset.from_tensor_slices(x).batch(batch_size or _BATCH_SIZE)
+
+
+def for_keras(data: Data, arguments: dict, shuffle: bool = False) -> dict:
+    """Returns the arguments of a Keras method with its data: arrays as a data set of batches.
+
+    Keras would make a data set of arrays too, but one that tf.data tunes: see `batched_arrays`.
 
     Args:
-      x: data of any Keras kind.
-      y: conditions or other targets, or None.
-      arguments: of `fit`, `evaluate` or `predict`, by their names.
-      shuffle: bool, whether in another order in every epoch.
-
-    Returns:
-      `(x, y, arguments)`, without the arguments that are for arrays.
+      data: data of any kind that Keras takes.
+      arguments: the other arguments of `fit`, `evaluate` or `predict`, by their names.
+      shuffle: whether rows come in another order in every epoch.
     """
-    given = (x, y, arguments.get("sample_weight"))
-    steps = arguments.get("steps_per_epoch") or arguments.get("steps")
-    if steps or not _are_arrays(given):
-        return x, y, arguments
-    given = given if given[2] is not None else given[:2] if y is not None else (x,)
-    given = tf.nest.map_structure(_as_keras_has_it, given)
+    if arguments.get("steps_per_epoch") or arguments.get("steps") or not data.is_arrays:
+        given = {"x": data.x, "y": data.targets, "sample_weight": data.sample_weight}
+        # `predict` takes no targets.
+        return arguments | {k: v for k, v in given.items() if k == "x" or v is not None}
+    parts = (data.x, data.targets, data.sample_weight)
+    parts = parts if parts[2] is not None else parts[:2] if parts[1] is not None else parts[:1]
+    parts = tf.nest.map_structure(_in_single_precision, parts)
     batch_size = arguments.get("batch_size")
-    batches = of_arrays(
-        given if len(given) > 1 else given[0],
-        32 if batch_size is None else batch_size,
+    batches = batched_arrays(
+        parts if len(parts) > 1 else parts[0],
+        _BATCH_SIZE if batch_size is None else batch_size,
         _seeds_of_epochs() if shuffle else None,
     )
-    taken = ("sample_weight", "batch_size", "shuffle")
-    return batches, None, {k: v for k, v in arguments.items() if k not in taken}
+    of_arrays = ("batch_size", "shuffle")
+    return {"x": batches} | {k: v for k, v in arguments.items() if k not in of_arrays}
 
 
-def spread_rows(x, y, rows):
-    """Returns at most so many rows of arrays, evenly spread, as arrays may be sorted; else all."""
-    if not _are_arrays((x, y)):
-        return x, y
-    step = math.ceil(len(tf.nest.flatten(x)[0]) / rows)
-    return _map(lambda part: part[::step], (x, y))
+def validation_for_keras(data: Data, arguments: dict) -> tuple:
+    """Returns `validation_data` as Keras' `fit` takes it, arrays as a data set."""
+    found = for_keras(
+        data,
+        {
+            "batch_size": arguments.get("validation_batch_size") or arguments.get("batch_size"),
+            "steps": arguments.get("validation_steps"),
+        },
+    )
+    return found["x"], found.get("y"), found.get("sample_weight")
 
 
-def _seeds_of_epochs():
+def _in_single_precision(array: Any) -> np.ndarray:
+    array = np.asarray(array)
+    is_floating = tf.as_dtype(array.dtype).is_floating
+    return array.astype("float32", copy=False) if is_floating else array
+
+
+def _seeds_of_epochs() -> Callable[[], tuple[int, int]]:
     # From NumPy's generator, as `keras.utils.set_random_seed` seeds it.
     seed, passes = np.random.randint(2**31), itertools.count()
     return lambda: (seed, next(passes))
 
 
-def without_validation_rows(x, y, arguments):
-    """Makes the last rows of arrays validation data, as `validation_split` of `fit` says."""
-    given = (x, y, arguments.get("sample_weight"))
-    split = arguments.get("validation_split")
-    if not split or arguments.get("validation_data") is not None or not _are_arrays(given):
-        return x, y, arguments
-    rows = len(tf.nest.flatten(x)[0])
-    train = math.floor(rows * (1.0 - split))
-    if not 0 < train < rows:
-        return x, y, arguments
-    last = _map(lambda part: part[train:], given)
-    x, y, weights = _map(lambda part: part[:train], given)
-    left = {k: v for k, v in arguments.items() if k != "validation_split"}
-    return x, y, {**left, "sample_weight": weights, "validation_data": last}
+def batched_arrays(
+    arrays: Any,
+    batch_size: int,
+    seed: Callable[[], tuple[int, int]] | None = None,
+    finish: Callable | None = None,
+) -> tf.data.Dataset:
+    """Batches of arrays, in their order or shuffled anew in every epoch.
 
+    What a data set computes in TensorFlow is set up anew in every epoch, which can take longer than
+    the epoch of a small flow. So NumPy orders an epoch, one `unbatch` cuts it, instead of a nested
+    data set, and batches are read, several at once, by the function that also finishes them.
 
-def checked_validation(flow, data):
-    """Returns the `validation_data` of `fit` as `(x, y, sample_weight)`.
+    Args:
+      arrays: array `[n, ...]`, or tuple or dictionary of such, with the same `n`.
+      batch_size: int; the last, smaller batch of an epoch is kept.
+      seed: function that gives the seed of an epoch, called when the epoch begins, a pair of ints.
+        Default: rows stay in their order.
+      finish: function of `(batch, key)`, with a random key `[2]` for each read, that returns what
+        the data set yields. Default: the batch.
 
     Raises:
-      ValueError: for data that the flow cannot use.
+      ValueError: if `batch_size` is not a positive int.
     """
-    if isinstance(data, list) and all(hasattr(part, "__array__") for part in data):
-        data = tuple(data)  # As Keras takes it.
-    data = training_data.from_tables(data)
-    x, y, weights = (*data, None, None)[:3] if isinstance(data, tuple) else (data, None, None)
-    training_data.check(flow, x, y, name="validation_data")
-    return x, y, weights
+    check_batch_size(batch_size)
+    # Rows and their order stay in the memory of the host, also where there is a GPU.
+    with tf.device("CPU:0"):
+        arrays = tf.nest.map_structure(tf.convert_to_tensor, arrays)
+    leaves = tf.nest.flatten(arrays)
+    n = len(leaves[0])
+    size = min(batch_size, n)
+    numbers = size * sum(math.prod(leaf.shape[1:]) for leaf in leaves)
+    size *= max(1, min(_READ_AT_ONCE // max(1, numbers), math.ceil(n / size)))
+    reads = math.ceil(n / size)
+
+    def order():
+        generator = np.random.default_rng(None if seed is None else seed())
+        places = np.zeros(reads * size, "int32")
+        places[:n] = np.arange(n) if seed is None else generator.permutation(n)
+        sizes = np.minimum(size, n - size * np.arange(reads, dtype="int32"))
+        keys = generator.integers(2**31, size=(reads, 2), dtype="int32")
+        return places.reshape(reads, size), sizes, keys
+
+    def epoch(_):
+        places, sizes, keys = tf.numpy_function(order, (), (tf.int32,) * 3)
+        return (
+            tf.ensure_shape(places, (reads, size)),
+            tf.ensure_shape(sizes, (reads,)),
+            tf.ensure_shape(keys, (reads, 2)),
+        )
+
+    def read(places, size, key):
+        batch = tf.nest.map_structure(lambda rows: tf.gather(rows, places[:size]), arrays)
+        return batch if finish is None else finish(batch, key)
+
+    split = tf.data.Dataset.range(1).map(epoch).unbatch()
+    batches = split.map(read, num_parallel_calls=PREPARED).rebatch(batch_size)
+    return without_tuning(batches, math.ceil(n / batch_size))
 
 
-def validation_in_batches(arguments):
-    """Returns the `(x, y, sample_weight)` that `checked_validation` gave, arrays as a data set."""
-    x, y, weights = arguments["validation_data"]
-    left = {
-        "sample_weight": weights,
-        "batch_size": arguments.get("validation_batch_size") or arguments.get("batch_size"),
-        "steps": arguments.get("validation_steps"),
-    }
-    x, y, left = in_batches(x, inputs.targets_beside_weights(y, weights), left)
-    return x, y, left.get("sample_weight")
+def check_batch_size(batch_size: Any) -> None:
+    """Raises `ValueError` unless `batch_size` is a positive int."""
+    is_int = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
+    if not is_int or batch_size < 1:
+        raise ValueError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
 
 
-def _map(function, parts):
-    return tf.nest.map_structure(lambda part: None if part is None else function(part), parts)
-
-
-def _are_arrays(parts):
-    """Whether all parts that are there are arrays, or dictionaries of arrays, of equal length."""
-    leaves = [leaf for leaf in tf.nest.flatten(parts) if leaf is not None]
-    lengths = {len(leaf) if isinstance(leaf, (np.ndarray, tf.Tensor)) else 0 for leaf in leaves}
-    return len(lengths) == 1 and min(lengths) > 0
-
-
-def _as_keras_has_it(array):
-    """An array of the host, floats in single precision."""
-    array = np.asarray(array)
-    is_floating = tf.as_dtype(array.dtype).is_floating
-    return array.astype("float32", copy=False) if is_floating else array
+def without_tuning(batches: tf.data.Dataset, count: int) -> tf.data.Dataset:
+    """Sets the number of batches, prefetches some, and turns tf.data's tuning off."""
+    batches = batches.apply(tf.data.experimental.assert_cardinality(count))
+    options = tf.data.Options()
+    # Workers share out each batch: by files, some would have more steps than others.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    # Measured on two cores: while tf.data tuned itself, steps took now and then twice their time.
+    # And after an epoch that began with a compilation, its thread slept for as long as that took
+    # before it let the next epoch begin.
+    options.autotune.enabled = False
+    return batches.prefetch(PREPARED).with_options(options)

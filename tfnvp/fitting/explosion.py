@@ -2,19 +2,17 @@
 
 import contextlib
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.bijectors import Logit
 from tfnvp.bijectors.compose import members
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.bijectors.log_det import inverse_and_log_det
-from tfnvp.inputs import spec as inputs
+from tfnvp.fitting.batches import Data
 
 
 def find_bad_data(flow, data, batches):
-    """Looks for numbers that are not finite or too large, or that the flow's logit cannot take.
+    """Looks for the first batch that holds values the flow cannot use.
 
     Args:
       flow: a `tfnvp.Flow`.
@@ -22,44 +20,15 @@ def find_bad_data(flow, data, batches):
       batches: int, how many batches of an endless data set to read.
 
     Returns:
-      A sentence that names the first batch and row, or None if there are none.
+      A sentence that names the batch and the fault, or None if there is none.
     """
     if data is None:
         return None
     if int(data.cardinality()) == tf.data.INFINITE_CARDINALITY:
         data = data.take(batches)
-    has_logit = any(isinstance(member, Logit) for member in flow.distribution.submodules)
     for i, batch in enumerate(data):
-        for part in keras.tree.flatten(batch):
-            if part.dtype.is_floating and not np.isfinite(part).all():
-                row = np.argwhere(~np.isfinite(part))[0][0]
-                return (
-                    f"The data is not finite, first in batch {i + 1} of the epoch, row {row + 1} "
-                    "of the batch; `data.apply(tfnvp.data.FiniteRows())` leaves such rows out"
-                )
-        x, condition = _unpack(flow, batch)
-        for part, what in ((x, "The data"), (condition, "The condition")):
-            if part is None or not part.dtype.is_floating:
-                continue
-            if np.abs(part).max(initial=0) > inputs.LARGEST:
-                return (
-                    f"{what} reaches {np.abs(part).max():.3g} in batch {i + 1} of the epoch, and "
-                    "squares of such numbers leave the range of float32: scale it first"
-                )
-        if x.dtype.is_integer and flow.levels and not np.all((x >= 0) & (x < flow.levels)):
-            return (
-                f"Grey levels go from 0 to {flow.levels - 1}; batch {i + 1} of the epoch holds "
-                f"values from {np.min(x)} to {np.max(x)}"
-            )
-        if has_logit and x.dtype.is_floating:
-            beyond = np.argwhere((x.numpy() < 0) | (x.numpy() > 1))
-            if len(beyond):
-                return (
-                    f"The flow has a logit and takes data in [0, 1]; batch {i + 1} of the epoch "
-                    f"holds values from {np.min(x):.4g} to {np.max(x):.4g}, the first such in row "
-                    f"{beyond[0][0] + 1}. Grey levels are brought there by "
-                    "`tfnvp.data.dequantize(x, levels)`"
-                )
+        if fault := flow.data_spec.find_fault(*_unpack(flow, batch)):
+            return f"In batch {i + 1} of the epoch, {fault}"
     return None
 
 
@@ -119,7 +88,7 @@ def name_explosion(flow, x, condition=None):
     >>> print(name_explosion(flow, tf.ones([3, 2])))
     The log-scale of coupling_1 exploded: it reached 200
     """
-    x, condition = inputs.prepare(flow, x, condition, flow.event_shape, "x")
+    x, condition = flow.data_spec.prepare(x, condition)
     event_ndims = len(flow.event_shape)
     with _watched_couplings(flow) as scales:
         for member in members(flow.bijector):
@@ -165,7 +134,6 @@ def _watched_couplings(flow):
 
 
 def _unpack(flow, batch):
-    x, y = inputs.as_pair(batch)
-    if isinstance(x, dict):
-        x, y = x["x"], x.get("condition")
-    return x, y if flow.condition_shape is not None else None
+    data = Data(*batch) if isinstance(batch, (tuple, list)) else Data(batch)
+    x, condition = data.parts
+    return x, condition if flow.condition_shape is not None else None

@@ -1,32 +1,91 @@
-"""Starts the data-dependent parts of a flow from data and conditions."""
+"""Sets the data-dependent parts of a flow from data and conditions."""
+
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnvp import advice
+from tfnvp._internals import all_layers
 from tfnvp.bijectors.adapt import adapt, adapts
-from tfnvp.fitting.batches import spread_rows
-from tfnvp.fitting.training_data import batches
-from tfnvp.inputs import data_range
+from tfnvp.bijectors.coupling import Coupling
+from tfnvp.conditioners import StandardizedCondition
+
+
+class ConditionScale:
+    """The layers of a flow that standardise conditions, as one.
+
+    No Keras layer itself: Keras would count the weights of its layers a second time.
+
+    Args:
+      bijector: the flow's bijector.
+    """
+
+    def __init__(self, bijector: Any):
+        self._layers = [
+            layer
+            for part in (bijector, *bijector.submodules)
+            if isinstance(part, Coupling)
+            for layer in all_layers(part.conditioner)
+            if isinstance(layer, StandardizedCondition)
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._layers)
+
+    def initialize(self, condition: Any, overwrite: bool = True) -> None:
+        """Sets mean and deviation from conditions, and warns of constant ones.
+
+        Args:
+          condition: `[batch, *condition_shape]`.
+          overwrite: also set layers that have been initialised before.
+        """
+        layers = [layer for layer in self._layers if overwrite or not layer.is_initialized]
+        for layer in layers:
+            layer.adapt(condition)
+        if layers:
+            advice.warn_of_constant_condition(*layers[0].seen(), len(condition))
+
+    def seen(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Returns the smallest and largest conditions of the initialisation, or None before it."""
+        return self._layers[0].seen() if self._layers else None
+
+    def figures(self) -> dict[str, np.ndarray]:
+        """Returns what the layers know of conditions, arrays by name."""
+        first = self._layers[0]
+        return {
+            "mean": first.mean.numpy(),
+            "standard_deviation": first.deviation.numpy(),
+            "smallest": first.low.numpy(),
+            "largest": first.high.numpy(),
+        }
+
+    def advise(self, condition: Any) -> None:
+        """Warns of conditions that the networks cannot use well: `[n, *condition_shape]`."""
+        condition = np.asarray(condition)
+        if not len(condition):
+            return
+        if (seen := self.seen()) is not None:
+            advice.warn_of_condition_range(condition, *seen)
+        else:
+            advice.warn_of_condition_scale(condition, is_standardized=bool(self))
 
 
 class Adaptation(keras.layers.Layer):
-    """Walks data through a bijector, letting every member with `adapt` start from what it sees.
+    """Initialises every member of a bijector that depends on data, from the data side on.
 
-    Before that, conditioners that standardise conditions take their figures. A layer, so that
-    "done" is a weight: a restored flow is not started again.
+    A layer, so that "done" is a weight: a loaded flow is not initialised again.
 
     Args:
       bijector: the bijector of the flow.
       condition_scale: the `ConditionScale` of the bijector's layers.
-      rows: int, how many data points `run_once` uses.
     """
 
-    def __init__(self, bijector, condition_scale, rows):
+    def __init__(self, bijector: Any, condition_scale: ConditionScale):
         super().__init__(name="adaptation", dtype="float32")
         self._bijector = bijector
         self._condition_scale = condition_scale
-        self._rows = rows
         self.done = None
         if condition_scale or adapts(bijector):
             self.done = self.add_weight(
@@ -34,48 +93,22 @@ class Adaptation(keras.layers.Layer):
             )
         self.built = True
 
-    def run_once(self, flow, x, y):
-        """Adapts to rows of arrays, or the beginning of other data, unless it has been done.
+    @property
+    def is_needed(self) -> bool:
+        """Whether the flow depends on data and has not been initialised."""
+        return self.done is not None and not self.done.numpy()
 
-        What has values already, from `adapt`, training or a checkpoint of the bijector, keeps them.
+    def run(self, x: tf.Tensor, condition: Any = None, overwrite: bool = True) -> None:
+        """Initialises from data and conditions.
 
-        Raises:
-          ValueError: if the data is empty, or not finite.
+        Args:
+          x: float32 `[batch, *event_shape]`.
+          condition: `[batch, *condition_shape]`, or None.
+          overwrite: also set members that have values from `adapt`, training or a checkpoint.
         """
-        if self.done is None or self.done.numpy():
-            return
-        is_array = isinstance(x, (np.ndarray, tf.Tensor, dict))  # Which was looked at before.
-        x, y = spread_rows(x, y, self._rows)
-        pieces, count = [], 0
-        for piece, condition in batches(flow, x, y):
-            pieces.append((piece, condition))
-            count += len(piece)
-            if count >= self._rows:
-                break
-        if not pieces:
-            raise ValueError("the training data is empty: it gave no batch")
-        x = tf.concat([piece for piece, _ in pieces], axis=0)
-        condition = None
-        if pieces[0][1] is not None:
-            condition = tf.concat([c for _, c in pieces], axis=0)
-        for part in (x,) if condition is None else (x, condition):
-            bad = np.flatnonzero(~np.isfinite(part).reshape(len(part), -1).all(axis=1))
-            if len(bad):
-                raise ValueError(
-                    f"the training data is not finite in {len(bad)} of its first {len(part)} rows, "
-                    f"the first of them row {bad[0] + 1}; for a tf.data.Dataset, "
-                    "`dataset.apply(tfnvp.data.FiniteRows())` leaves such rows out"
-                    + "; grey levels out of range become NaN in `dequantize`"
-                    * bool(flow.levels)
-                )
-        if flow.levels is not None and not is_array:
-            data_range.warn_of_levels(np.asarray(x), flow.levels)
-        condition = None if condition is None else condition[: self._rows]
-        self.run(x[: self._rows], condition, again=False)
-
-    def run(self, x, condition, again=True):
-        """Adapts to conditions, and to `x`, from the data side of the bijector to the latents."""
-        self._condition_scale.adapt(condition, again)
-        adapt(self._bijector, x, condition, again)
+        if condition is not None:
+            self._condition_scale.initialize(condition, overwrite)
+            condition = tf.cast(condition, tf.float32)
+        adapt(self._bijector, x, condition, overwrite)
         if self.done is not None:
             self.done.assign(1)

@@ -2,17 +2,19 @@
 
 import functools
 import inspect
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfnvp import distribute, optimizers, quantization
-from tfnvp.fitting import batches as array_batches
-from tfnvp.fitting import programs as compiled_steps
-from tfnvp.fitting import training_data
+from tfnvp import advice, distribute, optimizers
+from tfnvp._internals import BuiltModel
+from tfnvp.fitting import batches, programs
+from tfnvp.fitting.batches import Data
 from tfnvp.fitting.progress import with_bar
 from tfnvp.fitting.stop_on_non_finite import StopOnNonFinite
-from tfnvp.inputs import spec as inputs
+from tfnvp.inputs.conversion import column_names
 
 # Names of the arguments that may follow the data by their places.
 _FIT_ARGUMENTS = tuple(inspect.signature(keras.Model.fit).parameters)[3:]
@@ -20,10 +22,11 @@ _EVALUATE_ARGUMENTS = tuple(inspect.signature(keras.Model.evaluate).parameters)[
 _PREDICT_ARGUMENTS = tuple(inspect.signature(keras.Model.predict).parameters)[2:]
 
 
-class MaximumLikelihood(keras.Model):
+class MaximumLikelihood(BuiltModel):
     """The training of `Flow`, whose call gives `log p(x)`.
 
-    It needs of the flow: `uses_xla()`, `event_size`, `levels` with its metric, `adaptation`.
+    It needs of the flow: `data_spec`, `adaptation`, `condition_scale`, `levels` with its metric,
+    `event_size` and `uses_xla()`.
     """
 
     _steps_are_free = True
@@ -89,7 +92,7 @@ class MaximumLikelihood(keras.Model):
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(self, x: Any = None, y: Any = None, *args, **kwargs) -> keras.callbacks.History:
         """Trains by maximum likelihood, with the arguments of `keras.Model.fit`.
 
         Args:
@@ -103,92 +106,128 @@ class MaximumLikelihood(keras.Model):
           ValueError: for data of the wrong shape or type, or that is not finite; and when the
             loss stops being finite, before any callback can save the broken weights.
         """
-        kwargs.update(zip(_FIT_ARGUMENTS, args, strict=False))
+        arguments = kwargs | dict(zip(_FIT_ARGUMENTS, args, strict=False))
         if not self.compiled:
             raise ValueError("call `compile` before `fit`, for example `flow.compile('adam')`")
-        if kwargs.get("class_weight") is not None:
+        if arguments.get("class_weight") is not None:
             raise ValueError("a flow has no classes to weigh: give `sample_weight` instead")
-        names = training_data.variable_names(x)
-        x, y = training_data.from_tables((x, y))
-        training_data.check(self, x, y)
-        training_data.check_variables(self, x, y, names)
-        training_data.check_weights(x, kwargs.get("sample_weight"))
-        x, y, kwargs = array_batches.without_validation_rows(x, y, kwargs)
-        if (held_out := kwargs.get("validation_data")) is not None:
-            kwargs["validation_data"] = array_batches.checked_validation(self, held_out)
-        self.adaptation.run_once(self, x, y)
-        training_data.warn_of_conditions(self, x, y)
+        names = column_names(x)
+        weights = arguments.pop("sample_weight", None)
+        data = Data(*self.data_spec.check(x, y, weights, training=True))
+        held_out = self._held_out(arguments)
+        if held_out is None:
+            data, held_out = batches.split_validation(data, arguments.pop("validation_split", 0))
+        self._initialize_and_advise(data, held_out, names)
         if held_out is not None:
-            training_data.warn_of_conditions(self, *kwargs["validation_data"][:2])
-            kwargs["validation_data"] = array_batches.validation_in_batches(kwargs)
+            arguments["validation_data"] = batches.validation_for_keras(held_out, arguments)
         if self.optimizer is not None and not self.optimizer.built:
             # Variables made while a step is traced would have it traced a second time.
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
-        callbacks = kwargs.pop("callbacks", None)
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = keras.tree.flatten(callbacks) if callbacks else []
-            guards = [c for c in callbacks if isinstance(c, StopOnNonFinite)]
-            # They follow single batches only to see the first loss that is not finite.
-            batches = training_data.count_batches(x, kwargs)
-            self._choose_steps([c for c in callbacks if c not in guards], batches, kwargs)
-            if not guards:
-                guards = [StopOnNonFinite()]
-                callbacks = guards + callbacks
-            for guard in guards:
-                guard.data = functools.partial(
-                    training_data.as_dataset, x, y, kwargs.get("batch_size")
-                )
-            if distribute.multi_worker(self.distribute_strategy):
-                callbacks.append(distribute.FollowChief())
-        y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
-        shuffle = kwargs.get("shuffle", True)
+        callbacks = self._training_callbacks(arguments.pop("callbacks", None), data, arguments)
+        shuffle = arguments.get("shuffle", True)
         if isinstance(shuffle, bool):
-            x, y, kwargs = array_batches.in_batches(x, y, kwargs, shuffle)
-        if isinstance(x, tf.data.Dataset):
-            kwargs.setdefault("shuffle", False)  # The data set has its own order.
-        callbacks = with_bar(callbacks, kwargs.get("verbose"))
-        history = super().fit(x, y, callbacks=callbacks, **kwargs)
+            arguments = batches.for_keras(data, arguments, shuffle)
+        else:
+            arguments |= {"x": data.x, "y": data.targets, "sample_weight": data.sample_weight}
+        if isinstance(arguments["x"], tf.data.Dataset):
+            arguments.setdefault("shuffle", False)  # The data set has its own order.
+        history = super().fit(callbacks=callbacks, **arguments)
         if self.levels is not None:
             last = {name: values[-1] for name, values in history.history.items() if values}
-            quantization.warn_of_negative(last, self.levels)
+            advice.warn_of_negative_bits(last, self.levels)
         return history
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def _held_out(self, arguments: dict) -> Data | None:
+        """Returns the checked `validation_data` of `fit`."""
+        given = arguments.get("validation_data")
+        if given is None:
+            return None
+        if isinstance(given, list) and all(hasattr(part, "__array__") for part in given):
+            given = tuple(given)  # As Keras takes it.
+        given = given if isinstance(given, tuple) else (given,)
+        return Data(*self.data_spec.named("validation_data").check(*given, training=True))
+
+    def _initialize_and_advise(self, data: Data, held_out: Data | None, names: Any) -> None:
+        """Initialises what depends on data, and gives all advice on data before training."""
+        spec = self.data_spec
+        x, condition = data.parts
+        if self.adaptation.is_needed:
+            x, condition = batches.sample(data, self.adaptation_rows)
+            if fault := spec.find_fault(x, condition):
+                raise ValueError(
+                    f"{fault} (in the {len(x)} rows that initialise the flow); for a "
+                    "tf.data.Dataset, `dataset.apply(tfnvp.data.FiniteRows())` leaves out rows "
+                    "that are not finite"
+                )
+            self.adaptation.run(spec.to_floats(x), condition, overwrite=False)
+        if data.is_arrays:
+            x, condition = data.parts
+            if condition is not None and self.condition_shape is not None:
+                advice.warn_of_labels(np.asarray(condition))
+        if isinstance(x, (np.ndarray, tf.Tensor)):
+            spec.advise_on_training_rows(np.asarray(x), names)
+        self._advise_on_conditions(data)
+        if held_out is not None and held_out.is_arrays:
+            spec.named("validation_data").advise_on_rows(held_out.parts[0])
+            self._advise_on_conditions(held_out)
+
+    def _advise_on_conditions(self, data: Data) -> None:
+        condition = data.parts[1] if data.is_arrays else None
+        if condition is not None and self.condition_shape is not None and np.size(condition):
+            self.condition_scale.advise(condition)
+
+    def _training_callbacks(self, callbacks: Any, data: Data, arguments: dict) -> Any:
+        """Returns the callbacks of `fit`, with those that watch the loss and show progress."""
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            return callbacks
+        callbacks = keras.tree.flatten(callbacks) if callbacks else []
+        guards = [c for c in callbacks if isinstance(c, StopOnNonFinite)]
+        # Guards follow single batches only to see the first loss that is not finite.
+        others = [c for c in callbacks if c not in guards]
+        self._choose_steps(others, data, arguments)
+        if not guards:
+            guards = [StopOnNonFinite()]
+            callbacks = guards + callbacks
+        for guard in guards:
+            guard.data = functools.partial(batches.as_dataset, data, arguments.get("batch_size"))
+        if distribute.multi_worker(self.distribute_strategy):
+            callbacks.append(distribute.FollowChief())
+        return with_bar(callbacks, arguments.get("verbose"))
+
+    def evaluate(self, x: Any = None, y: Any = None, *args, **kwargs) -> Any:
         """Returns the loss, and metrics, with the arguments of `keras.Model.evaluate`."""
-        kwargs.update(zip(_EVALUATE_ARGUMENTS, args, strict=False))
-        x, y = training_data.from_tables((x, y))
-        training_data.check(self, x, y, finite=False)
-        training_data.warn_of_conditions(self, x, y)
-        training_data.check_weights(x, kwargs.get("sample_weight"))
-        y = inputs.targets_beside_weights(y, kwargs.get("sample_weight"))
-        x, y, kwargs = array_batches.in_batches(x, y, kwargs)
-        callbacks = with_bar(kwargs.pop("callbacks", None), kwargs.get("verbose"))
-        result = super().evaluate(x, y, callbacks=callbacks, **kwargs)
+        arguments = kwargs | dict(zip(_EVALUATE_ARGUMENTS, args, strict=False))
+        data = Data(*self.data_spec.check(x, y, arguments.pop("sample_weight", None)))
+        result = super().evaluate(**self._for_scoring(data, arguments))
         if self.levels is not None:
             found = {"bits_per_dim": float(self.bits_per_dim_metric.result())}
-            quantization.warn_of_negative(found, self.levels)
+            advice.warn_of_negative_bits(found, self.levels)
         return result
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x: Any, *args, **kwargs) -> np.ndarray:
         """Returns `log p(x)` as an array, with the arguments of `keras.Model.predict`.
 
         Conditions go with the data in a dictionary, `{"x": ..., "condition": ...}`.
         """
-        kwargs.update(zip(_PREDICT_ARGUMENTS, args, strict=False))
-        x = training_data.from_tables(x)
-        training_data.check(self, x, None, finite=False)
-        training_data.warn_of_conditions(self, x, None)
-        x, _, kwargs = array_batches.in_batches(x, None, kwargs)
-        callbacks = with_bar(kwargs.pop("callbacks", None), kwargs.get("verbose"))
-        return super().predict(x, callbacks=callbacks, **kwargs)
+        arguments = kwargs | dict(zip(_PREDICT_ARGUMENTS, args, strict=False))
+        data = Data(*self.data_spec.check(x))
+        return super().predict(**self._for_scoring(data, arguments))
 
-    def _choose_steps(self, callbacks, batches, arguments):
+    def _for_scoring(self, data: Data, arguments: dict) -> dict:
+        if data.is_arrays:
+            self.data_spec.advise_on_rows(data.parts[0])
+            self._advise_on_conditions(data)
+        callbacks = with_bar(arguments.pop("callbacks", None), arguments.get("verbose"))
+        return batches.for_keras(data, arguments) | {"callbacks": callbacks}
+
+    def _choose_steps(self, callbacks: list, data: Data, arguments: dict) -> None:
         """Sets `steps_per_execution` where `compile` left it open."""
         if not self._steps_are_free or not self._runs_in_xla():
             return
         limits = (arguments.get("steps_per_epoch"), arguments.get("validation_steps"))
-        steps = compiled_steps.choose(self.event_size, batches, callbacks, *limits)
+        count = batches.count_batches(data, arguments.get("batch_size"))
+        steps = programs.choose_steps(self.event_size, count, callbacks, *limits)
         if steps != self.steps_per_execution:
             self.steps_per_execution = steps
             self.train_function = self.test_function = None
@@ -219,24 +258,18 @@ class MaximumLikelihood(keras.Model):
 
     def _many(self, step):
         # The logs of a step are the metrics: a subclass with steps and logs of its own is Keras'.
-        return compiled_steps.run_many(step, self.get_metrics_result, self.steps_per_execution)
+        return programs.run_many(step, self.get_metrics_result, self.steps_per_execution)
 
     def train_step(self, data):
-        logs = super().train_step(inputs.condition_from_targets(self, data))
+        logs = super().train_step(self.data_spec.unpack_batch(data))
         return distribute.as_step_logs(logs)
 
     def test_step(self, data):
-        logs = super().test_step(inputs.condition_from_targets(self, data))
+        logs = super().test_step(self.data_spec.unpack_batch(data))
         return distribute.as_step_logs(logs)
 
     def predict_step(self, data):
-        return super().predict_step(inputs.condition_from_targets(self, data))
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Does nothing: a flow has its weights from the start.
-
-        Keras' own reads a batch for it under `tf.distribute`, and fails on dictionaries.
-        """
+        return super().predict_step(self.data_spec.unpack_batch(data))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Mean of `-log p(x)` over the batch, in nats, plus the losses of regularizers."""

@@ -1,8 +1,10 @@
-"""Many steps of training or evaluation in one XLA program."""
+"""Compiled programs: many steps in one, and batches divided over the cores."""
 
 import functools
 import itertools
 import math
+import os
+from collections.abc import Callable, Iterable
 
 import keras
 import tensorflow as tf
@@ -12,6 +14,9 @@ import tensorflow as tf
 _MOST_STEPS = 64
 _MOST_NUMBERS = 2**14
 
+# XLA itself spreads a product of more multiplications over the cores.
+_MOST_PRODUCTS = 2**24
+
 _BATCH_HOOKS = (
     "on_batch_begin",
     "on_batch_end",
@@ -20,7 +25,7 @@ _BATCH_HOOKS = (
 )
 
 
-def run_many(step, result, steps):
+def run_many(step: Callable, result: Callable, steps: int) -> Callable:
     """Returns a Keras train or test function that runs `steps` batches in one XLA program.
 
     Weights and optimizer state are loop variables of the program, neither copied nor looked up
@@ -44,8 +49,8 @@ def run_many(step, result, steps):
         tf.while_loop(lambda i: i < count, body, (tf.constant(0),))
         return result()
 
-    # A partial has no code that TensorFlow would count the programs of all flows by, to warn that
-    # there are many.
+    # TensorFlow counts the programs made of one function's code, and warns of many: a partial has
+    # no code.
     loop = tf.function(
         functools.partial(loop), jit_compile=True, reduce_retracing=True, autograph=False
     )
@@ -78,7 +83,9 @@ def _stack(batches, steps):
     return tf.nest.map_structure(stack, *batches)
 
 
-def choose(event_size, batches, callbacks, *step_limits):
+def choose_steps(
+    event_size: int, batches: int | None, callbacks: Iterable, *step_limits: int | None
+) -> int:
     """Returns how many steps to run at once: 1 if a callback follows single batches.
 
     Args:
@@ -99,7 +106,7 @@ def choose(event_size, batches, callbacks, *step_limits):
 
 
 def _follows_batches(callback):
-    """Whether a callback looks at single batches, which some of Keras' do only if told to."""
+    """Whether a callback looks at single batches; some of Keras' do so only by an argument."""
     every = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
     if every is not None:
         return every != "epoch"
@@ -112,3 +119,24 @@ def _follows_batches(callback):
         is not getattr(keras.callbacks.Callback, hook)
         for hook in _BATCH_HOOKS
     )
+
+
+def halves_are_faster(x: tf.Tensor, weights: list) -> bool:
+    """Whether a program of XLA is faster with the halves of a batch than with the whole.
+
+    Args:
+      x: the batch, whose rows must not depend on each other.
+      weights: the variables that it is multiplied by.
+    """
+    rows = x.shape[0]
+    if not rows or rows % 2 or not weights or tf.config.list_physical_devices("GPU"):
+        return False
+    largest = max(weight.shape.num_elements() for weight in weights)
+    return rows * largest <= _MOST_PRODUCTS and (os.cpu_count() or 1) > 1
+
+
+def on_halves(function: Callable, x: tf.Tensor, condition: tf.Tensor | None) -> tf.Tensor:
+    """Returns `function(x, condition)`, computed on the halves of both: work for two cores."""
+    first, second = tf.split(x, 2)
+    conditions = (None, None) if condition is None else tf.split(condition, 2)
+    return tf.concat([function(first, conditions[0]), function(second, conditions[1])], axis=0)

@@ -1,15 +1,18 @@
-"""Keras' progress bar, for calls of several steps."""
+"""Keras' progress bar, for programs of several steps."""
+
+from typing import Any
 
 import keras
 
 
 class ProgressBar(keras.callbacks.ProgbarLogger):
-    """The bar of `fit` and `evaluate`, which Keras leads past its end where the last call is short.
+    """The bar of `fit`, `evaluate` and `predict` that stops at its end.
 
-    Keras counts every call as `steps_per_execution` batches, also the one that finds fewer.
+    Keras counts every program as `steps_per_execution` batches, also the last one, which may hold
+    fewer.
     """
 
-    # As Keras' own bar, which is not asked: it shows what it is told and changes nothing.
+    # As Keras' own bar: it only shows logs, so Keras need not wait for it.
     async_safe = True
 
     def on_train_batch_end(self, batch, logs=None):
@@ -21,11 +24,11 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
     def on_predict_batch_end(self, batch, logs=None):
         super().on_predict_batch_end(self._within(batch), logs)
 
-    def _within(self, batch):
+    def _within(self, batch: int) -> int:
         return batch if self.target is None else min(batch, self.target - 1)
 
 
-def with_bar(callbacks, verbose):
+def with_bar(callbacks: Any, verbose: Any) -> Any:
     """Returns callbacks with the bar that Keras would add; `verbose` is that of `fit`."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from tfnvp.bijectors.compose import members
 from tfnvp.bijectors.log_det import inverse_and_log_det
-from tfnvp.inputs import spec as inputs
 
 # Draws from the base where its moments have no formula; more would only cost time.
 _BASE_DRAWS = 4096
@@ -59,7 +58,7 @@ def diagnose(flow, x, condition=None):
     (True, 0.0)
     """
     # Grey levels get their noise once, or each pass would see other points.
-    x = inputs.as_data(flow, x)
+    x = flow.data_spec.to_floats(x)
     if x.shape.rank < 1 or x.shape[0] < 2:
         raise ValueError(f"`x` must have at least two points. Received shape: {x.shape}")
     z = flow.encode(x, condition)
@@ -96,7 +95,7 @@ def _rows(tensor):
 
 def _log_dets(flow, x, condition):
     """The log-det of each member of the flow's chain, walked from the data to the latents."""
-    x, condition = inputs.prepare(flow, x, condition, flow.event_shape, "x")
+    x, condition = flow.data_spec.prepare(x, condition)
     event_ndims = len(flow.event_shape)
     log_dets = {}
     for i, member in enumerate(members(flow.bijector)):

@@ -1,265 +1,338 @@
-"""Checks what users hand to a flow, and brings it into the form the graph code wants."""
+"""`DataSpec`: what a flow accepts as data, checked in one place."""
 
-import numbers
+import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.inputs import condition_checks, data_range
-from tfnvp.quantization import dequantize
+from tfnvp import advice
+from tfnvp._internals import is_invert
+from tfnvp.bijectors.compose import members
+from tfnvp.inputs.conversion import column_names, to_array, to_arrays
+from tfnvp.inputs.precision import LARGEST, check_precision
+from tfnvp.inputs.rules import (
+    check_dtype,
+    check_shape,
+    check_weights,
+    not_finite,
+    refuse_labels,
+    refuse_parts,
+    split_dictionary,
+    too_large,
+)
+from tfnvp.quantization import check_levels, dequantize
 
-_MAX_SEED = 2**31 - 1
-
-#: Sums of squares of numbers beyond overflow float32.
-LARGEST = 1e15
-
-
-def prepare(flow, x, condition, event_shape, name, warn=True):
-    """Returns `(x, condition)` as float32 tensors `[batch, ...]`; raises on any other shape."""
-    x = _with_shape(as_data(flow, x, name), event_shape, name)
-    condition_checks.check_presence(flow, condition)
-    if condition is None:
-        return x, None
-    condition_checks.refuse_labels(condition, x.shape[0], flow.condition_shape)
-    condition = _as_floats(condition, "condition", integers=True)
-    if condition.shape.rank == len(flow.condition_shape):
-        if not condition.shape.is_compatible_with(flow.condition_shape):
-            check_shape(condition.shape, flow.condition_shape, "condition")
-        condition = condition[tf.newaxis]
-    condition = _with_shape(condition, flow.condition_shape, "condition")
-    if tf.executing_eagerly():
-        condition_checks.check_finite(condition)
-        if warn:
-            condition_checks.warn_of_scale(flow, condition)
-    if condition.shape[0] == 1 and x.shape[0] != 1:  # One for all.
-        condition = tf.repeat(condition, tf.shape(x)[0], axis=0)
-    if not condition.shape[:1].is_compatible_with(x.shape[:1]):
-        raise ValueError(
-            f"`condition` must have one row for each of `{name}`, or be one for all. "
-            f"Received: {condition.shape[0]} conditions for {x.shape[0]} rows"
-        )
-    return x, condition
+# Where a condition goes in Keras' methods.
+_WHERE = (
+    ". In `fit` and `evaluate` it is the second argument, or of each batch the second part; "
+    'for `predict` it goes with the data, {"x": x, "condition": condition}'
+)
 
 
-def as_data(flow, x, name="x"):
-    """Returns data as floats, whole grey levels dequantized where the flow takes them."""
-    if not flow.accepts_integers or name == "z":
-        return _as_floats(x, name)
-    x = x if tf.is_tensor(x) else np.asarray(x)
-    dtype = tf.as_dtype(x.dtype)
-    is_whole = dtype.is_integer or dtype.is_bool
-    return dequantize(x, flow.levels) if is_whole else _as_floats(x, name)
+def support_of(bijector) -> tuple[float, float] | None:
+    """Returns the smallest and largest data that a bijector's inverse accepts, or None for all.
 
-
-def _as_floats(x, name, integers=False):
-    if hasattr(x, "__array__") and not tf.is_tensor(x):
-        x = of_table(x)
-    if hasattr(x, "dtype"):
-        check_dtype(x.dtype, name, integers)
-    x = as_array(x, name, tf.convert_to_tensor)
-    check_dtype(x.dtype, name, integers)
-    return tf.cast(x, tf.float32)
-
-
-def of_table(x):
-    """Returns as an array what NumPy takes for one.
-
-    Numbers of tables that mix types, or can have gaps, come as objects: they are floats, and NaN in
-    the gaps, if there is nothing else.
+    The bijector next to the data decides, by its attribute `domain` if it is an inverted one.
     """
-    array = np.asarray(x)
-    if array.dtype != object:
-        return array
-    gaps = np.array([_is_gap(value) for value in array.flat], bool).reshape(array.shape)
-    if not all(isinstance(value, numbers.Real) for value in array[~gaps]):
-        return array
-    return np.where(gaps, np.nan, array).astype("float64")
+    first = next(iter(members(bijector)), None)
+    return getattr(first.bijector, "domain", None) if is_invert(first) else None
 
 
-def _is_gap(value):
-    """Whether a value is None or the `NA` of pandas, which need not be installed."""
-    return value is None or type(value).__name__ == "NAType"
-
-
-def as_array(x, name, convert=np.asarray):
-    """Returns `convert(x)`; raises `ValueError` for what is no array of numbers."""
-    try:
-        return convert(x)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"`{name}` must be an array of numbers; a table of several types becomes one by "
-            f"`.astype('float32')`. {error}"
-        ) from None
-
-
-def check_dtype(dtype, name, integers=False):
-    """Raises `ValueError` for a type that is not of real numbers (or integers, where allowed)."""
-    if isinstance(dtype, np.dtype) and dtype.kind == "O":
-        raise ValueError(
-            f"`{name}` must hold real numbers: choose the columns that do, and convert them, for "
-            f"example by `{name}.astype('float32')`; texts and categories become numbers by "
-            "`pandas.get_dummies`. Received dtype: object"
-        )
-    if isinstance(dtype, np.dtype) and dtype.kind in "Mm":
-        raise ValueError(
-            f"`{name}` must hold real numbers: dates and durations become some by division, for "
-            "example `(dates - dates.min()) / pandas.Timedelta(days=1)`. Received "
-            f"dtype: {dtype}"
-        )
-    dtype = tf.as_dtype(dtype)
-    if integers and (dtype.is_integer or dtype.is_bool):
-        return
-    if dtype.is_integer or dtype.is_bool:
-        raise ValueError(
-            f"`{name}` holds integers, which have no density: dequantize them first, for example "
-            f"by `tfnvp.data.dequantize(x, levels)`. Received dtype: {dtype.name}"
-        )
-    if not dtype.is_floating:
-        raise ValueError(f"`{name}` must hold real numbers. Received dtype: {dtype.name}")
-
-
-def check_shape(shape, event_shape, name):
-    """Raises `ValueError` unless a shape is `[batch, *event_shape]`, as far as it is known."""
-    shape = tf.TensorShape(shape)
-    if shape.rank is not None and (
-        shape.rank != 1 + len(event_shape) or not shape[1:].is_compatible_with(event_shape)
-    ):
-        expected = ", ".join(["batch", *map(str, event_shape)])
-        hint = (
-            "; labels go in as one-hot vectors, as `keras.utils.to_categorical` makes them of "
-            "numbers from 0 on, and `pandas.get_dummies` of texts"
-        )
-        if shape.rank in (0, 1) and event_shape == (1,):
-            hint = (
-                "; one number for each row is a column, `condition[:, None]`, and one number for "
-                f"all rows `[number]`{hint}"
-            )
-        raise ValueError(
-            f"`{name}` must have the shape [{expected}]. Received shape: {shape}"
-            + hint * (name == "condition")
-        )
-
-
-def _with_shape(x, event_shape, name):
-    """Returns `x`, of shape `[batch, *event_shape]`; where it is not known, a runtime checks."""
-    check_shape(x.shape, event_shape, name)
-    known = x.shape.rank is not None and x.shape[1:].is_fully_defined()
-    return x if known else tf.ensure_shape(x, (None, *event_shape))
-
-
-def unpack(flow, x, condition):
-    """Splits a Keras input, which may be a dictionary, into data and condition."""
-    if isinstance(x, dict):
-        unknown = set(x) - {"x", "condition"}
-        if "x" not in x or unknown:
-            raise ValueError(
-                'a dictionary of inputs must have the keys "x" and "condition". '
-                f"Received: {sorted(x)}"
-            )
-        x, condition = x["x"], x.get("condition", condition)
-    refuse_parts(flow, x, "x")
-    return prepare(flow, x, condition, flow.event_shape, "x")
-
-
-def refuse_parts(flow, x, name):
-    """Raises `ValueError` for a tuple or list of data and conditions."""
-    if not isinstance(x, (list, tuple)):
-        return
-    if any(np.ndim(part) > len(flow.event_shape) for part in x):
-        raise ValueError(
-            f'`{name}` must be one array; with conditions, a dictionary {{"x": ..., '
-            f'"condition": ...}}. Received: a {type(x).__name__} of {len(x)} arrays'
-        )
-
-
-def without_gaps(flow, x, condition):
-    """Returns data and conditions with harmless numbers in rows that are none, and which are some.
-
-    Those hold NaN, numbers whose squares leave float32, or data beyond the flow's logit.
+@dataclasses.dataclass(frozen=True)
+class DataSpec:
+    """Describes the data and conditions that a flow accepts; every check of them is a method.
 
     Args:
-      flow: a `tfnvp.Flow`.
-      x: `[batch, *event_shape]`.
-      condition: `[batch, *condition_shape]`, or None.
+      event_shape: shape of one data point.
+      condition_shape: shape of one condition, or None for flows without.
+      levels: number of grey levels of quantized data, or None.
+      whole_numbers: whether whole grey levels are accepted, and dequantized with fresh noise.
+      support: smallest and largest value of data, or None for all that float32 holds.
+      name: what messages call the data.
 
-    Returns:
-      `(x, condition, good)`, the last of them bool `[batch]`.
+    >>> spec = DataSpec((2,), support=(0.0, 1.0))
+    >>> spec.find_fault(np.array([[0.5, 0.5], [0.5, 3.0]]))
+    '`x` must hold floats in [0, 1], which the flow's logit accepts. Received: values from 0.5 ...
     """
-    low, high = data_range.limits(flow) or (-LARGEST, LARGEST)
-    parts = [(x, (x >= low) & (x <= high))]  # Both are false for NaN.
-    if condition is not None:
-        parts.append((condition, tf.abs(condition) <= LARGEST))
-    good = tf.reduce_all(
-        [tf.reduce_all(is_good, list(range(1, is_good.shape.rank))) for _, is_good in parts], axis=0
-    )
-    # Inside of every logit, and positive.
-    x, *rest = [
-        tf.where(tf.reshape(good, (-1, *[1] * (part.shape.rank - 1))), part, 0.5)
-        for part, _ in parts
-    ]
-    return x, rest[0] if rest else None, good
 
+    event_shape: tuple[int, ...]
+    condition_shape: tuple[int, ...] | None = None
+    levels: int | None = None
+    whole_numbers: bool = False
+    support: tuple[float, float] | None = None
+    name: str = "x"
 
-def as_pair(data):
-    """Splits Keras data into `(x, y)`, leaving out sample weights."""
-    if isinstance(data, (tuple, list)):
-        return data[0], data[1] if len(data) > 1 else None
-    return data, None
+    def named(self, name: str) -> "DataSpec":
+        """Returns the same specification for data that messages call `name`."""
+        return dataclasses.replace(self, name=name)
 
+    # --- Calls of a flow ----------------------------------------------------------------------
 
-def targets_beside_weights(y, sample_weight):
-    """Returns `y`, or empty targets where there are only weights.
+    def prepare(self, x: Any, condition: Any = None) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns data and conditions as float32 tensors with one row each.
 
-    Keras drops sample weights, silently, from data without targets.
-    """
-    if y is None and sample_weight is not None:
-        return np.zeros((len(sample_weight), 0), "float32")
-    return y
+        Args:
+          x: `[batch, *event_shape]`: array, table, list or tensor, also in graphs.
+          condition: `[batch, *condition_shape]`, or one for all, `[*condition_shape]` or
+            `[1, *condition_shape]`; None for flows without.
 
+        Raises:
+          ValueError: for other shapes, types, or conditions that are not finite.
+        """
+        x = self._with_shape(self.to_floats(x), self.event_shape, self.name)
+        self._check_presence(condition)
+        if condition is None:
+            return x, None
+        return x, self._prepare_condition(condition, x)
 
-def condition_from_targets(flow, data):
-    """Moves Keras' "targets" to where a conditional flow expects its condition."""
-    if not isinstance(data, tuple):
-        return (data,)
-    x, y, sample_weight = (*data, None, None)[:3]
-    if y is None or y.shape[-1] == 0:
-        return x, None, sample_weight
-    if isinstance(x, dict):
-        raise ValueError("the condition is given twice: in a dictionary, and beside it")
-    if flow.condition_shape is None:
+    def to_floats(self, x: Any) -> tf.Tensor:
+        """Returns data as float32, whole grey levels dequantized where they are accepted."""
+        x = to_array(x, self.name)
+        if check_dtype(x.dtype, self.name, self.whole_numbers):
+            return dequantize(x, self.levels)
+        return tf.cast(x, tf.float32)
+
+    def _prepare_condition(self, condition: Any, x: tf.Tensor) -> tf.Tensor:
+        rows, rank = x.shape[0], len(self.condition_shape)
+        refuse_labels(condition, rows, self.condition_shape)
+        condition = to_array(condition, "condition")
+        check_dtype(condition.dtype, "condition", whole_numbers=True)
+        condition = tf.cast(condition, tf.float32)
+        if condition.shape.rank == rank and condition.shape.is_compatible_with(
+            self.condition_shape
+        ):
+            condition = condition[tf.newaxis]
+        condition = self._with_shape(condition, self.condition_shape, "condition")
+        if tf.executing_eagerly() and (fault := not_finite(condition.numpy(), "condition")):
+            raise ValueError(fault)
+        if condition.shape[0] == 1 and rows != 1:
+            condition = tf.repeat(condition, tf.shape(x)[0], axis=0)
+        if not condition.shape[:1].is_compatible_with(x.shape[:1]):
+            raise ValueError(
+                f"`condition` must have one row for each of `{self.name}`, or be one for all. "
+                f"Received: {condition.shape[0]} conditions for {rows} rows"
+            )
+        return condition
+
+    @staticmethod
+    def _with_shape(x: tf.Tensor, event_shape: tuple, name: str) -> tf.Tensor:
+        """Returns `x`, of shape `[batch, *event_shape]`; a runtime checks what is not known."""
+        check_shape(x.shape, event_shape, name)
+        known = x.shape.rank is not None and x.shape[1:].is_fully_defined()
+        return x if known else tf.ensure_shape(x, (None, *event_shape))
+
+    def _check_presence(self, condition: Any, where: str = "") -> None:
+        if (condition is None) == (self.condition_shape is None):
+            return
+        if condition is None:
+            raise ValueError(
+                f"`condition` is missing: the flow has condition_shape={self.condition_shape}"
+                + where
+            )
         raise ValueError(
-            "the flow has no condition_shape, and so no use for the second element of the data "
-            "(targets or labels). Call `fit(x)`, with `validation_data=x` alone, map a "
-            "tf.data.Dataset to its first element, or make the flow conditional"
+            "`condition` is given, and the flow has no condition_shape. "
+            f"Received: condition=an array of shape {np.shape(condition)}"
         )
-    return {"x": x, "condition": y}, None, sample_weight
 
+    # --- Batches of Keras' methods, in graphs ---------------------------------------------------
 
-def check_sampling(flow, n, seed, temperature, condition):
-    """Returns the seed as a pair of ints; raises on arguments out of range."""
-    if isinstance(n, (list, tuple)):
-        raise ValueError(
-            "`n` must be an int: draw them all, and reshape. For shapes of samples there is "
-            f"`flow.distribution.sample`. Received: {n!r}"
+    def unpack(self, x: Any, condition: Any = None) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns what `prepare` does, of a Keras input: an array, or a dictionary with both."""
+        if isinstance(x, dict):
+            x, condition = split_dictionary(x, condition, self.name)
+        refuse_parts(x, len(self.event_shape), self.name)
+        return self.prepare(x, condition)
+
+    def unpack_batch(self, data: Any) -> tuple:
+        """Moves Keras' "targets" to where a conditional flow expects its condition.
+
+        Returns:
+          `(inputs, None, sample_weight)`.
+        """
+        if not isinstance(data, tuple):
+            return (data,)
+        x, y, sample_weight = (*data, None, None)[:3]
+        if y is None or y.shape[-1] == 0:
+            return x, None, sample_weight
+        if isinstance(x, dict):
+            raise ValueError("the condition is given twice: in a dictionary, and beside it")
+        if self.condition_shape is None:
+            raise ValueError(
+                "the flow has no condition_shape, and so no use for the second element of the data "
+                "(targets or labels). Call `fit(x)`, with `validation_data=x` alone, map a "
+                "tf.data.Dataset to its first element, or make the flow conditional"
+            )
+        return {"x": x, "condition": y}, None, sample_weight
+
+    def mask_unusable_rows(self, x: tf.Tensor, condition: tf.Tensor | None) -> tuple:
+        """Masks unusable rows: NaN, too large for float32, or outside of the support.
+
+        Args:
+          x: `[batch, *event_shape]`.
+          condition: `[batch, *condition_shape]`, or None.
+
+        Returns:
+          `(x, condition, usable)`: both with harmless numbers in unusable rows, and bool `[batch]`.
+        """
+        low, high = self.support or (-LARGEST, LARGEST)
+        parts = [(x, (x >= low) & (x <= high))]  # Both are false for NaN.
+        if condition is not None:
+            parts.append((condition, tf.abs(condition) <= LARGEST))
+        usable = tf.reduce_all(
+            [tf.reduce_all(good, list(range(1, good.shape.rank))) for _, good in parts], axis=0
         )
-    if not isinstance(n, (int, np.integer)) or n < 0:
-        raise ValueError(f"`n` must be an int of 0 or more. Received: {n!r}")
-    if isinstance(temperature, str) or np.ndim(temperature) or not temperature >= 0:
-        raise ValueError(f"`temperature` must be a number of 0 or more. Received: {temperature!r}")
-    if temperature != 1.0 and not isinstance(flow.base, str):
-        raise ValueError(
-            'a temperature needs the base "normal" or "logistic". '
-            f"Received: temperature={temperature} and base={flow.base}"
+        # One half lies inside of every support.
+        x, *rest = [
+            tf.where(tf.reshape(usable, (-1, *[1] * (part.shape.rank - 1))), part, 0.5)
+            for part, _ in parts
+        ]
+        return x, rest[0] if rest else None, usable
+
+    # --- Data of Keras' methods, before the first batch ----------------------------------------
+
+    def check(self, x: Any, condition: Any = None, sample_weight: Any = None, training=False):
+        """Checks data as Keras' methods take it, before anything is changed.
+
+        Args:
+          x: array, table, list of numbers, dictionary, `tf.data.Dataset` or other data of Keras.
+          condition: the same for conditions, or None.
+          sample_weight: `[batch]`, or None.
+          training: whether rows must be finite and inside of the support.
+
+        Returns:
+          `(x, condition, sample_weight)`, tables and lists as arrays.
+
+        Raises:
+          ValueError: for data that the flow cannot use, as far as it can be seen beforehand.
+        """
+        if x is None:
+            raise ValueError(f"`{self.name}` is missing: an array, a tf.data.Dataset or the like")
+        if isinstance(x, tf.data.Dataset):
+            if int(x.cardinality()) == 0:
+                raise ValueError(f"`{self.name}` must not be empty. Received: {x}")
+            self.check_dataset(x.element_spec)
+            return x, condition, sample_weight
+        names = advice.column_namer(column_names(x)) if training else None
+        x, condition = to_arrays(x, self.name), to_arrays(condition, "condition")
+        rows, conditions = x, condition
+        if isinstance(x, dict):
+            rows, conditions = split_dictionary(x, condition, self.name)
+        refuse_parts(rows, len(self.event_shape), self.name)
+        if isinstance(rows, (np.ndarray, tf.Tensor)):
+            rows = np.asarray(rows)
+            self._check_rows(rows, training, names)
+            self._check_conditions(conditions, len(rows), training)
+            check_weights(sample_weight, len(rows))
+        return x, condition, sample_weight
+
+    def check_dataset(self, element_spec: Any) -> None:
+        """Raises `ValueError` for a data set whose elements the flow cannot use."""
+        first = element_spec[0] if isinstance(element_spec, (tuple, list)) else element_spec
+        first = first.get("x") if isinstance(first, dict) else first
+        if not isinstance(first, tf.TensorSpec):
+            return
+        check_dtype(first.dtype, self.name, self.whole_numbers)
+        if tuple(first.shape.dims or ()) == self.event_shape:
+            raise ValueError(
+                f"`{self.name}` must come in batches: `dataset.batch(rows)` makes them. "
+                f"Received: a data set of tensors of shape {first.shape}"
+            )
+        check_shape(first.shape, self.event_shape, self.name)
+        if isinstance(element_spec, tf.TensorSpec):
+            self._check_presence(None, _WHERE)
+
+    def _check_rows(self, rows: np.ndarray, training: bool, names) -> None:
+        check_dtype(rows.dtype, self.name, self.whole_numbers)
+        check_shape(rows.shape, self.event_shape, self.name)
+        if len(rows) == 0:
+            raise ValueError(f"`{self.name}` must not be empty. Received shape: {rows.shape}")
+        if (training or rows.dtype.kind in "iub") and (fault := self.find_fault(rows)):
+            raise ValueError(fault)
+        if training and self.name == "x":
+            # Only many rows show what float32 flattens: a few may be close to each other.
+            check_precision(advice.spread_sample(rows), names, f"`{self.name}`")
+
+    def _check_conditions(self, conditions: Any, rows: int, training: bool) -> None:
+        if conditions is None:
+            self._check_presence(None, _WHERE)
+            return
+        if np.ndim(conditions) and len(conditions) != rows:
+            raise ValueError(
+                f"`condition` must have one row for each of `{self.name}`. "
+                f"Received: {len(conditions)} conditions for {rows} rows"
+            )
+        if self.condition_shape is None or np.shape(conditions)[1:] == (0,):
+            return
+        check_shape(np.shape(conditions), self.condition_shape, "condition")
+        conditions = np.asarray(conditions)
+        check_dtype(conditions.dtype, "condition", whole_numbers=True)
+        if training and (fault := not_finite(conditions, "condition")):
+            raise ValueError(fault)
+
+    # --- What is wrong with a batch -------------------------------------------------------------
+
+    def find_fault(self, x: Any, condition: Any = None) -> str | None:
+        """Describes the first value of a batch that the flow cannot train on, or returns None.
+
+        Args:
+          x: `[batch, *event_shape]`, array or tensor with a value.
+          condition: `[batch, *condition_shape]`, or None.
+        """
+        x = np.asarray(x)
+        if x.dtype.kind in "iub":
+            try:
+                return check_levels(x, self.levels, self.name)
+            except ValueError as error:
+                return str(error)
+        if fault := self._outside_support(x):
+            return fault
+        return None if condition is None else too_large(np.asarray(condition), "condition")
+
+    def find_unsupported(self, x: Any) -> str | None:
+        """Describes finite values outside of the flow's support, or returns None."""
+        x = np.asarray(x)
+        if self.support is None or x.dtype.kind != "f":
+            return None
+        fault = self._outside_support(x)
+        if fault and not np.isfinite(x).all():
+            return self._outside_support(x[np.isfinite(x)])
+        return fault
+
+    def _outside_support(self, x: np.ndarray) -> str | None:
+        if self.support is None or x.dtype.kind != "f" or not x.size:
+            return too_large(x, self.name)
+        low, high = x.min(), x.max()  # NaN if any value is.
+        if low >= self.support[0] and high <= self.support[1]:
+            return None
+        levels = "; grey levels go in as whole numbers" * self.whole_numbers
+        return not_finite(x, self.name) or (
+            f"`{self.name}` must hold floats in [0, 1], which the flow's logit accepts{levels}. "
+            f"Received: values from {low:.4g} to {high:.4g}"
         )
-    rank = None if flow.condition_shape is None else len(flow.condition_shape)
-    if rank is not None and np.ndim(condition) == rank + 1 and len(condition) not in (1, n):
-        raise ValueError(
-            f"`condition` must have one row for each of the {n} samples, or be one for all. "
-            f"Received: {len(condition)} conditions"
-        )
-    if seed is None:
-        return tf.random.uniform([2], maxval=_MAX_SEED, dtype=tf.int32)
-    seed = np.atleast_1d(np.asarray(seed))
-    if seed.dtype.kind not in "iu" or seed.shape not in ((1,), (2,)):
-        raise ValueError(f"`seed` must be an int or a pair of ints. Received: {seed!r}")
-    return tf.constant([int(s) % _MAX_SEED for s in (*seed, 0)[:2]], tf.int32)
+
+    # --- Advice ---------------------------------------------------------------------------------
+
+    def advise_on_training_rows(self, x: np.ndarray, names: list[str] | None = None) -> None:
+        """Warns of training rows `[n, *event_shape]` that have no density."""
+        if x.dtype.kind != "f":
+            advice.warn_of_few_levels(x, self.levels)
+            return
+        advice.warn_of_levels(x, self.levels, self.name)
+        if self.levels is None:
+            columns = x.reshape(len(x), -1)
+            found = {}
+            for i in advice.suspicious_columns(advice.spread_sample(columns)):
+                index = ", ".join(map(str, np.unravel_index(i, self.event_shape)))
+                found[names[i] if names else f"{self.name}[:, {index}]"] = columns[:, i]
+            advice.warn_of_columns(found)
+
+    def advise_on_rows(self, x: Any) -> None:
+        """Warns of rows that are scored outside of the support, or without dequantization noise."""
+        if self.support is None and self.levels is None:
+            return
+        x = np.asarray(x)
+        if fault := self.find_unsupported(x):
+            advice.warn_of_unsupported_rows(fault)
+        elif self.levels is not None and x.dtype.kind == "f":
+            advice.warn_of_levels(x, self.levels, self.name)

@@ -1,0 +1,185 @@
+"""What users call on a flow: densities, latents, samples, as compiled functions."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfnvp.bases import sample_base
+from tfnvp.flows.interpolation import four_corner_latents
+from tfnvp.inputs.sampling import check_conditions, check_sampling, seed_pair
+from tfnvp.inputs.spec import DataSpec
+
+# Rows are evaluated in pieces of at most this many numbers, so that memory stays bounded.
+_CHUNK_ELEMENTS = 2**20
+
+# XLA takes seconds to compile for a number of rows, which fewer rows than these do not repay.
+_COMPILED_ROWS = 2**12
+
+
+class CompiledCalls:
+    """Runs methods of a flow as `tf.function`s, traced once.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+    """
+
+    def __init__(self, flow: Any):
+        self._flow = flow
+        self._functions = {}
+
+    def run(self, name: str, x: tf.Tensor, condition: tf.Tensor | None) -> Any:
+        """Returns `flow.name(x, condition)`: in a graph as it is, else compiled and in pieces."""
+        if not tf.executing_eagerly():
+            return getattr(self._flow, name)(x, condition)
+        rows = max(1, _CHUNK_ELEMENTS // self._flow.event_size)
+        if len(x) <= rows:
+            return self.function(name, len(x))(x, condition)
+        pieces = []
+        for i in range(0, len(x), rows):
+            piece = x[i : i + rows]
+            given = None if condition is None else condition[i : i + rows]
+            pieces.append(self.function(name, len(piece))(piece, given))
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *pieces)
+
+    def function(self, name: str, rows: int = 0) -> Callable:
+        """Returns a method as a graph, compiled by XLA for many rows."""
+        xla = rows >= _COMPILED_ROWS and self._flow.uses_xla()
+        if (name, xla) not in self._functions:
+            # TensorFlow counts the graphs made of one function's code, and warns of many: a
+            # partial has no code.
+            self._functions[name, xla] = tf.function(
+                functools.partial(getattr(self._flow, name)),
+                reduce_retracing=not xla,
+                jit_compile=xla or None,
+            )
+        return self._functions[name, xla]
+
+
+class FlowCalls(keras.Model):
+    """The methods of `Flow` that answer questions; all can be used inside of a `tf.function`."""
+
+    def log_prob(self, x: Any, condition: Any = None) -> tf.Tensor:
+        """Log-density of data points, in nats in data space.
+
+        Args:
+          x: `[batch, *event_shape]`, floating point.
+          condition: `[batch, *condition_shape]` or `[*condition_shape]`, for conditional flows.
+
+        Returns:
+          `[batch]`.
+        """
+        return self._calls.run("_log_prob", *self._prepared(x, condition))
+
+    def encode(self, x: Any, condition: Any = None) -> tf.Tensor:
+        """Latents of data points, by exact inversion: `[batch, *latent_shape]`."""
+        return self._calls.run("_encode", *self._prepared(x, condition))
+
+    def decode(self, z: Any, condition: Any = None) -> tf.Tensor:
+        """Data points of latents, the inverse of `encode`: `[batch, *event_shape]`."""
+        return self._calls.run("_decode", *self._prepared(z, condition, self._latent_spec))
+
+    def _prepared(self, x: Any, condition: Any, spec: DataSpec | None = None) -> tuple:
+        x, condition = (spec or self.data_spec).prepare(x, condition)
+        if tf.executing_eagerly():
+            if spec is None:
+                self.data_spec.advise_on_rows(x)
+            if condition is not None:
+                self.condition_scale.advise(condition)
+        return x, condition
+
+    def decode_and_log_prob(self, z: Any, condition: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Data points of latents with their log-densities, in one pass.
+
+        Args:
+          z: `[batch, *latent_shape]`.
+          condition: as for `log_prob`.
+
+        Returns:
+          The pair `(decode(z), log_prob(decode(z)))`.
+        """
+        prepared = self._prepared(z, condition, self._latent_spec)
+        return self._calls.run("_decode_and_log_prob", *prepared)
+
+    def sample_latents(self, n: Any, seed: Any, temperature: Any = 1.0) -> tf.Tensor:
+        """Draws from the base distribution, its standard deviation times `temperature`.
+
+        The numbers are those that `sample` decodes, in graphs and compiled by XLA too.
+
+        Args:
+          n: int or int tensor, how many.
+          seed: int tensor `[2]`, or a pair of ints.
+          temperature: float or float tensor; 1 for a base distribution of one's own.
+
+        Returns:
+          `[n, *latent_shape]`.
+        """
+        return sample_base(self.base, self.distribution.distribution, n, seed, temperature)
+
+    def sample(
+        self, n: int, seed: Any = None, temperature: float = 1.0, condition: Any = None
+    ) -> tf.Tensor:
+        """Draws data points.
+
+        Args:
+          n: int, how many.
+          seed: int or pair of ints; the same seed gives the same samples, and an int `s` those of
+            the pair `(s, 0)`. Default: a seed from TensorFlow's global generator, so that
+            `keras.utils.set_random_seed` reproduces.
+          temperature: float; the base's standard deviation is multiplied by it. Below 1, samples
+            are more typical and less varied. Only for the bases "normal" and "logistic".
+          condition: `[*condition_shape]`, or `[n, *condition_shape]` for one of each.
+
+        Returns:
+          `[n, *event_shape]`.
+
+        Raises:
+          ValueError: if `n` or `temperature` is negative, or a custom base has a temperature.
+        """
+        check_sampling(n, temperature, self.base)
+        check_conditions(condition, n, self.condition_shape)
+        seed = seed_pair(seed)
+        # The noise is drawn outside of what is compiled: XLA makes it slowly on CPUs.
+        if tf.executing_eagerly():
+            draw = self._calls.function("sample_latents")
+            z = draw(tf.constant(n), seed, tf.constant(temperature, tf.float32))
+        else:
+            z = self.sample_latents(n, seed, temperature)
+        return self.decode(z, condition)
+
+    def interpolate(
+        self, corners: Any, rows: int = 8, columns: int = 8, condition: Any = None
+    ) -> tf.Tensor:
+        """Decodes a grid of latents spanned by four data points.
+
+        ::
+
+            z = cos(a) (cos(b) z1 + sin(b) z2) + sin(a) (cos(b) z3 + sin(b) z4)
+
+        with `a` from 0 to pi/2 down the rows and `b` from 0 to pi/2 along the columns, so that
+        the corners of the grid are the data points themselves.
+
+        Args:
+          corners: `[4, *event_shape]`: top left, top right, bottom left, bottom right.
+          rows: int, 2 or more.
+          columns: int, 2 or more.
+          condition: one condition for all, where the flow takes one.
+
+        Returns:
+          `[rows, columns, *event_shape]`.
+
+        Raises:
+          ValueError: if there are not four corners, or fewer than two rows or columns.
+
+        Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), equation 19.
+        """
+        if len(corners) != 4 or rows < 2 or columns < 2:
+            raise ValueError(
+                "`corners` must be 4 data points, `rows` and `columns` 2 or more. "
+                f"Received: {len(corners)} corners, rows={rows}, columns={columns}"
+            )
+        z = four_corner_latents(self.encode(corners, condition), rows, columns)
+        images = self.decode(tf.reshape(z, (-1, *self.latent_shape)), condition)
+        return tf.reshape(images, (rows, columns, *self.event_shape))

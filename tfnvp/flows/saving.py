@@ -1,0 +1,55 @@
+"""How a flow is saved in one `.keras` file, with the states of its random generators."""
+
+import pathlib
+from typing import Any
+
+import keras
+
+from tfnvp.flows.serialization import deserialize
+
+# Under these names, with a number, the states of random generators are saved.
+_RANDOM_STATE = "random_state_"
+
+
+class SavedFlow(keras.Model):
+    """The saving and loading of `Flow`."""
+
+    def save(self, filepath: Any, *args, **kwargs) -> None:
+        """Saves weights, configuration and optimizer, with the arguments of `keras.Model.save`.
+
+        Raises:
+          ValueError: unless the name of the file ends in `.keras`.
+          TypeError: for bijectors of classes of your own that are not registered with Keras.
+        """
+        if pathlib.Path(filepath).suffix != ".keras":
+            raise ValueError(
+                f"a flow is saved in a file whose name ends in .keras. Received: {filepath}"
+            )
+        # What cannot be saved is found before the file is opened, which may hold another flow.
+        self.get_config()
+        super().save(filepath, *args, **kwargs)
+
+    def save_own_variables(self, store):
+        """Saves the random states too, which Keras leaves out: dropout goes on where it was."""
+        super().save_own_variables(store)
+        for name, state in self._random_states():
+            store[name] = state.numpy()
+
+    def load_own_variables(self, store):
+        stored = {name: store[name] for name in list(store.keys())}
+        for name, state in self._random_states():
+            if name in stored:
+                state.assign(stored[name])
+        super().load_own_variables(
+            {name: value for name, value in stored.items() if not name.startswith(_RANDOM_STATE)}
+        )
+
+    def _random_states(self):
+        weights = {id(v) for v in self.weights}
+        states = [v for v in self.variables if id(v) not in weights]
+        return [(f"{_RANDOM_STATE}{i}", state) for i, state in enumerate(states)]
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> "SavedFlow":
+        del custom_objects
+        return cls(**{key: deserialize(value) for key, value in config.items()})

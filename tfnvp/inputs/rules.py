@@ -1,0 +1,128 @@
+"""The rules that data of any flow must satisfy: types, shapes, sizes of numbers."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfnvp.inputs.precision import LARGEST
+
+_LABELS = (
+    "labels go in as one-hot vectors, as `keras.utils.to_categorical` makes them of numbers from "
+    "0 on, and `pandas.get_dummies` of texts"
+)
+
+
+def check_dtype(dtype: Any, name: str, whole_numbers: bool) -> bool:
+    """Returns whether a type is of whole numbers; raises `ValueError` for unusable types."""
+    if isinstance(dtype, np.dtype) and dtype.kind == "O":
+        raise ValueError(
+            f"`{name}` must hold real numbers: choose the columns that do, and convert them, for "
+            f"example by `{name}.astype('float32')`; texts and categories become numbers by "
+            "`pandas.get_dummies`. Received dtype: object"
+        )
+    if isinstance(dtype, np.dtype) and dtype.kind in "Mm":
+        raise ValueError(
+            f"`{name}` must hold real numbers: dates and durations become some by division, for "
+            "example `(dates - dates.min()) / pandas.Timedelta(days=1)`. Received "
+            f"dtype: {dtype}"
+        )
+    dtype = tf.as_dtype(dtype)
+    is_whole = dtype.is_integer or dtype.is_bool
+    if is_whole and not whole_numbers:
+        raise ValueError(
+            f"`{name}` holds integers, which have no density: dequantize them first, for example "
+            f"by `tfnvp.data.dequantize(x, levels)`. Received dtype: {dtype.name}"
+        )
+    if not is_whole and not dtype.is_floating:
+        raise ValueError(f"`{name}` must hold real numbers. Received dtype: {dtype.name}")
+    return is_whole
+
+
+def check_shape(shape: Any, event_shape: tuple, name: str) -> None:
+    """Raises `ValueError` unless a shape is `[batch, *event_shape]`, as far as it is known."""
+    shape = tf.TensorShape(shape)
+    if shape.rank is None or (
+        shape.rank == 1 + len(event_shape) and shape[1:].is_compatible_with(event_shape)
+    ):
+        return
+    hint = f"; {_LABELS}"
+    if shape.rank in (0, 1) and event_shape == (1,):
+        hint = (
+            "; one number for each row is a column, `condition[:, None]`, and one number for "
+            f"all rows `[number]`{hint}"
+        )
+    raise ValueError(
+        f"`{name}` must have the shape [{', '.join(['batch', *map(str, event_shape)])}]. "
+        f"Received shape: {shape}" + hint * (name == "condition")
+    )
+
+
+def check_weights(sample_weight: Any, rows: int) -> None:
+    """Raises `ValueError` unless there is one finite weight of 0 or more for each row."""
+    if sample_weight is None:
+        return
+    if np.shape(sample_weight) != (rows,):
+        raise ValueError(
+            f"`sample_weight` must be one weight for each row, of shape ({rows},). "
+            f"Received shape: {np.shape(sample_weight)}"
+        )
+    if not (np.isfinite(sample_weight).all() and np.min(sample_weight, initial=0) >= 0):
+        raise ValueError("`sample_weight` must be finite and 0 or more. Received: other values")
+
+
+def not_finite(values: np.ndarray, name: str) -> str | None:
+    """Describes the first value that is NaN or infinite, or returns None."""
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return None
+    bad = np.argwhere(~np.isfinite(values))
+    return (
+        f"`{name}` must be finite. Received: {len(bad)} values that are not, the first is "
+        f"{name}[{', '.join(map(str, bad[0]))}]: {values[tuple(bad[0])]}"
+    )
+
+
+def too_large(values: np.ndarray, name: str) -> str | None:
+    """Describes values that are not finite, or whose squares leave float32, or returns None."""
+    if values.dtype.kind != "f" or not values.size:
+        return None
+    low, high = values.min(), values.max()  # NaN if any value is.
+    if low >= -LARGEST and high <= LARGEST:
+        return None
+    return not_finite(values, name) or (
+        f"`{name}` reaches {max(-low, high):.3g}, and squares of such numbers leave the range of "
+        "float32: scale it first"
+    )
+
+
+def split_dictionary(x: dict, condition: Any, name: str) -> tuple:
+    """Returns data and condition of a dictionary of inputs."""
+    unknown = set(x) - {"x", "condition"}
+    if "x" not in x or unknown:
+        raise ValueError(
+            f'a dictionary of inputs must have the keys "x" and "condition". Received: {sorted(x)}'
+        )
+    if condition is not None and "condition" in x:
+        raise ValueError(f"the condition is given twice, in `{name}` and beside it")
+    return x["x"], x.get("condition", condition)
+
+
+def refuse_parts(x: Any, event_rank: int, name: str) -> None:
+    """Raises `ValueError` for a tuple or list of data and conditions."""
+    if isinstance(x, (list, tuple)) and any(np.ndim(part) > event_rank for part in x):
+        raise ValueError(
+            f'`{name}` must be one array; with conditions, a dictionary {{"x": ..., '
+            f'"condition": ...}}. Received: a {type(x).__name__} of {len(x)} arrays'
+        )
+
+
+def refuse_labels(condition: Any, rows: int | None, condition_shape: tuple) -> None:
+    """Raises `ValueError` for labels, one for each row, that would pass for one condition."""
+    if tf.is_tensor(condition) or np.shape(condition) != condition_shape or rows == 1:
+        return
+    labels = np.asarray(condition)
+    if labels.shape == (rows,) and labels.dtype.kind in "iu" and labels.sum() != 1:
+        raise ValueError(
+            f"`condition` holds {rows} whole numbers, one for each row: {_LABELS}, and one "
+            f"condition for all rows as floats. Received: {labels}"
+        )

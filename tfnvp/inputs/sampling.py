@@ -1,0 +1,46 @@
+"""Checks of the arguments of `Flow.sample`."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+_MAX_SEED = 2**31 - 1
+
+
+def check_sampling(n: Any, temperature: Any, base: Any) -> None:
+    """Raises `ValueError` for a number of samples or a temperature that is out of range."""
+    if isinstance(n, (list, tuple)):
+        raise ValueError(
+            "`n` must be an int: draw them all, and reshape. For shapes of samples there is "
+            f"`flow.distribution.sample`. Received: {n!r}"
+        )
+    if not isinstance(n, (int, np.integer)) or n < 0:
+        raise ValueError(f"`n` must be an int of 0 or more. Received: {n!r}")
+    if isinstance(temperature, str) or np.ndim(temperature) or not temperature >= 0:
+        raise ValueError(f"`temperature` must be a number of 0 or more. Received: {temperature!r}")
+    if temperature != 1.0 and not isinstance(base, str):
+        raise ValueError(
+            'a temperature needs the base "normal" or "logistic". '
+            f"Received: temperature={temperature} and base={base}"
+        )
+
+
+def check_conditions(condition: Any, n: int, condition_shape: tuple | None) -> None:
+    """Raises `ValueError` unless there is one condition, or one for each sample."""
+    rank = None if condition_shape is None else len(condition_shape)
+    if rank is not None and np.ndim(condition) == rank + 1 and len(condition) not in (1, n):
+        raise ValueError(
+            f"`condition` must have one row for each of the {n} samples, or be one for all. "
+            f"Received: {len(condition)} conditions"
+        )
+
+
+def seed_pair(seed: Any) -> tf.Tensor:
+    """Returns a seed as a pair of ints, by default one from TensorFlow's global generator."""
+    if seed is None:
+        return tf.random.uniform([2], maxval=_MAX_SEED, dtype=tf.int32)
+    seed = np.atleast_1d(np.asarray(seed))
+    if seed.dtype.kind not in "iu" or seed.shape not in ((1,), (2,)):
+        raise ValueError(f"`seed` must be an int or a pair of ints. Received: {seed!r}")
+    return tf.constant([int(s) % _MAX_SEED for s in (*seed, 0)[:2]], tf.int32)
