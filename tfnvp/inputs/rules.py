@@ -58,6 +58,24 @@ def check_shape(shape: Any, event_shape: tuple, name: str) -> None:
     )
 
 
+def check_conditions(
+    conditions: Any, x: np.ndarray, condition_shape: tuple | None, name: str, finite: bool
+) -> None:
+    """Raises `ValueError` unless there is one condition of the flow's shape for each row."""
+    if np.ndim(conditions) and len(conditions) != len(x):
+        raise ValueError(
+            f"`condition` must have one row for each of `{name}`. "
+            f"Received: {len(conditions)} conditions for {len(x)} rows"
+        )
+    if condition_shape is None or np.shape(conditions)[1:] == (0,):
+        return
+    check_shape(np.shape(conditions), condition_shape, "condition")
+    conditions = np.asarray(conditions)
+    check_dtype(conditions.dtype, "condition", whole_numbers=True)
+    if finite and (fault := not_finite(conditions, "condition")):
+        raise ValueError(fault)
+
+
 def check_weights(sample_weight: Any, rows: int) -> None:
     """Raises `ValueError` unless there is one finite weight of 0 or more for each row."""
     if sample_weight is None:

@@ -12,6 +12,7 @@ from tfnvp.bijectors.compose import members
 from tfnvp.inputs.conversion import column_names, to_array, to_arrays
 from tfnvp.inputs.precision import LARGEST, check_precision
 from tfnvp.inputs.rules import (
+    check_conditions,
     check_dtype,
     check_shape,
     check_weights,
@@ -222,7 +223,10 @@ class DataSpec:
         if isinstance(rows, (np.ndarray, tf.Tensor)):
             rows = np.asarray(rows)
             self._check_rows(rows, training, names)
-            self._check_conditions(conditions, len(rows), training)
+            if conditions is None:
+                self._check_presence(None, _WHERE)
+            else:
+                check_conditions(conditions, rows, self.condition_shape, self.name, training)
             check_weights(sample_weight, len(rows))
         return x, condition, sample_weight
 
@@ -252,23 +256,6 @@ class DataSpec:
         if training and self.name == "x":
             # Only many rows show what float32 flattens: a few may be close to each other.
             check_precision(advice.spread_sample(rows), names, f"`{self.name}`")
-
-    def _check_conditions(self, conditions: Any, rows: int, training: bool) -> None:
-        if conditions is None:
-            self._check_presence(None, _WHERE)
-            return
-        if np.ndim(conditions) and len(conditions) != rows:
-            raise ValueError(
-                f"`condition` must have one row for each of `{self.name}`. "
-                f"Received: {len(conditions)} conditions for {rows} rows"
-            )
-        if self.condition_shape is None or np.shape(conditions)[1:] == (0,):
-            return
-        check_shape(np.shape(conditions), self.condition_shape, "condition")
-        conditions = np.asarray(conditions)
-        check_dtype(conditions.dtype, "condition", whole_numbers=True)
-        if training and (fault := not_finite(conditions, "condition")):
-            raise ValueError(fault)
 
     # --- What is wrong with a batch -------------------------------------------------------------
 
