@@ -276,16 +276,6 @@ class DataSpec:
             return fault
         return None if condition is None else too_large(np.asarray(condition), "condition")
 
-    def find_unsupported(self, x: Any) -> str | None:
-        """Describes finite values outside of the flow's support, or returns None."""
-        x = np.asarray(x)
-        if self.support is None or x.dtype.kind != "f":
-            return None
-        fault = self._outside_support(x)
-        if fault and not np.isfinite(x).all():
-            return self._outside_support(x[np.isfinite(x)])
-        return fault
-
     def _outside_support(self, x: np.ndarray) -> str | None:
         if self.support is None or x.dtype.kind != "f" or not x.size:
             return too_large(x, self.name)
@@ -319,7 +309,10 @@ class DataSpec:
         if self.support is None and self.levels is None:
             return
         x = np.asarray(x)
-        if fault := self.find_unsupported(x):
+        fault = None if self.support is None else self._outside_support(x)
+        if fault and not np.isfinite(x).all():
+            fault = self._outside_support(x[np.isfinite(x)])
+        if fault:
             advice.warn_of_unsupported_rows(fault)
         elif self.levels is not None and x.dtype.kind == "f":
             advice.warn_of_levels(x, self.levels, self.name)
