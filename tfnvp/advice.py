@@ -94,3 +94,11 @@ def _listed(texts):
 
 def _warn(message):
     warnings.warn(message, stacklevel=4)
+
+
+# --- Bijectors --------------------------------------------------------------------------------
+
+
+def warn_of_renamed(old: str, new: str) -> None:
+    """Warns of the old name of something that was renamed."""
+    warnings.warn(f"`{old}` is now called `{new}`", DeprecationWarning, stacklevel=3)

@@ -15,7 +15,8 @@ from tfnvp.bijectors import (
     MultiScale,
     Whitening,
 )
-from tfnvp.bijectors.adapt import adapts, started
+from tfnvp.bijectors.compose import adapts
+from tfnvp.bijectors.compose import is_initialized as started
 
 X = np.random.default_rng(0).normal(2.0, 3.0, (100, 3)).astype("float32")
 KINDS = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.bijector_builders import act_norm, coupling, points, scaling
 from tfnvp.bijectors import Chain, Logit
-from tfnvp.bijectors.log_scale import LOG_SCALES
+from tfnvp.bijectors.affine_coupling import LOG_SCALES
 from tfnvp.partitions import EvenOdd, Mask, Split
 
 # Derandomized: the same examples everywhere, so that a failure is a change of the code.

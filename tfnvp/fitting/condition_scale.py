@@ -7,9 +7,6 @@ import numpy as np
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import StandardizedCondition
 
-# Conditions by which it is seen whether a network has learned from any.
-_ROWS = 64
-
 
 class ConditionScale:
     """Lets all `StandardizedCondition`s of a flow start from the same data.
@@ -21,14 +18,14 @@ class ConditionScale:
     """
 
     def __init__(self, bijector):
-        self._couplings = {
-            layer: part
+        found = {
+            layer: None
             for part in (bijector, *bijector.submodules)
             if isinstance(part, Coupling)
             for layer in part.conditioner._flatten_layers()
             if isinstance(layer, StandardizedCondition)
         }
-        self._standardizers = list(self._couplings)
+        self._standardizers = list(found)
 
     def __bool__(self):
         return bool(self._standardizers)
@@ -44,11 +41,7 @@ class ConditionScale:
         Raises:
           ValueError: as `StandardizedCondition.adapt`.
         """
-        starting = [
-            layer
-            for layer, coupling in self._couplings.items()
-            if again or not (layer.started or coupling.has_learned_from(condition[:_ROWS]))
-        ]
+        starting = [layer for layer in self._standardizers if again or not layer.started]
         for layer in starting:
             layer.adapt(condition)
         if not starting:

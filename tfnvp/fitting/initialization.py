@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.bijectors.adapt import adapt, adapts
+from tfnvp.bijectors.compose import adapts, initialize
 from tfnvp.fitting.batches import spread_rows
 from tfnvp.fitting.training_data import batches
 from tfnvp.inputs import data_range
@@ -76,6 +76,6 @@ class Adaptation(keras.layers.Layer):
     def run(self, x, condition, again=True):
         """Adapts to conditions, and to `x`, from the data side of the bijector to the latents."""
         self._condition_scale.adapt(condition, again)
-        adapt(self._bijector, x, condition, again)
+        initialize(self._bijector, x, condition, again)
         if self.done is not None:
             self.done.assign(1)

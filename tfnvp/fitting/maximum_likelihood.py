@@ -10,8 +10,8 @@ from tfnvp import distribute, optimizers, quantization
 from tfnvp.fitting import batches as array_batches
 from tfnvp.fitting import programs as compiled_steps
 from tfnvp.fitting import training_data
+from tfnvp.fitting.divergence import StopOnNonFinite
 from tfnvp.fitting.progress import with_bar
-from tfnvp.fitting.stop_on_non_finite import StopOnNonFinite
 from tfnvp.inputs import spec as inputs
 
 # Names of the arguments that may follow the data by their places.

@@ -3,8 +3,8 @@
 import warnings
 
 import numpy as np
-from tensorflow_probability.python.bijectors.invert import _Invert
 
+from tfnvp import _internals
 from tfnvp.bijectors import Logit
 from tfnvp.bijectors.compose import members
 from tfnvp.quantization import check_levels
@@ -110,7 +110,7 @@ def _are_multiples(x, steps):
 def limits(flow):
     """Returns the smallest and largest data that the flow's logit takes, or None without one."""
     first = next(iter(members(flow.bijector)), None)
-    if not (isinstance(first, _Invert) and isinstance(first.bijector, Logit)):
+    if not (_internals.is_invert(first) and isinstance(first.bijector, Logit)):
         return None
     alpha = first.bijector.alpha
     margin = alpha / (1 - 2 * alpha)
