@@ -76,9 +76,10 @@ def tapes_watching(tensors) -> int:
 
 
 def tell_tapes_of_reads(variables) -> None:
-    """Lets tapes watch variables as if these were read."""
+    """Lets tapes watch trainable variables as if these were read."""
     for variable in variables:
-        tape.variable_accessed(variable)
+        if variable.trainable:
+            tape.variable_accessed(variable)
 
 
 def read(variable: tf.Variable) -> tf.Tensor:

@@ -1,6 +1,6 @@
 """Ten bugs, planted one line at a time into the package: `check_bijector` catches ten of ten.
 
-That the same bijectors pass without the bugs is in `test_check_bijector.py`.
+That the same bijectors pass without the bugs is in `tests/bijectors/test_every_bijector.py`.
 """
 
 import pytest

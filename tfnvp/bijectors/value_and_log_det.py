@@ -74,11 +74,28 @@ class ValueAndLogDet:
     def __eq__(self, other):
         return super().__eq__(other)
 
+    def __copy__(self):
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self))
+        return copied
+
     def __deepcopy__(self, memo):
-        copied = type(self)(**copy.deepcopy(self.parameters, memo))
-        for new, old in zip(copied._weights, self._weights, strict=True):
-            new.assign(old)
-        return memo.setdefault(id(self), copied)
+        parameters = copy.deepcopy(self.parameters, memo)
+        return memo.setdefault(id(self), _remade(type(self), parameters, self._weights))
+
+    def __reduce_ex__(self, protocol):
+        if self.parameters is None:
+            return super().__reduce_ex__(protocol)
+        # Keras makes new variables when it unpickles a layer: they must be the bijector's.
+        return _remade, (type(self), self.parameters, [v.numpy() for v in self._weights])
+
+
+def _remade(kind, parameters, weights):
+    """Makes a bijector from its parameters and the values of its variables."""
+    bijector = kind(**parameters)
+    for variable, value in zip(bijector._weights, weights, strict=True):
+        variable.assign(value)
+    return bijector
 
 
 class Entry:

@@ -198,10 +198,12 @@ def _autodiff_log_det(subject, x):
     size = math.prod(x.shape[1:])
 
     flat = tf.reshape(x, (-1, size))
-    with tf.GradientTape() as tape:
+    # For few variables a loop is faster than the program that TensorFlow makes of one.
+    vectorized = size > 16
+    with tf.GradientTape(persistent=not vectorized) as tape:
         tape.watch(flat)
         y = tf.reshape(subject.forward(tf.reshape(flat, x.shape)), (-1, size))
-    jacobian = tape.batch_jacobian(y, flat)
+    jacobian = tape.batch_jacobian(y, flat, experimental_use_pfor=vectorized)
     # In float32 a product of many scales leaves the range of numbers; its logarithm does not.
     return tf.linalg.slogdet(jacobian).log_abs_determinant
 
