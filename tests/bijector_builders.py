@@ -1,25 +1,41 @@
-"""Small bijectors with noisy weights, shared by the tests of bijectors."""
+"""Small bijectors with noisy weights, and one dictionary of them for generic tests."""
 
 import math
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from tests.conftest import perturb
-from tfnvp.bijectors import ActNorm, AdditiveCoupling, AffineCoupling, DiagonalScaling
+from tfnvp.bijectors import (
+    ActNorm,
+    AdditiveCoupling,
+    AffineCoupling,
+    BatchNormalization,
+    Chain,
+    DiagonalScaling,
+    Logit,
+    LULinear,
+    MultiScale,
+    Squeeze,
+    Whitening,
+)
 from tfnvp.conditioners import MLP
-from tfnvp.partitions import EvenOdd
+from tfnvp.partitions import Channels, Checkerboard, EvenOdd, Mask, Split
 
+tfb = tfp.bijectors
 KINDS = {"additive": AdditiveCoupling, "affine": AffineCoupling}
 
 
-def coupling(kind="affine", size=4, partition=None, dtype="float32", units=(8,), **kwargs):
+def coupling(
+    kind="affine", size=4, partition=None, dtype="float32", units=(8,), network=MLP, **kwargs
+):
     kind = KINDS[kind]
     event_shape = (size,) if isinstance(size, int) else size
     partition = EvenOdd() if partition is None else partition
     *rest, moved = partition.parameters_shape(event_shape)
     outputs = (*rest, moved * kind.parameters_per_variable)
-    conditioner = MLP(outputs, units, dtype=dtype)
+    conditioner = network(outputs, units, dtype=dtype)
     # Wide events sum many products: less noise keeps the parameters of order 1.
     stddev = 0.3 if math.prod(event_shape) < 100 else 0.1
     return perturb(kind(conditioner, partition, event_shape, **kwargs), stddev)
@@ -35,3 +51,66 @@ def act_norm(event_shape=4):
 
 def points(*shape, seed=1, dtype=tf.float32):
     return tf.constant(np.random.default_rng(seed).normal(size=shape), dtype)
+
+
+def adapted(bijector):
+    """Initialises a bijector from data, and moves its weights away from there."""
+    bijector.adapt(2.0 * points(50, *bijector.event_shape) + 1.0)
+    return perturb(bijector)
+
+
+def mixed(size=4, **kwargs):
+    """Members of a chain: affine and additive couplings, a normalisation and a scaling."""
+    return [
+        coupling("affine", size, **kwargs),
+        act_norm(size),
+        coupling("additive", size, EvenOdd(swapped=True), **kwargs),
+        scaling(size),
+    ]
+
+
+def multi_scale():
+    """Three scales of a 4 x 4 image with 2 channels: a `MultiScale` in another."""
+    innermost = Chain([coupling(size=(1, 1, 8), partition=Channels()), act_norm((1, 1, 8))])
+    middle = [coupling("additive", (2, 2, 4), Channels()), MultiScale(innermost)]
+    return MultiScale(Chain(middle, name="middle"))
+
+
+_IMAGE_MASK = np.arange(6).reshape(2, 3) % 2 == 0
+
+#: Constructors by name, with the shape of one event.
+BIJECTORS = {
+    "additive": (lambda: coupling("additive", 5, Split(2)), (5,)),
+    "affine tanh": (lambda: coupling(scale="tanh"), (4,)),
+    "affine sigmoid": (lambda: coupling(scale="sigmoid", partition=Split(-1)), (4,)),
+    "affine softclamp": (lambda: coupling(scale="softclamp"), (4,)),
+    "affine exp": (lambda: coupling(scale="exp", partition=Split(2, swapped=True)), (4,)),
+    "affine float64": (lambda: coupling(dtype="float64"), (4,)),
+    "affine of rows": (lambda: coupling(size=(2, 3), partition=Mask(_IMAGE_MASK)), (2, 3)),
+    "affine checkerboard": (lambda: coupling(size=(2, 3, 1), partition=Checkerboard()), (2, 3, 1)),
+    "affine channels": (lambda: coupling(size=(2, 2, 2), partition=Channels()), (2, 2, 2)),
+    "diagonal scaling": (scaling, (4,)),
+    "act norm": (act_norm, (4,)),
+    "act norm of rows": (lambda: act_norm((3, 2)), (3, 2)),
+    "act norm from data": (lambda: ActNorm(4), (4,)),
+    "batch normalization": (lambda: adapted(BatchNormalization((2, 3))), (2, 3)),
+    "whitening": (lambda: adapted(Whitening((3, 2))), (3, 2)),
+    "lu linear": (lambda: perturb(LULinear(4, (2, 0, 3, 1))), (4,)),
+    "logit": (Logit, (4,)),
+    "squeeze": (Squeeze, (4, 4, 1)),
+    "multi-scale": (multi_scale, (4, 4, 2)),
+    "chain": (lambda: Chain(mixed()), (4,)),
+    "chain with TFP's": (
+        lambda: Chain([tfb.Chain([tfb.Softplus(), coupling()]), Logit(), tfb.Scale(0.5)]),
+        (4,),
+    ),
+    "TFP's chain": (lambda: tfb.Chain([tfb.Invert(Logit(0.01)), *mixed()]), (4,)),
+    "TFP's inversion": (lambda: tfb.Invert(Chain([coupling(), tfb.Permute([2, 0, 3, 1])])), (4,)),
+}
+#: Those of our own classes, which remember what they computed.
+OURS = [name for name in BIJECTORS if not name.startswith("TFP")]
+
+
+def at(name, batch=3, seed=1, dtype=tf.float32):
+    """Points in (0, 1), which is in the domain of every bijector of the dictionary."""
+    return tf.sigmoid(points(batch, *BIJECTORS[name][1], seed=seed, dtype=dtype))

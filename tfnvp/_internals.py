@@ -6,27 +6,33 @@ each name here, which says what broke when a library renames it.
 
 import keras
 import tensorflow as tf
-from tensorflow.python.eager import record
+from tensorflow.python.eager import record, tape
+from tensorflow.python.ops import gradients_util
 from tensorflow_probability.python.bijectors.chain import _Chain
 from tensorflow_probability.python.bijectors.invert import _Invert
-from tensorflow_probability.python.internal import cache_util, prefer_static
+from tensorflow_probability.python.internal import prefer_static
 
 __all__ = [
     "AdoptedVariable",
     "BuiltModel",
     "adam_slots",
     "all_layers",
-    "cache_util",
+    "count_writes",
+    "initial_epoch",
     "is_chain",
     "is_invert",
     "learning_rate",
     "objects_in",
     "plain_chain",
     "prefer_static",
-    "record",
+    "read",
+    "renamed",
     "set_initial_epoch",
     "strategy_of",
     "sum_gradients_before_clipping",
+    "tape_is_recording",
+    "tapes_watching",
+    "tell_tapes_of_reads",
 ]
 
 #: The class behind `tfb.Chain`, which is a function where no member is of a subclass.
@@ -46,7 +52,48 @@ def is_invert(bijector) -> bool:
     return isinstance(bijector, _Invert)
 
 
+def renamed(bijector, name: str):
+    """Gives a copied bijector another name, which is also among its parameters."""
+    bijector._name = name
+    bijector._parameters = {**bijector.parameters, "name": name}
+    return bijector
+
+
 # --- TensorFlow -------------------------------------------------------------------------------
+
+
+def tape_is_recording() -> bool:
+    """Whether a gradient tape or a forward accumulator may record operations now."""
+    return record.could_possibly_record()
+
+
+def tapes_watching(tensors) -> int:
+    """Counts the recording tapes that watch any of the tensors: 0, 1, or 2 for more.
+
+    A persistent tape counts twice.
+    """
+    return gradients_util.PossibleTapeGradientTypes(tensors)
+
+
+def tell_tapes_of_reads(variables) -> None:
+    """Lets tapes watch trainable variables as if these were read."""
+    for variable in variables:
+        if variable.trainable:
+            tape.variable_accessed(variable)
+
+
+def read(variable: tf.Variable) -> tf.Tensor:
+    """Reads a variable without a copy of its value, and without telling gradient tapes."""
+    return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
+
+
+def count_writes(graph, variables) -> int | None:
+    """Counts a graph's operations that may write to variables; None where that is unknown."""
+    try:
+        consumers = [op for v in variables for op in graph.capture(v.handle).consumers()]
+    except (AttributeError, ValueError):
+        return None
+    return sum(op.type != "ReadVariableOp" for op in consumers)
 
 
 def objects_in(module: tf.Module, kind) -> list:

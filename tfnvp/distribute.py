@@ -1,17 +1,19 @@
-"""What the replicas of a flow do together under `tf.distribute`, to equal one process.
+"""What the replicas of a flow share under `tf.distribute`, so that they compute as one process.
 
 Keras runs a training step in every replica, on its part of the batch, and adds up the gradients.
-The same step in one process comes out of it only if three things are shared before: the number of
-rows over which the loss is a mean, the gradient that is clipped, and the statistics of batches.
+That equals a step of one process only if three things are shared: the number of rows over which the
+loss is a mean, the gradient that is clipped, and the statistics of batches.
 """
 
 import keras
 import tensorflow as tf
 
+from tfnvp import _internals
+
 STRATEGIES = ("none", "mirrored", "multi_worker")
 
 
-def make_strategy(name):
+def make_strategy(name: str) -> tf.distribute.Strategy:
     """Returns the `tf.distribute.Strategy` of a name in `STRATEGIES`.
 
     "mirrored" is one replica for each GPU of this machine; "multi_worker" one for each GPU (or
@@ -39,8 +41,8 @@ def make_strategy(name):
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def several():
-    """Tells whether the code around the call runs in one of several replicas."""
+def several() -> bool:
+    """Whether the calling code runs in one of several replicas."""
     return (
         tf.distribute.get_strategy().num_replicas_in_sync > 1
         and not tf.distribute.in_cross_replica_context()
@@ -54,7 +56,7 @@ def total(tensors):
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
-def share_of_mean(values):
+def share_of_mean(values) -> tf.Tensor:
     """One replica's share of the mean of `values` over the batches of all replicas.
 
     Its value is the mean over the replica's own rows (0 for none), divided by the number of
@@ -77,31 +79,27 @@ def share_of_mean(values):
     return share * mean + tf.stop_gradient((1 / replicas - share) * mean)
 
 
-def check_optimizer(optimizer, strategy):
+def check_optimizer(optimizer, strategy) -> None:
     """Raises `ValueError` for a Keras optimizer that was made for other replicas."""
-    if getattr(optimizer, "_distribution_strategy", strategy) is not strategy:
+    if _internals.strategy_of(optimizer, strategy) is not strategy:
         raise ValueError(
             "the optimizer must be made where the flow is: under `with strategy.scope():`. "
             f"Received: {type(optimizer).__name__} made outside of {type(strategy).__name__}"
         )
 
 
-def sum_before_clipping(optimizer):
+def sum_before_clipping(optimizer) -> None:
     """Lets a Keras optimizer add up replicas' gradients before it clips them.
 
     By itself it clips each replica's part, which gives another length and another direction. The
     sum is still computed once.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
-    if "_clip_gradients" in vars(optimizer):
-        return  # Done, in an earlier `compile`.
-    clip = optimizer._clip_gradients
-    optimizer._clip_gradients = lambda gradients: clip(total(gradients))
-    optimizer._all_reduce_sum_gradients = lambda gradients_and_variables: gradients_and_variables
+    _internals.sum_gradients_before_clipping(optimizer, total)
 
 
-def multi_worker(strategy):
-    """Tells whether the replicas of a strategy are in several processes."""
+def multi_worker(strategy) -> bool:
+    """Whether the replicas of a strategy are in several processes."""
     return (
         isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         and strategy.cluster_resolver is not None
@@ -109,8 +107,8 @@ def multi_worker(strategy):
     )
 
 
-def is_chief(strategy):
-    """Tells whether this process is the one that writes files: the first worker, or the only."""
+def is_chief(strategy) -> bool:
+    """Whether this process writes files: it is the first worker, or the only process."""
     if not multi_worker(strategy):
         return True
     resolver = strategy.cluster_resolver
@@ -118,14 +116,14 @@ def is_chief(strategy):
     return (resolver.task_type, resolver.task_id) == (chief, 0)
 
 
-def wait_for_chief(strategy):
-    """Returns when all workers have come here: a worker that ends too early ends the others."""
+def wait_for_chief(strategy) -> None:
+    """Waits until all workers call it: a worker that ends too early ends the others."""
     if multi_worker(strategy):
         _from_first(strategy, [])(0)
 
 
-def as_step_logs(logs):
-    """Gives the values of a step's logs the axis over which Keras averages those of workers."""
+def as_step_logs(logs: dict) -> dict:
+    """Adds the leading axis over which Keras averages the logs of workers."""
     if not multi_worker(tf.distribute.get_strategy()):
         return logs
     return {name: tf.expand_dims(value, 0) for name, value in logs.items()}
@@ -134,18 +132,18 @@ def as_step_logs(logs):
 class FollowChief(keras.callbacks.Callback):
     """Keeps all workers at the weights, the optimizer's state and the epoch of the first one.
 
-    Before training, for workers may have started normalisations from other noise, or know nothing
-    of a backup; and after every epoch, for the callbacks of the first may have stopped training,
-    taken weights back or lowered the learning rate. It stands behind all other callbacks.
+    Before training, since workers may have initialised normalisations from other noise, or not have
+    read a backup; and after every epoch, since callbacks of the first may have stopped training,
+    restored weights or lowered the learning rate. It comes after all other callbacks.
     """
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs=None) -> None:
         flow = self.model
         self._variables = [v.value for v in (*flow.weights, *flow.optimizer.variables)]
         self._broadcast = _from_first(flow.distribute_strategy, self._variables)
-        flow._initial_epoch = self._follow(flow._initial_epoch or 0)
+        _internals.set_initial_epoch(flow, self._follow(_internals.initial_epoch(flow)))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
         self.model.stop_training = bool(self._follow(int(self.model.stop_training)))
 
     def _follow(self, number):

@@ -3,14 +3,16 @@
 import keras
 import tensorflow as tf
 
+from tfnvp import _internals
+
 
 class _FusedUpdate:
-    """Replaces a dozen operations and passes over memory, for each variable, by one."""
+    """Updates each variable by one operation, where Keras uses a dozen."""
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient, variable, learning_rate) -> None:
         if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
             return super().update_step(gradient, variable, learning_rate)
-        index = self._get_variable_index(variable)
+        momentum, velocity = _internals.adam_slots(self, variable)
 
         def number(value):
             return tf.cast(value, variable.dtype)
@@ -18,8 +20,8 @@ class _FusedUpdate:
         step = number(self.iterations + 1)
         tf.raw_ops.ResourceApplyAdam(
             var=_handle(variable),
-            m=_handle(self._momentums[index]),
-            v=_handle(self._velocities[index]),
+            m=_handle(momentum),
+            v=_handle(velocity),
             beta1_power=tf.pow(number(self.beta_1), step),
             beta2_power=tf.pow(number(self.beta_2), step),
             lr=number(learning_rate),
@@ -69,7 +71,7 @@ class AdamW(_FusedUpdate, keras.optimizers.AdamW):
 
 
 def get(optimizer):
-    """Returns the optimizer of a name, or what is given if it is no name."""
+    """Returns the optimizer of a name; anything but a known name is returned unchanged."""
     fused = {"adam": Adam, "adamw": AdamW}
     if isinstance(optimizer, str) and optimizer.lower() in fused:
         return fused[optimizer.lower()]()

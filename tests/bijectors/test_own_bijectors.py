@@ -102,8 +102,21 @@ def test_a_class_that_the_program_lacks_is_named(tmp_path, monkeypatch):
         keras.saving.load_model(tmp_path / "flow.keras")
 
 
-def test_what_is_no_bijector_is_no_member():
-    with pytest.raises(TypeError, match="`bijectors` must be"):
-        Chain([keras.layers.Dense(3)])
+def test_what_is_no_variable_is_refused():
     with pytest.raises(TypeError, match="`keras_objects` must be Keras layers, or variables"):
         Bijector(1, [np.zeros(3)])
+
+
+def test_log_dets_of_a_plain_subclass_come_from_one_pass():
+    x = np.ones((3, 4), "float32")
+
+    class Double(Bijector):
+        def __init__(self):
+            super().__init__(1, parameters={}, name="double")
+
+        def _forward_and_log_det(self, x):
+            return 2.0 * x, tf.fill(tf.shape(x)[:-1], 4 * np.log(np.float32(2.0)))
+
+    np.testing.assert_allclose(Double().forward_log_det_jacobian(x), [np.log(16.0)] * 3, rtol=1e-6)
+    with pytest.raises(NotImplementedError):
+        Double().inverse(x)

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 import tfnvp
 from tests.conftest import perturb
-from tfnvp.fitting.explosion import name_explosion
-from tfnvp.fitting.stop_on_non_finite import NonFiniteLossError
+from tfnvp.fitting.divergence import NonFiniteLossError
+from tfnvp.fitting.divergence_causes import name_explosion
 
 SMALL = {"couplings": 3, "hidden_units": (8,)}
 

@@ -8,7 +8,7 @@ from tensorflow_probability.python.math.gradient import batch_jacobian
 import tfnvp
 from tests.conftest import perturb
 from tfnvp.bijectors import AffineCoupling, Logit, MultiScale, Squeeze
-from tfnvp.bijectors.log_det import forward_and_log_det, inverse_and_log_det
+from tfnvp.bijectors.compose import forward_and_log_det, inverse_and_log_det
 from tfnvp.conditioners import ResidualCNN
 from tfnvp.partitions import Channels, Checkerboard
 from tfnvp.running_statistics import RunningStatistics

@@ -1,4 +1,7 @@
-"""`check_bijector` passes what is right, and names what is wrong."""
+"""`check_bijector` passes what is right, and names what is wrong.
+
+That it passes every bijector of ours is in `tests/bijectors/test_every_bijector.py`.
+"""
 
 import keras
 import numpy as np
@@ -8,82 +11,15 @@ import tensorflow_probability as tfp
 
 import tfnvp
 from tests.bijector_builders import act_norm, coupling, points, scaling
-from tests.conftest import perturb
 from tfnvp.bijectors import (
     ActNorm,
-    BatchNormalization,
     Bijector,
     Chain,
-    Logit,
-    MultiScale,
-    Squeeze,
-    Whitening,
 )
-from tfnvp.partitions import Channels, Checkerboard, EvenOdd, Mask, Split
+from tfnvp.partitions import EvenOdd
 from tfnvp.testing import CHECKS, check_bijector
 
 tfb = tfp.bijectors
-
-
-def mixed_chain():
-    return [
-        coupling("affine"),
-        act_norm(),
-        coupling("additive", partition=EvenOdd(swapped=True)),
-        scaling(),
-    ]
-
-
-def adapted(bijector):
-    bijector.adapt(2.0 * points(50, 4) + 1.0)
-    return perturb(bijector)
-
-
-RIGHT = {
-    "additive": lambda: coupling("additive", 5, Split(2)),
-    "affine tanh": lambda: coupling(scale="tanh"),
-    "affine sigmoid": lambda: coupling(scale="sigmoid"),
-    "affine softclamp": lambda: coupling(scale="softclamp"),
-    "affine exp": lambda: coupling(scale="exp"),
-    "affine on images": lambda: coupling(
-        size=(2, 3), partition=Mask(np.arange(6).reshape(2, 3) % 2 == 0)
-    ),
-    "diagonal scaling": scaling,
-    "act norm": act_norm,
-    "act norm with positions": lambda: act_norm((3, 2)),
-    "act norm from data": lambda: ActNorm(4),
-    "batch normalization": lambda: adapted(BatchNormalization(4)),
-    "whitening": lambda: adapted(Whitening(4)),
-    "squeeze": Squeeze,
-    "affine on a checkerboard": lambda: coupling(size=(2, 4, 1), partition=Checkerboard()),
-    "affine on channels": lambda: coupling(size=(2, 2, 2), partition=Channels()),
-    "multi-scale": lambda: MultiScale(coupling("additive", (2, 2, 2), Channels())),
-    "chain": lambda: Chain(mixed_chain()),
-    "tfb.Chain": lambda: tfb.Chain([tfb.Softplus(), coupling(), tfb.Scale(0.5)]),
-    "tfb.Invert": lambda: tfb.Invert(coupling()),
-    "tfb.Softplus": tfb.Softplus,
-    "tfb.Shift": lambda: tfb.Shift(1.0),
-    "tfb.Permute": lambda: tfb.Permute([2, 0, 3, 1]),
-    "tfb.Reshape": lambda: tfb.Reshape((2, 2), (4,)),
-}
-SHAPES = {
-    "additive": (5,),
-    "affine on images": (2, 3),
-    "act norm with positions": (3, 2),
-    "squeeze": (4, 4, 1),
-    "affine on a checkerboard": (2, 4, 1),
-    "affine on channels": (2, 2, 2),
-    "multi-scale": (4, 4, 1),
-}
-
-
-@pytest.mark.parametrize("name", RIGHT)
-def test_passes_right_bijectors(name):
-    check_bijector(RIGHT[name](), points(3, *SHAPES.get(name, (4,))))
-
-
-def test_passes_logit_between_zero_and_one():
-    check_bijector(Logit(), tf.constant([[0.0, 0.3], [0.9, 1.0]]))
 
 
 def test_passes_float64():
@@ -95,8 +31,12 @@ def test_passes_scalar_events():
 
 
 def test_passes_events_of_one_variable():
-    for bijector in (scaling(1), act_norm(1), Chain([act_norm(1), scaling(1)])):
-        check_bijector(bijector, points(3, 1))
+    check_bijector(Chain([act_norm(1), scaling(1)]), points(3, 1))
+
+
+@pytest.mark.parametrize("make", [tfb.Softplus, lambda: tfb.Reshape((2, 2), (4,))])
+def test_passes_bijectors_of_tfp(make):
+    check_bijector(make(), points(3, 4))
 
 
 @pytest.mark.parametrize("chain", [Chain, tfb.Chain])
@@ -107,15 +47,6 @@ def test_passes_conditional_bijectors(chain):
         coupling(condition_shape=2, partition=EvenOdd(swapped=True), name="second"),
     ]
     check_bijector(chain(members), points(3, 4), points(3, 2, seed=2))
-
-
-def test_promise_of_float32_holds_after_sixteen_couplings():
-    couplings = [coupling(partition=EvenOdd(swapped=i % 2 == 1)) for i in range(16)]
-    x = points(64, 4)
-    chain = Chain(couplings)
-    np.testing.assert_allclose(
-        chain.inverse(tf.identity(chain.forward(x))), x, rtol=1e-4, atol=1e-4
-    )
 
 
 def test_leaves_weights_and_conditioner_as_they_were():
@@ -200,8 +131,8 @@ class HiddenVariable(Scale):
 
 
 class Stale(Scale):
-    def __hash__(self):
-        return tfb.Bijector.__hash__(self)
+    def _current_weights(self):
+        return ()
 
 
 class UnusedVariable(Scale):
@@ -270,7 +201,7 @@ def test_names_what_is_wrong(wrong, message):
 
 def test_names_two_conditioner_calls(monkeypatch):
     bijector = coupling()
-    # TFP's default cache keeps values only, and computes log-dets on their own.
+    # TFP's default cache remembers values, and computes log-dets on their own.
     monkeypatch.setattr(Bijector, "_cache", tfb.Bijector._cache)
     message = "conditioner calls: forward with its log-det called .* 2 times, expected 1"
     with pytest.raises(AssertionError, match=message):
@@ -283,7 +214,7 @@ def test_counts_shared_conditioners_once_for_each_coupling():
     check_bijector(Chain([shared, twin]), points(3, 4))
 
 
-def test_counts_a_coupling_as_often_as_it_stands_in_a_chain():
+def test_counts_a_coupling_as_often_as_it_occurs_in_a_chain():
     twice = coupling()
     inner = tfb.Invert(tfb.Chain([twice, tfb.Permute([3, 2, 1, 0])]))
     check_bijector(tfb.Chain([twice, inner, tfb.Permute([1, 0, 3, 2])]), points(3, 4))

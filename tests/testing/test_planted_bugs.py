@@ -1,6 +1,6 @@
 """Ten bugs, planted one line at a time into the package: `check_bijector` catches ten of ten.
 
-That the same bijectors pass without the bugs is in `test_check_bijector.py`.
+That the same bijectors pass without the bugs is in `tests/bijectors/test_every_bijector.py`.
 """
 
 import pytest
@@ -10,7 +10,7 @@ from tests.bijector_builders import act_norm, coupling, points, scaling
 from tfnvp.bijectors import ActNorm, AdditiveCoupling, AffineCoupling, DiagonalScaling, Logit
 from tfnvp.bijectors.bijector import Bijector
 from tfnvp.bijectors.coupling import Coupling
-from tfnvp.bijectors.weights_version import WeightsVersion
+from tfnvp.bijectors.value_and_log_det import _Memory
 from tfnvp.partitions import EvenOdd
 from tfnvp.testing import check_bijector
 
@@ -56,7 +56,7 @@ def scaling_sign(original):
 
 
 def never_a_new_version(original):
-    return lambda self: 0
+    return lambda self, weights: (0, 0)
 
 
 def no_weights(original):
@@ -88,7 +88,7 @@ BUGS = [
     (Logit, "_forward_and_log_det", no_span, Logit, "log-dets"),
     (ActNorm, "_log_det", one_position, lambda: act_norm((2, 4)), "log-dets"),
     (DiagonalScaling, "_scale", scaling_sign, scaling, "log-dets"),
-    (WeightsVersion, "__call__", never_a_new_version, coupling, "stale answers"),
+    (_Memory, "version", never_a_new_version, coupling, "stale answers"),
     (Bijector, "__init__", no_weights, coupling, "variables"),
     (Coupling, "_parameters_at", called_twice, coupling, "conditioner calls"),
 ]

@@ -1,10 +1,11 @@
 """A learned scale and shift for every channel, started from the data."""
 
+import math
+
 import keras
 import tensorflow as tf
 
-from tfnvp.bijectors.adapt import check_sample
-from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
+from tfnvp.bijectors.bijector import Bijector, check_event, check_sample, event_shape_tuple
 
 _EPSILON = 1e-6
 
@@ -57,11 +58,11 @@ class ActNorm(Bijector):
         super().__init__(len(self.event_shape), variables, parameters, name)
 
     @property
-    def started(self):
-        """Whether scale or shift have left 1 and 0: `fit` of a flow then leaves them."""
+    def is_initialized(self) -> bool:
+        """Whether scale or shift differ from 1 and 0: `fit` of a flow then keeps them."""
         return bool(tf.reduce_any((self.log_scale.value != 0.0) | (self.shift.value != 0.0)))
 
-    def adapt(self, y):
+    def adapt(self, y) -> None:
         """Sets scale and shift so that `inverse(y)` is normalised, and marks it as done.
 
         Args:
@@ -113,8 +114,5 @@ class ActNorm(Bijector):
         return tf.cast(self.log_scale.value, dtype), tf.cast(self.shift.value, dtype)
 
     def _log_det(self, x, log_scale):
-        positions = 1
-        for size in self.event_shape[:-1]:
-            positions *= size
-        batch = tf.shape(x)[: x.shape.rank - len(self.event_shape)]
-        return tf.fill(batch, positions * tf.reduce_sum(log_scale))
+        positions = math.prod(self.event_shape[:-1])
+        return self._constant_log_det(x, positions * tf.reduce_sum(log_scale))

@@ -1,12 +1,26 @@
 """Real NVP's coupling: scale and shift one part of the variables by functions of the other."""
 
+import math
+
 import keras
 import tensorflow as tf
 
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
-from tfnvp.bijectors.log_scale import LOG_SCALES
 from tfnvp.partitions import Partition
+
+_SIGMOID_FLOOR = 1e-3
+# The softclamp stays within this, with slope 1 at 0.
+_SOFTCLAMP_BOUND = 2.0
+_STEEPNESS = math.pi / (2.0 * _SOFTCLAMP_BOUND)
+
+#: From a network's raw output and the learned factor to a log-scale, by the names of `scale`.
+LOG_SCALES = {
+    "tanh": lambda raw, factor: factor * tf.tanh(raw),
+    "sigmoid": lambda raw, factor: tf.math.log(tf.sigmoid(raw + 2.0) + _SIGMOID_FLOOR),
+    "softclamp": lambda raw, factor: tf.atan(raw * _STEEPNESS) / _STEEPNESS,
+    "exp": lambda raw, factor: raw,
+}
 
 
 class AffineCoupling(Coupling):
@@ -72,7 +86,6 @@ class AffineCoupling(Coupling):
         if not isinstance(scale, str) or scale not in LOG_SCALES:
             raise ValueError(f"`scale` must be one of {sorted(LOG_SCALES)}. Received: {scale!r}")
         self.scale = scale
-        self._log_scale = LOG_SCALES[scale]
         self._factor = None
         if scale == "tanh":
             # One factor for all variables where the event's size is not known.
@@ -90,7 +103,7 @@ class AffineCoupling(Coupling):
 
     def _bounded(self, raw):
         factor = None if self._factor is None else tf.cast(self._factor.value, raw.dtype)
-        return self._log_scale(raw, factor)
+        return LOG_SCALES[self.scale](raw, factor)
 
     def _forward_moved(self, moved, shift, raw):
         log_scale = self._bounded(raw)

@@ -4,8 +4,7 @@ import math
 
 import tensorflow as tf
 
-from tfnvp.bijectors.adapt import check_sample
-from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
+from tfnvp.bijectors.bijector import Bijector, check_event, check_sample, event_shape_tuple
 from tfnvp.running_statistics import RunningStatistics
 
 
@@ -63,11 +62,11 @@ class BatchNormalization(Bijector):
         super().__init__(len(self.event_shape), (self.statistics,), parameters, name)
 
     @property
-    def started(self):
+    def is_initialized(self) -> bool:
         """Whether it has statistics of any batch: `fit` of a flow then goes on from them."""
         return bool(self.statistics.batches.value > 0)
 
-    def adapt(self, y):
+    def adapt(self, y) -> None:
         """Sets the statistics to those of a sample of what the inverse will see.
 
         Args:
@@ -92,6 +91,6 @@ class BatchNormalization(Bijector):
         return (y - mean) * tf.math.rsqrt(variance), -self._log_det(y, variance)
 
     def _log_det(self, x, variance):
-        batch = tf.shape(x)[: x.shape.rank - len(self.event_shape)]
         positions = math.prod(self.event_shape[:-1])
-        return tf.fill(batch, 0.5 * positions * tf.reduce_sum(tf.math.log(variance)))
+        log_det = 0.5 * positions * tf.reduce_sum(tf.math.log(variance))
+        return self._constant_log_det(x, log_det)

@@ -1,19 +1,18 @@
-"""What every tfnvp bijector shares: value and log-det in one pass, and a cache that never lies."""
+"""What every bijector of tfnvp shares: value and log-det in one pass, and checks of arguments."""
 
 import copy
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
-from tensorflow_probability.python.internal import cache_util
 
-from tfnvp.bijectors.gradient_tapes import TapeVersion
-from tfnvp.bijectors.weights_version import WeightsVersion
+from tfnvp import _internals, advice
+from tfnvp.bijectors.value_and_log_det import Entry, ValueAndLogDet
 
 tfb = tfp.bijectors
 
 
-class Bijector(tfb.Bijector):
+class Bijector(ValueAndLogDet, tfb.Bijector):
     """A `tfb.Bijector` written as two functions instead of four.
 
     A subclass implements `_forward_and_log_det(x)` and `_inverse_and_log_det(y)`; each returns
@@ -22,12 +21,12 @@ class Bijector(tfb.Bijector):
     for a value *and* its log-det, and never a stale answer after the weights changed.
 
     `forward_and_log_det` and `inverse_and_log_det` give both at once.
+
+    A bijector that starts from data has a method `adapt(y)`, with a sample of what its inverse will
+    see, and a property `is_initialized`: `fit` of a flow calls the first unless the second is true.
     """
 
-    # TFP's own `tfb.FFJORD` computes its log-det together with its value by this cache.
-    _cache = cache_util.BijectorCacheWithGreedyAttrs(
-        forward_name="_augmented_forward", inverse_name="_augmented_inverse"
-    )
+    _cache = Entry()
 
     #: Whether the bijector's methods need `condition=...`.
     takes_condition = False
@@ -41,7 +40,7 @@ class Bijector(tfb.Bijector):
         Args:
           event_ndims: rank of the events, or `(forward, inverse)` ranks.
           keras_objects: the built Keras layers, and variables of Keras or TensorFlow, that the
-            bijector uses. Answers are kept until one of these changes, so all must be there.
+            bijector uses. Results are kept until one of these changes, so all must be there.
           parameters: the constructor's arguments, as in `tfb.Bijector`.
           name: name of the bijector.
           **kwargs: further arguments of `tfb.Bijector`.
@@ -58,12 +57,16 @@ class Bijector(tfb.Bijector):
         )
         # `tf.Module` finds neither Keras variables nor the weights of Keras layers.
         self._weights = tuple(v for o in keras_objects for v in _variables_of(o))
-        self._weights_version = WeightsVersion(self._weights)
-        self._tape_version = TapeVersion(bool(self._weights))
 
     @classmethod
     def _parameter_properties(cls, dtype):
         return {}
+
+    @property
+    def started(self) -> bool:
+        """The old name of `is_initialized`."""
+        advice.warn_of_renamed("started", "is_initialized")
+        return self.is_initialized
 
     def _forward_and_log_det(self, x, **kwargs):
         raise NotImplementedError
@@ -71,7 +74,7 @@ class Bijector(tfb.Bijector):
     def _inverse_and_log_det(self, y, **kwargs):
         raise NotImplementedError
 
-    def forward_and_log_det(self, x, event_ndims=None, **kwargs):
+    def forward_and_log_det(self, x, event_ndims: int | None = None, **kwargs) -> tuple:
         """Returns `forward(x)` and `forward_log_det_jacobian(x)` in one pass.
 
         Args:
@@ -79,26 +82,41 @@ class Bijector(tfb.Bijector):
           event_ndims: number of trailing axes that make one event; default: the bijector's own.
           **kwargs: `condition=...` where the bijector takes one.
         """
-        y, log_det = self._forward_and_log_det(tf.convert_to_tensor(x), **kwargs)
-        return y, _sum_last(log_det, event_ndims, self.forward_min_event_ndims)
+        return self.evaluate(x, False, event_ndims, **kwargs)[:2]
 
-    def inverse_and_log_det(self, y, event_ndims=None, **kwargs):
+    def inverse_and_log_det(self, y, event_ndims: int | None = None, **kwargs) -> tuple:
         """Returns `inverse(y)` and `inverse_log_det_jacobian(y)` in one pass.
 
         Arguments as for `forward_and_log_det`.
         """
-        x, log_det = self._inverse_and_log_det(tf.convert_to_tensor(y), **kwargs)
-        return x, _sum_last(log_det, event_ndims, self.inverse_min_event_ndims)
+        return self.evaluate(y, True, event_ndims, **kwargs)[:2]
 
-    def _augmented_forward(self, x, **kwargs):
-        y, log_det = self._forward_and_log_det(x, **kwargs)
-        self._tape_version.computed(y)
-        return y, {"ildj": -log_det}
+    def evaluate(self, x, inverse: bool, event_ndims: int | None = None, **kwargs) -> tuple:
+        """Returns the value, its log-det, and what a walk over compositions reports beside them.
 
-    def _augmented_inverse(self, y, **kwargs):
-        x, log_det = self._inverse_and_log_det(y, **kwargs)
-        self._tape_version.computed(x)
-        return x, {"ildj": log_det}
+        Args:
+          x: tensor `[..., *event_shape]`.
+          inverse: bool, evaluate `inverse` instead of `forward`.
+          event_ndims: number of trailing axes that make one event; default: the bijector's own.
+          **kwargs: `condition=...` where the bijector takes one.
+
+        Returns:
+          `(value, log_det, log_scale)`; the last, for couplings, is the log-det of each moved
+          variable, otherwise None.
+        """
+        compute = self._inverse_and_log_det if inverse else self._forward_and_log_det
+        value, log_det = compute(tf.convert_to_tensor(x), **kwargs)
+        return value, self._sum_last(log_det, inverse, event_ndims), None
+
+    def _constant_log_det(self, x, log_det):
+        """Returns the same log-det for all of the batch of `x`.
+
+        Args:
+          x: tensor `[..., *event]`, the event having the rank of the bijector's events.
+          log_det: scalar.
+        """
+        batch = tf.shape(x)[: x.shape.rank - self.forward_min_event_ndims]
+        return tf.fill(batch, tf.cast(log_det, x.dtype))
 
     def _forward_event_shape(self, input_shape):
         self._check_event_shape(input_shape)
@@ -114,23 +132,11 @@ class Bijector(tfb.Bijector):
                 f"{self.name} is made for events of shape {self.event_shape}. Received: {shape}"
             )
 
-    def _forward(self, x, **kwargs):
-        return self._forward_and_log_det(x, **kwargs)[0]
-
-    def _inverse(self, y, **kwargs):
-        return self._inverse_and_log_det(y, **kwargs)[0]
-
-    def _forward_log_det_jacobian(self, x, **kwargs):
-        return self._forward_and_log_det(x, **kwargs)[1]
-
-    def _inverse_log_det_jacobian(self, y, **kwargs):
-        return self._inverse_and_log_det(y, **kwargs)[1]
-
-    def get_config(self):
+    def get_config(self) -> dict:
         """Returns the constructor's arguments, by which Keras saves a registered class."""
         return dict(self.parameters)
 
-    def copy(self, **overrides):
+    def copy(self, **overrides) -> "Bijector":
         """Returns a bijector that shares the weights, perhaps of another `name`.
 
         With other arguments it is a new bijector, made as `type(self)(...)` from the arguments of
@@ -139,30 +145,11 @@ class Bijector(tfb.Bijector):
         """
         if overrides.keys() - {"name"}:
             return super().copy(**overrides)
-        copied = copy.copy(self)
-        copied._name = overrides.get("name", self.name)
-        copied._parameters = {**self._parameters, **overrides}
-        return copied
+        return _internals.renamed(copy.copy(self), overrides.get("name", self.name))
 
     def __getitem__(self, slices):
         # TFP would make a new bijector, with new weights.
         raise TypeError(f"{self.name} has no batch of parameters that could be sliced")
-
-    def __deepcopy__(self, memo):
-        copied = type(self)(**copy.deepcopy(self.parameters, memo))
-        for new, old in zip(copied._weights, self._weights, strict=True):
-            new.assign(old)
-        return memo.setdefault(id(self), copied)
-
-    def __hash__(self):
-        """Hashes what answers depend on: TFP's caches, keyed by it, miss when any of it changes.
-
-        Beside parameters and weights that is the gradient tape that records.
-        """
-        return hash((super().__hash__(), self._weights_version(), self._tape_version()))
-
-    def __eq__(self, other):
-        return super().__eq__(other)
 
 
 def _variables_of(keras_object):
@@ -178,16 +165,7 @@ def _variables_of(keras_object):
     )
 
 
-def _sum_last(log_det, event_ndims, own_event_ndims):
-    extra = 0 if event_ndims is None else event_ndims - own_event_ndims
-    if extra < 0:
-        raise ValueError(
-            f"`event_ndims` must be at least {own_event_ndims}. Received: {event_ndims}"
-        )
-    return tf.reduce_sum(log_det, axis=list(range(-extra, 0))) if extra else log_det
-
-
-def event_shape_tuple(event_shape, name="event_shape"):
+def event_shape_tuple(event_shape, name: str = "event_shape") -> tuple:
     """Returns an event shape as a tuple of positive ints; raises a clear error otherwise."""
     shape = (event_shape,) if isinstance(event_shape, int) else event_shape
     if isinstance(event_shape, bool):
@@ -212,7 +190,7 @@ def _ends_in(shape, event_shape):
     )
 
 
-def check_event(bijector, x, event_shape):
+def check_event(bijector, x, event_shape) -> None:
     """Raises an error unless `x` holds floats and ends in `event_shape`, as far as known.
 
     Raises:
@@ -227,10 +205,25 @@ def check_event(bijector, x, event_shape):
     check_shape(bijector, x, event_shape)
 
 
-def check_shape(bijector, x, shape, what="a tensor"):
+def check_shape(bijector, x, shape, what: str = "a tensor") -> None:
     """Raises `ValueError` unless `x` ends in `shape`, as far as its shape is known."""
     if not _ends_in(x.shape, shape):
         raise ValueError(
             f"{bijector.name}: expected {what} of shape [..., {', '.join(map(str, shape))}]. "
             f"Received shape: {x.shape}"
         )
+
+
+def check_sample(bijector, y) -> tf.Tensor:
+    """Returns data as a tensor from which the bijector can be initialised.
+
+    Raises:
+      ValueError: unless it is `[batch..., *event_shape]` of finite numbers, and not empty.
+    """
+    y = tf.convert_to_tensor(y)
+    check_shape(bijector, y, bijector.event_shape)
+    if not tf.size(y):
+        raise ValueError(f"{bijector.name} needs data to start from. Received shape: {y.shape}")
+    if y.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(y)):
+        raise ValueError(f"{bijector.name} must start from finite numbers. Received: NaN or inf")
+    return y

@@ -1,22 +1,246 @@
-"""A `tfb.Chain` that hands one `condition` to all members, and is right on every gradient tape."""
+"""Compositions of bijectors: one walk over their members, and a chain that takes a condition."""
 
+import functools
+from collections.abc import Generator
+
+import tensorflow as tf
 import tensorflow_probability as tfp
-from tensorflow_probability.python.bijectors.chain import _Chain
 
-from tfnvp.bijectors.gradient_tapes import OnTape
-from tfnvp.bijectors.log_det import condition_kwargs, takes_condition
+from tfnvp import _internals
+from tfnvp.bijectors.bijector import Bijector
+from tfnvp.bijectors.coupling import Coupling, nan_where_not_finite
+from tfnvp.bijectors.value_and_log_det import Entry, ValueAndLogDet
 
 tfb = tfp.bijectors
 
 
-class Chain(_Chain):
+class Step:
+    """One elementary member of a composition, at its place in a walk.
+
+    It is evaluated when a result is first asked for, or when the walk goes on.
+
+    Attributes:
+      bijector: the member, neither chain nor `tfb.Invert` nor `MultiScale`.
+      inverse: bool, whether the walk takes the member's inverse.
+      input: tensor that the member gets, or None in a walk without data.
+      event_ndims: rank of the events of `input`.
+      condition: the condition of the whole walk.
+    """
+
+    def __init__(self, bijector, inverse, x, event_ndims, condition):
+        self.bijector = bijector
+        self.inverse = inverse
+        self.input = x
+        self.event_ndims = event_ndims
+        self.condition = condition
+
+    @functools.cached_property
+    def _results(self):
+        if self.input is None:
+            return None, None, None
+        b = self.bijector
+        kwargs = condition_kwargs(b, self.condition)
+        if isinstance(b, Bijector):
+            if kwargs and isinstance(b, Coupling):
+                kwargs["mark"] = False  # Once for the whole composition, see `_total`.
+            return b.evaluate(self.input, self.inverse, self.event_ndims, **kwargs)
+        value, log_det = (
+            (b.inverse, b.inverse_log_det_jacobian)
+            if self.inverse
+            else (b.forward, b.forward_log_det_jacobian)
+        )
+        # A new tensor is not in TFP's caches, which know neither weights nor gradient tapes.
+        x = tf.identity(self.input)
+        return value(x, **kwargs), log_det(x, self.event_ndims, **kwargs), None
+
+    @property
+    def output(self):
+        """What the member makes of `input`."""
+        return self._results[0]
+
+    @property
+    def log_det(self):
+        """The log-det in the direction of the walk: `[batch]`, or a scalar where it is constant."""
+        return self._results[1]
+
+    @property
+    def log_scale(self):
+        """For couplings, the log-det of each moved variable; None for others and for shifts."""
+        return self._results[2]
+
+
+def walk(
+    bijector, x=None, event_ndims: int | None = None, condition=None, inverse: bool = True
+) -> Generator[Step, None, tf.Tensor]:
+    """Walks data through every elementary member of a bijector, one after the other.
+
+    Chains, `tfb.Invert` and `MultiScale` are walked into; of a `MultiScale` its members see their
+    half of the variables. A member can be changed, as by `adapt`, before results of its step are
+    asked for, and a walk that is left computes nothing more.
+
+    Args:
+      bijector: any `tfb.Bijector`.
+      x: `[batch..., *event]`; without it, members are visited and not evaluated.
+      event_ndims: rank of the events of `x`.
+      condition: for the members that take one.
+      inverse: bool, from the data to the latents; otherwise from the latents to the data.
+
+    Yields:
+      A `Step` for each elementary member.
+
+    Returns:
+      What the bijector makes of `x`.
+
+    >>> import tensorflow as tf, tensorflow_probability as tfp, tfnvp
+    >>> chain = tfp.bijectors.Chain([tfp.bijectors.Shift(1.0), tfp.bijectors.Scale(2.0)])
+    >>> for step in walk(chain, tf.constant([[7.0]]), event_ndims=1):
+    ...     print(step.bijector.name, step.output.numpy().tolist())
+    shift [[6.0]]
+    scale [[3.0]]
+    """
+    if _internals.is_invert(bijector):
+        return (yield from walk(bijector.bijector, x, event_ndims, condition, not inverse))
+    if _internals.is_chain(bijector):
+        for member in bijector.bijectors if inverse else reversed(bijector.bijectors):
+            x = yield from walk(member, x, event_ndims, condition, inverse)
+            if event_ndims is not None:
+                rank = member.inverse_event_ndims if inverse else member.forward_event_ndims
+                event_ndims = rank(event_ndims)
+        return x
+    if hasattr(bijector, "walk_inner"):
+        inner = functools.partial(
+            walk, event_ndims=event_ndims, condition=condition, inverse=inverse
+        )
+        return (yield from bijector.walk_inner(x, inner))
+    step = Step(bijector, inverse, x, event_ndims, condition)
+    yield step
+    return step.output
+
+
+def forward_and_log_det(bijector, x, event_ndims: int, condition=None) -> tuple:
+    """Returns `bijector.forward(x)` and its log-det, summed over the last `event_ndims` axes."""
+    return _total(bijector, x, event_ndims, condition, False)
+
+
+def inverse_and_log_det(bijector, y, event_ndims: int, condition=None) -> tuple:
+    """Returns `bijector.inverse(y)` and its log-det, summed over the last `event_ndims` axes."""
+    return _total(bijector, y, event_ndims, condition, True)
+
+
+@tf.autograph.experimental.do_not_convert
+def _total(bijector, x, event_ndims, condition, inverse):
+    x, total = tf.convert_to_tensor(x), 0.0
+    steps = walk(bijector, x, event_ndims, condition, inverse)
+    try:
+        while True:
+            total += next(steps).log_det
+    except StopIteration as end:
+        value = end.value
+    shapes = (getattr(step.bijector, "condition_shape", None) for step in walk(bijector))
+    shape = None if condition is None else next(filter(None, shapes), None)
+    if shape is not None:
+        nan = nan_where_not_finite(tf.convert_to_tensor(condition), len(shape), value.dtype)
+        rank = bijector.inverse_event_ndims if inverse else bijector.forward_event_ndims
+        value += nan[(..., *[tf.newaxis] * rank(event_ndims))]
+        total += nan
+    return value, total
+
+
+def foreign_members(bijector) -> tuple:
+    """Returns the elementary members that are not ours, but TFP's or a user's."""
+    found = (step.bijector for step in walk(bijector))
+    return tuple(member for member in found if not isinstance(member, Bijector))
+
+
+def members(bijector) -> list:
+    """Returns the bijectors of a chain, nested ones unfolded, from the data to the latents."""
+    if not _internals.is_chain(bijector):
+        return [bijector]
+    return [member for b in bijector.bijectors for member in members(b)]
+
+
+def takes_condition(bijector) -> bool:
+    """Whether a bijector, or any member of a composition, takes `condition=...`."""
+    if _internals.is_invert(bijector):
+        return takes_condition(bijector.bijector)
+    if _internals.is_chain(bijector):
+        return any(takes_condition(b) for b in bijector.bijectors)
+    return bool(getattr(bijector, "takes_condition", False))
+
+
+def condition_kwargs(bijector, condition) -> dict:
+    """Returns the keyword arguments by which `condition` reaches a bijector's methods."""
+    if condition is None or not takes_condition(bijector):
+        return {}
+    if _internals.is_invert(bijector):
+        return condition_kwargs(bijector.bijector, condition)
+    if _internals.is_chain(bijector) and not hasattr(bijector, "takes_condition"):
+        # A plain `tfb.Chain` finds each member's arguments under the member's name.
+        return {b.name: condition_kwargs(b, condition) for b in bijector.bijectors}
+    return {"condition": condition}
+
+
+# --- Initialisation from data -----------------------------------------------------------------
+
+
+def _needs_data(step):
+    """Whether a member is initialised from what its inverse sees."""
+    return step.inverse and hasattr(step.bijector, "adapt")
+
+
+def _is_initialized(bijector):
+    # Classes of users may have the old name alone.
+    own = getattr(bijector, "is_initialized", None)
+    return getattr(bijector, "started", False) if own is None else own
+
+
+def adapts(bijector) -> bool:
+    """Whether any member of a bijector is initialised from data."""
+    return any(map(_needs_data, walk(bijector)))
+
+
+def is_initialized(bijector) -> bool:
+    """Whether all members that start from data have values already, from data or training."""
+    return all(_is_initialized(step.bijector) for step in walk(bijector) if _needs_data(step))
+
+
+def initialize(bijector, y, condition=None, overwrite: bool = True) -> None:
+    """Initialises the members one after the other, each from what its inverse will see.
+
+    Nothing is computed beyond the last member that needs data.
+
+    Args:
+      bijector: any `tfb.Bijector`; those of its members that have a method `adapt(y)` are
+        initialised.
+      y: `[batch, ...]`, data.
+      condition: `[batch, ...]`, for the members that take one.
+      overwrite: bool, also initialise members that are initialised already, as their property
+        `is_initialized` says.
+    """
+    count = sum(map(_needs_data, walk(bijector)))
+    y = tf.convert_to_tensor(y)
+    for step in walk(bijector, y, y.shape.rank - 1, condition) if count else ():
+        if not _needs_data(step):
+            continue
+        if overwrite or not _is_initialized(step.bijector):
+            step.bijector.adapt(step.input, **condition_kwargs(step.bijector, condition))
+        count -= 1
+        if not count:
+            return
+
+
+# --- Chain ------------------------------------------------------------------------------------
+
+
+class Chain(ValueAndLogDet, _internals.plain_chain):
     """Applies bijectors one after the other, the last of the list first, as `tfb.Chain` does.
 
-    Two things differ. `condition=...`, given to any method, reaches every member that takes a
+    Three things differ. `condition=...`, given to any method, reaches every member that takes a
     condition, also inside nested `tfb.Chain` and `tfb.Invert`. (A `tfb.Chain` wants the arguments
-    of each member in a dictionary under the member's name.) And gradients to the argument are
-    right on every tape: TFP's own members, such as `tfb.Softplus`, may answer from what they
-    computed before the tape began, and then the gradient is None or that of another path.
+    of each member in a dictionary under the member's name.) Gradients are right on every tape:
+    TFP's own members, such as `tfb.Softplus`, may answer from what they computed before the tape
+    began, and then the gradient is None or that of another path. And a condition that is not finite
+    gives NaN.
 
     Args:
       bijectors: sequence of `tfb.Bijector`s, ours or TFP's.
@@ -32,6 +256,8 @@ class Chain(_Chain):
     [-1.0]
     """
 
+    _cache = Entry()
+
     def __init__(self, bijectors, name="chain"):
         try:
             bijectors = list(bijectors)
@@ -43,11 +269,11 @@ class Chain(_Chain):
             if not isinstance(bijector, tfb.Bijector):
                 raise TypeError(f"`bijectors` must be tfb.Bijectors. Received: {bijector!r}")
         parameters = {"bijectors": bijectors, "name": name}
-        self._on_tape = OnTape()
         super().__init__(bijectors, parameters=parameters, name=name)
+        self._weights, self._foreign = tuple(self.variables), foreign_members(self)
 
     @property
-    def takes_condition(self):
+    def takes_condition(self) -> bool:
         """Whether any member takes `condition=...`."""
         return any(takes_condition(b) for b in self.bijectors)
 
@@ -58,23 +284,36 @@ class Chain(_Chain):
                 f"Received: condition={condition!r}"
             )
 
+    def _forward_and_log_det(self, x, condition=None):
+        return self._evaluate(x, condition, False, self.forward_min_event_ndims)
+
+    def _inverse_and_log_det(self, y, condition=None):
+        return self._evaluate(y, condition, True, self.inverse_min_event_ndims)
+
+    def _evaluate(self, x, condition, inverse, event_ndims):
+        self._check_taken(condition)
+        value, log_det = _total(self, x, event_ndims, condition, inverse)
+        # A log-det that is the same everywhere counts for each event.
+        rank = self.forward_min_event_ndims if inverse else self.inverse_min_event_ndims
+        batch = tf.shape(value)[: value.shape.rank - rank]
+        return value, tf.broadcast_to(tf.cast(log_det, value.dtype), batch)
+
+    def _forward_log_det_jacobian(self, x, event_ndims, **kwargs):
+        return self._sum_last(self._value_and_log_det(x, False, kwargs)[1], False, event_ndims)
+
+    def _inverse_log_det_jacobian(self, y, event_ndims, **kwargs):
+        return self._sum_last(self._value_and_log_det(y, True, kwargs)[1], True, event_ndims)
+
+    # TFP walks shapes and dtypes with these.
+
     def _walk_forward(self, step_fn, x, condition=None):
         self._check_taken(condition)
-        x = self._on_tape(x)
         for bijector in reversed(self._bijectors):
             x = step_fn(bijector, x, **condition_kwargs(bijector, condition))
         return x
 
     def _walk_inverse(self, step_fn, y, condition=None):
         self._check_taken(condition)
-        y = self._on_tape(y)
         for bijector in self._bijectors:
             y = step_fn(bijector, y, **condition_kwargs(bijector, condition))
         return y
-
-
-def members(bijector):
-    """Returns the bijectors of a chain, nested ones unfolded, from the data to the latents."""
-    if not isinstance(bijector, _Chain):
-        return [bijector]
-    return [member for b in bijector.bijectors for member in members(b)]

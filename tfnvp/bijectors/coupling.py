@@ -4,8 +4,8 @@ import contextlib
 
 import keras
 import tensorflow as tf
-from tensorflow_probability.python.internal import prefer_static
 
+from tfnvp._internals import prefer_static
 from tfnvp.bijectors.bijector import Bijector, check_event, check_shape, event_shape_tuple
 from tfnvp.partitions import Partition
 
@@ -53,33 +53,9 @@ class Coupling(Bijector):
             self._build_conditioner()
         event_ndims = len(self.event_shape or ()) or partition.event_ndims
         super().__init__(event_ndims, (conditioner, *variables), parameters=parameters, name=name)
-        self._untrained = self._sums_of_weights() if self.takes_condition else None
-
-    def _sums_of_weights(self):
-        if not tf.executing_eagerly():
-            return None
-        return [float(tf.reduce_sum(v.value)) for v in self.conditioner.trainable_weights]
-
-    def has_learned_from(self, condition):
-        """Tells whether the network gives different answers for some conditions, and not by chance.
-
-        Its weights are others than when the coupling was made: they were trained, or read from a
-        checkpoint, with conditions as they went in.
-
-        Args:
-          condition: `[n, *condition_shape]`.
-        """
-        if self._untrained is None or self._sums_of_weights() == self._untrained:
-            return False
-        if self.event_shape is None:
-            return True
-        passed_shape = self.partition.shapes(self.event_shape)[0]
-        passed = tf.zeros((len(condition), *passed_shape), self.conditioner.compute_dtype)
-        outputs = tf.nest.flatten(self.conditioner([passed, condition]))
-        return any(bool(tf.reduce_any(output != output[:1])) for output in outputs)
 
     @property
-    def takes_condition(self):
+    def takes_condition(self) -> bool:
         return self.condition_shape is not None
 
     def _build_conditioner(self):
@@ -135,49 +111,64 @@ class Coupling(Bijector):
         raise NotImplementedError
 
     def _forward_and_log_det(self, x, condition=None):
-        return self._transform(x, condition, self._forward_moved)
+        return self.evaluate(x, False, condition=condition)[:2]
 
     def _inverse_and_log_det(self, y, condition=None):
-        return self._transform(y, condition, self._inverse_moved)
+        return self.evaluate(y, True, condition=condition)[:2]
 
-    def _transform(self, x, condition, transform_moved):
-        event_ndims = self.forward_min_event_ndims
-        event_shape = self.event_shape or tuple(x.shape[x.shape.rank - event_ndims :])
+    def evaluate(
+        self, x, inverse: bool, event_ndims: int | None = None, condition=None, mark: bool = True
+    ) -> tuple:
+        """Returns the value, its log-det, and the log-det of each moved variable or None.
+
+        Args:
+          x: tensor `[..., *event_shape]`.
+          inverse: bool, evaluate `inverse` instead of `forward`.
+          event_ndims: number of trailing axes that make one event; default: the bijector's own.
+          condition: `[..., *condition_shape]`, where the coupling takes one.
+          mark: bool, give NaN where `condition` is not finite. Compositions do it once for all.
+        """
+        x = tf.convert_to_tensor(x)
+        own_ndims = self.forward_min_event_ndims
+        event_shape = self.event_shape or tuple(x.shape[x.shape.rank - own_ndims :])
         check_event(self, x, event_shape)
-        if not x.shape[x.shape.rank - event_ndims :].is_fully_defined():
+        if not x.shape[x.shape.rank - own_ndims :].is_fully_defined():
             # What comes before may not know the shape of events.
-            x = tf.ensure_shape(x, [None] * (x.shape.rank - event_ndims) + list(event_shape))
+            x = tf.ensure_shape(x, [None] * (x.shape.rank - own_ndims) + list(event_shape))
         if condition is not None or self.takes_condition:
             x, condition = self._broadcast(x, condition)
-        passed_shape, moved_shape = self.partition.shapes(event_shape)
-        batch = prefer_static.shape(x)[: prefer_static.rank(x) - event_ndims]
 
         passed, moved = self.partition.split(x)
-        parameters_shape = self.partition.parameters_shape(event_shape)
-        parameters = self._parameters_at(passed, passed_shape, parameters_shape, batch, condition)
-        parameters = [self.partition.select_moved(p) for p in parameters]
-        moved, log_det = transform_moved(moved, *parameters)
+        batch = prefer_static.shape(x)[: prefer_static.rank(x) - own_ndims]
+        parameters = self._parameters_at(passed, event_shape, batch, condition)
+        transform = self._inverse_moved if inverse else self._forward_moved
+        moved, log_scale = transform(moved, *map(self.partition.select_moved, parameters))
         y = self.partition.merge(passed, moved)
         y.set_shape(x.shape)
-        if log_det is None:
-            return y, tf.zeros(batch, x.dtype)
-        return y, tf.reduce_sum(log_det, axis=list(range(-len(moved_shape), 0)))
+        if log_scale is None:
+            log_det = tf.zeros(batch, x.dtype)
+        else:
+            moved_ndims = len(self.partition.shapes(event_shape)[1])
+            log_det = tf.reduce_sum(log_scale, axis=list(range(-moved_ndims, 0)))
+        if mark and condition is not None:
+            nan = nan_where_not_finite(condition, len(self.condition_shape), x.dtype)
+            y, log_det = y + nan[(..., *[tf.newaxis] * own_ndims)], log_det + nan
+        return y, self._sum_last(log_det, inverse, event_ndims), log_scale
 
-    def _parameters_at(self, passed, passed_shape, parameters_shape, batch, condition):
+    def _parameters_at(self, passed, event_shape, batch, condition):
         """Calls the conditioner, on one flat batch axis whatever the batch shape of `passed`."""
+        passed_shape = self.partition.shapes(event_shape)[0]
+        shape = self.partition.parameters_shape(event_shape)
         one_batch_axis = passed.shape.rank == len(passed_shape) + 1
         inputs = passed if one_batch_axis else tf.reshape(passed, (-1, *passed_shape))
-        if condition is None:
-            outputs = self.conditioner(inputs)
-        else:
-            condition = tf.reshape(condition, (-1, *self.condition_shape))
-            outputs = _nan_unless_finite(self.conditioner([inputs, condition]), condition)
-        outputs = self._split_outputs(outputs, parameters_shape)
+        if condition is not None:
+            inputs = [inputs, tf.reshape(condition, (-1, *self.condition_shape))]
+        outputs = self._split_outputs(self.conditioner(inputs), shape)
         # The likelihood keeps the precision of the data, whatever the conditioner computes in.
         outputs = [tf.cast(output, passed.dtype) for output in outputs]
         if one_batch_axis:
             return outputs
-        shape = prefer_static.concat([batch, parameters_shape], axis=0)
+        shape = prefer_static.concat([batch, shape], axis=0)
         return [tf.reshape(output, shape) for output in outputs]
 
     def _broadcast(self, x, condition):
@@ -220,22 +211,14 @@ class Coupling(Bijector):
         )
 
 
-def _nan_unless_finite(outputs, condition):
-    """Returns a network's outputs, NaN for conditions that are not finite.
+def nan_where_not_finite(condition, condition_ndims: int, dtype) -> tf.Tensor:
+    """Returns `[batch...]`: NaN where a condition is not finite, and 0 elsewhere.
 
-    A network may hide them: in graphs, TensorFlow's ReLU makes 0 of NaN.
+    Added to results, since a network may hide it: in graphs, TensorFlow's ReLU makes 0 of NaN.
     """
-    if not condition.dtype.is_floating:
-        return outputs
-    finite = tf.reduce_all(tf.math.is_finite(condition), axis=list(range(1, condition.shape.rank)))
-    nothing = tf.where(finite, 0.0, float("nan"))
-
-    def marked(output):
-        return output + tf.cast(
-            tf.reshape(nothing, (-1, *[1] * (output.shape.rank - 1))), output.dtype
-        )
-
-    return tf.nest.map_structure(marked, outputs)
+    axes = list(range(-condition_ndims, 0))
+    finite = tf.math.is_finite(condition) if condition.dtype.is_floating else condition == condition
+    return tf.where(tf.reduce_all(finite, axis=axes), tf.zeros([], dtype), float("nan"))
 
 
 def _parts(variable):

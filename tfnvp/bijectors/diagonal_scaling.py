@@ -52,11 +52,11 @@ class DiagonalScaling(Bijector):
         super().__init__(len(self.event_shape), (self.log_scale,), parameters, name)
 
     @property
-    def started(self):
-        """Whether any scale has left 1: `fit` of a flow then leaves them."""
+    def is_initialized(self) -> bool:
+        """Whether any scale differs from 1: `fit` of a flow then keeps them."""
         return bool(tf.reduce_any(self.log_scale.value != 0.0))
 
-    def adapt(self, y):
+    def adapt(self, y) -> None:
         """Sets the scales so that `inverse(y)` has unit standard deviation in each variable.
 
         Args:
@@ -72,6 +72,4 @@ class DiagonalScaling(Bijector):
 
     def _scale(self, x, log_scale):
         check_event(self, x, self.event_shape)
-        batch = tf.shape(x)[: x.shape.rank - len(self.event_shape)]
-        log_det = tf.fill(batch, tf.reduce_sum(log_scale))
-        return x * tf.exp(log_scale), log_det
+        return x * tf.exp(log_scale), self._constant_log_det(x, tf.reduce_sum(log_scale))

@@ -85,5 +85,4 @@ class LULinear(Bijector):
         below = np.tril(np.ones((size, size)), -1).astype(x.dtype.as_numpy_dtype)
         lower = lower * below + tf.eye(size, dtype=x.dtype)
         upper = upper * below.T + tf.linalg.diag(tf.exp(log_diagonal))
-        batch = tf.shape(x)[: x.shape.rank - len(self.event_shape)]
-        return lower, upper, bias, tf.fill(batch, tf.reduce_sum(log_diagonal))
+        return lower, upper, bias, self._constant_log_det(x, tf.reduce_sum(log_diagonal))

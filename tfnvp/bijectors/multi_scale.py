@@ -3,15 +3,17 @@
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfnvp.bijectors.adapt import adapt, adapts, started
 from tfnvp.bijectors.bijector import Bijector
-from tfnvp.bijectors.log_det import (
+from tfnvp.bijectors.compose import (
+    adapts,
+    foreign_members,
     forward_and_log_det,
+    initialize,
     inverse_and_log_det,
+    is_initialized,
     takes_condition,
 )
 from tfnvp.bijectors.squeeze import Squeeze
-from tfnvp.bijectors.weights_version import WeightsVersion
 
 
 class MultiScale(Bijector):
@@ -54,32 +56,43 @@ class MultiScale(Bijector):
         self.inner = inner
         self._squeeze = Squeeze(order="ordered")
         super().__init__(3, parameters=parameters, name=name)
-        self._weights = tuple(inner.variables)
-        self._weights_version = WeightsVersion(self._weights)
+        self._weights, self._foreign = tuple(inner.variables), foreign_members(inner)
 
     @property
-    def takes_condition(self):
+    def takes_condition(self) -> bool:
         return takes_condition(self.inner)
 
     @property
-    def adapts(self):
-        """Whether `inner` has members that start from data."""
+    def adapts(self) -> bool:
+        """Whether `inner` has members that are initialised from data."""
         return adapts(self.inner)
 
     @property
-    def started(self):
-        """Whether the members of `inner` that start from data have values already."""
-        return started(self.inner)
+    def is_initialized(self) -> bool:
+        """Whether the members of `inner` that are initialised from data have values already."""
+        return is_initialized(self.inner)
 
-    def adapt(self, y, condition=None):
-        """Adapts the members of `inner` to their share of a sample of what the inverse will see.
+    def adapt(self, y, condition=None) -> None:
+        """Initialises the members of `inner` from their share of a sample of what the inverse sees.
 
         Args:
           y: `[batch, height, width, channels]`.
           condition: `[batch, ...]`, where `inner` takes one.
         """
-        kept, _ = self._halves(y)
-        adapt(self.inner, kept, condition)
+        initialize(self, y, condition)
+
+    def walk_inner(self, x, walk):
+        """Walks into `inner` with its half of the variables, for `tfnvp.bijectors.compose.walk`.
+
+        Args:
+          x: `[..., height, width, channels]`, or None.
+          walk: function of a bijector and its input, which makes a generator of steps.
+        """
+        if x is None:
+            return (yield from walk(self.inner, None))
+        kept, factored_out = self._halves(x)
+        kept = yield from walk(self.inner, kept)
+        return self._joined(kept, factored_out)
 
     def _forward_and_log_det(self, x, condition=None):
         return self._transform(x, condition, forward_and_log_det)
@@ -92,12 +105,15 @@ class MultiScale(Bijector):
             raise ValueError(f"{self.name} takes no condition. Received: condition={condition!r}")
         kept, factored_out = self._halves(x)
         kept, log_det = inner_and_log_det(self.inner, kept, 3, condition)
-        image = self._squeeze.inverse(tf.concat([kept, factored_out], axis=-1))
+        image = self._joined(kept, factored_out)
         # Members such as shifts give one log-det for all.
         return image, tf.broadcast_to(log_det, tf.shape(x)[: x.shape.rank - 3])
 
     def _halves(self, x):
-        return tf.split(self._squeeze.forward(x), 2, axis=-1)
+        return tf.split(self._squeeze.forward_and_log_det(x)[0], 2, axis=-1)
+
+    def _joined(self, kept, factored_out):
+        return self._squeeze.inverse_and_log_det(tf.concat([kept, factored_out], axis=-1))[0]
 
     def _forward_event_shape(self, input_shape):
         self._squeeze.forward_event_shape(input_shape)

@@ -76,7 +76,7 @@ class Squeeze(Bijector):
         x = reshape_event(x, 5, (height, width, channels))
         if self.order == "ordered":
             x = self._permute_positions(x, _EVEN_THEN_ODD)
-        return x, self._no_log_det(x)
+        return x, self._constant_log_det(x, 0.0)
 
     def _inverse_and_log_det(self, y):
         f = self.factor
@@ -90,15 +90,12 @@ class Squeeze(Bijector):
             y = reshape_event(y, 3, (height // f, width // f, f, f, channels))
             y = _transpose_event(y, (0, 2, 1, 3, 4))
         y = reshape_event(y, 5, (height, width, channels))
-        return y, self._no_log_det(y)
+        return y, self._constant_log_det(y, 0.0)
 
     def _permute_positions(self, x, order):
         shape = x.shape[-3:].as_list()
         by_position = reshape_event(x, 3, (*shape[:2], len(order), shape[2] // len(order)))
         return reshape_event(permute(by_position, order, axis=-2), 4, shape)
-
-    def _no_log_det(self, x):
-        return tf.zeros(tf.shape(x)[: x.shape.rank - 3], x.dtype)
 
     def _forward_event_shape(self, input_shape):
         return self._squeezed(input_shape)

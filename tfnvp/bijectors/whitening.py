@@ -7,8 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.bijectors.adapt import check_sample
-from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
+from tfnvp.bijectors.bijector import Bijector, check_event, check_sample, event_shape_tuple
 
 
 class Whitening(Bijector):
@@ -73,12 +72,12 @@ class Whitening(Bijector):
             self._set_matrix(_array(matrix, (size, size), "matrix"))
 
     @property
-    def started(self):
-        """Whether mean or matrix have left 0 and the identity: `fit` of a flow then leaves them."""
+    def is_initialized(self) -> bool:
+        """Whether mean or matrix differ from 0 and the identity: `fit` of a flow keeps them."""
         moved = self.matrix.value != tf.eye(self.matrix.shape[0])
         return bool(tf.reduce_any(self.mean.value != 0.0) | tf.reduce_any(moved))
 
-    def adapt(self, y):
+    def adapt(self, y) -> None:
         """Sets mean and matrix so that `inverse(y)` has mean 0 and covariance near the identity.
 
         Args:
@@ -116,8 +115,7 @@ class Whitening(Bijector):
 
     def _weights_for(self, x, matrix):
         check_event(self, x, self.event_shape)
-        batch = tf.shape(x)[: x.shape.rank - len(self.event_shape)]
-        log_det = tf.fill(batch, tf.cast(self.log_det.value, x.dtype))
+        log_det = self._constant_log_det(x, self.log_det.value)
         return tf.cast(matrix.value, x.dtype), tf.cast(self.mean.value, x.dtype), log_det
 
     def _multiply(self, x, matrix, mean):

@@ -1,18 +1,80 @@
-"""Goes back to the last good weights, with a lower learning rate, where training diverges."""
+"""Stops training at a loss that is not finite, or goes back to the last good weights."""
 
+import math
 import warnings
 
 import keras
 
-from tfnvp.fitting.explosion import find_bad_data, find_explosion
-from tfnvp.fitting.stop_on_non_finite import NonFiniteLossError, StopOnNonFinite
+from tfnvp import _internals
+from tfnvp.fitting.divergence_causes import find_bad_data, find_explosion
 
 _Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
+class NonFiniteLossError(ValueError):
+    """The loss of a flow became NaN or infinite in training."""
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Raises `NonFiniteLossError` before other callbacks can save broken weights.
+
+    The message has epoch and batch, and names the first row of the data that is not finite, if
+    there is one. `Flow.fit` adds this callback itself, unless it is given one of its kind.
+
+    Attributes:
+      data: function that returns the data as a `tf.data.Dataset`, or None; set by `Flow.fit`.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.data = lambda: None
+        self._epoch = 0
+        self._empty = True
+
+    def on_epoch_begin(self, epoch: int, logs=None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs=None) -> None:
+        self._empty = False
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            self._on_loss(loss, batch)
+
+    def on_epoch_end(self, epoch: int, logs=None) -> None:
+        if self._empty:
+            raise ValueError("the training data is empty: it gave no batch")
+        loss = float((logs or {}).get("val_loss", 0.0))
+        if not math.isfinite(loss):
+            self._on_validation_loss(loss)
+
+    def _on_loss(self, loss, batch):
+        bad = find_bad_data(self.model, self.data(), batch + 1)
+        advice = (
+            "Lower the learning rate, clip gradients (`global_clipnorm`), or give `fit` the "
+            "callback `tfnvp.callbacks.RollBackOnNonFinite()`, which finds the cause"
+        )
+        raise NonFiniteLossError(f"training stopped: {self._what(loss, batch)}. {bad or advice}")
+
+    def _on_validation_loss(self, loss):
+        raise NonFiniteLossError(
+            f"training stopped: the validation loss became {loss} in epoch {self._epoch + 1}. Look "
+            "for validation data that is not finite or outside of what the flow can take; where "
+            "there is none, lower the learning rate"
+        )
+
+    def _what(self, loss, batch):
+        # Keras calls back after several batches where they run in one program.
+        single = self.model.steps_per_execution == 1
+        last = min(batch + 1, self.params.get("steps") or batch + 1)
+        return (
+            f"the loss became {loss} in epoch {self._epoch + 1}, batch {last}"
+            f"{'' if single else ' at the latest'}"
+        )
+
+
 @keras.saving.register_keras_serializable("tfnvp")
 class ScaledSchedule(_Schedule):
-    """A learning-rate schedule times a factor.
+    """A learning-rate schedule multiplied by a factor.
 
     >>> import keras
     >>> schedule = keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.5)
@@ -20,43 +82,43 @@ class ScaledSchedule(_Schedule):
     0.05000000074505806
     """
 
-    def __init__(self, schedule, factor):
+    def __init__(self, schedule, factor: float):
         self.schedule = schedule
         self.factor = factor
 
     def __call__(self, step):
         return self.factor * self.schedule(step)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         schedule = keras.optimizers.schedules.serialize(self.schedule)
         return {"schedule": schedule, "factor": self.factor}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "ScaledSchedule":
         schedule = keras.optimizers.schedules.deserialize(config["schedule"])
         return cls(schedule, config["factor"])
 
 
 class RollBackOnNonFinite(StopOnNonFinite):
-    """Where the loss becomes NaN or infinite, restores what the epoch began with.
+    """Restores the weights of the beginning of the epoch where the loss becomes NaN or infinite.
 
     The learning rate, a number or a schedule, is lowered, training goes on with the next batch,
-    and a warning names the coupling whose log-scale exploded, or the bijector that first gave
-    numbers that are not finite; to find it, the steps of the epoch are repeated. Data that is not
-    finite itself stops training at once.
+    and a warning names the coupling whose log-scale exploded, or the first bijector whose output
+    is not finite; to find it, the steps of the epoch are repeated. Data that is not finite, or
+    outside of the flow's range, stops training at once.
 
-    It keeps a copy of weights and optimizer in memory. Among the callbacks it must come after
+    It keeps a copy of weights and optimizer state in memory. Among the callbacks it must come after
     `keras.callbacks.SwapEMAWeights` and before `tfnvp.callbacks.Backup`.
 
     Args:
-      times: int, how often to go back at most. With 0, training stops at the good weights, and
-        the cause is named all the same.
+      times: int, how often to go back at most. With 0, training stops with the good weights, and
+        the error names the cause.
       factor: float in (0, 1), by which the learning rate is multiplied each time.
 
     Raises:
       ValueError: for arguments out of range.
-      NonFiniteLossError: from `fit`, if it happens once more, or in the validation loss of the
-        first epoch, or because of the data.
+      NonFiniteLossError: from `fit`, if the loss is not finite once more, or the validation loss of
+        the first epoch, or the data.
 
     >>> import numpy as np, tfnvp
     >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
@@ -66,10 +128,10 @@ class RollBackOnNonFinite(StopOnNonFinite):
     Source: tfnvp.
     """
 
-    #: What `tfnvp.callbacks.Backup` saves of it.
+    #: Attributes that `tfnvp.callbacks.Backup` saves.
     state_attributes = ("rolled_back",)
 
-    def __init__(self, times=3, factor=0.3):
+    def __init__(self, times: int = 3, factor: float = 0.3):
         super().__init__()
         if isinstance(times, bool) or not isinstance(times, int) or times < 0:
             raise ValueError(f"`times` must be an int of 0 or more. Received: {times!r}")
@@ -80,15 +142,15 @@ class RollBackOnNonFinite(StopOnNonFinite):
         self.rolled_back = 0
         self._good = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs=None) -> None:
         self.rolled_back = 0
         self._lowered = 0
         self._good = None
         self._bad_validation = False
-        rate = self._optimizer._learning_rate
+        rate = _internals.learning_rate(self._optimizer)
         self._schedule = rate if isinstance(rate, _Schedule) else None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs=None) -> None:
         super().on_epoch_begin(epoch, logs)
         if self._bad_validation:
             self._restore()
@@ -96,7 +158,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
         self._lower_schedule()
         self._good = [v.numpy() for v in self._variables()]
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs=None) -> None:
         if self._bad_validation:
             self._restore()
         self._good = None

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfnvp import advice
 from tfnvp._internals import all_layers
-from tfnvp.bijectors.adapt import adapt, adapts
+from tfnvp.bijectors.compose import adapts, initialize
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import StandardizedCondition
 
@@ -109,6 +109,6 @@ class Adaptation(keras.layers.Layer):
         if condition is not None:
             self._condition_scale.initialize(condition, overwrite)
             condition = tf.cast(condition, tf.float32)
-        adapt(self._bijector, x, condition, overwrite)
+        initialize(self._bijector, x, condition, overwrite)
         if self.done is not None:
             self.done.assign(1)

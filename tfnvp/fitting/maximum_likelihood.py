@@ -12,8 +12,8 @@ from tfnvp import advice, distribute, optimizers
 from tfnvp._internals import BuiltModel
 from tfnvp.fitting import batches, programs
 from tfnvp.fitting.batches import Data
+from tfnvp.fitting.divergence import StopOnNonFinite
 from tfnvp.fitting.progress import with_bar
-from tfnvp.fitting.stop_on_non_finite import StopOnNonFinite
 from tfnvp.inputs.conversion import column_names
 
 # Names of the arguments that may follow the data by their places.

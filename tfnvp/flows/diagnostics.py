@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.bijectors.compose import members
-from tfnvp.bijectors.log_det import inverse_and_log_det
+from tfnvp.bijectors.compose import walk
 
 # Draws from the base where its moments have no formula; more would only cost time.
 _BASE_DRAWS = 4096
@@ -94,15 +93,14 @@ def _rows(tensor):
 
 
 def _log_dets(flow, x, condition):
-    """The log-det of each member of the flow's chain, walked from the data to the latents."""
+    """The log-det of each elementary bijector of the flow, from the data to the latents."""
     x, condition = flow.data_spec.prepare(x, condition)
-    event_ndims = len(flow.event_shape)
     log_dets = {}
-    for i, member in enumerate(members(flow.bijector)):
-        name = member.name if member.name not in log_dets else f"{member.name}_{i}"
-        x, log_det = inverse_and_log_det(member, x, event_ndims, condition)
-        log_dets[name] = tf.broadcast_to(log_det, x.shape[:1])
-        event_ndims = member.inverse_event_ndims(event_ndims)
+    for i, step in enumerate(walk(flow.bijector, x, len(flow.event_shape), condition)):
+        name = step.bijector.name
+        while name in log_dets:
+            name = f"{name}_{i}"
+        log_dets[name] = tf.broadcast_to(step.log_det, x.shape[:1])
     return log_dets
 
 

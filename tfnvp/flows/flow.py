@@ -11,8 +11,12 @@ import tensorflow_probability as tfp
 from tfnvp import advice
 from tfnvp.bases import make_base
 from tfnvp.bijectors.bijector import Bijector, event_shape_tuple
-from tfnvp.bijectors.compose import Chain
-from tfnvp.bijectors.log_det import forward_and_log_det, inverse_and_log_det, takes_condition
+from tfnvp.bijectors.compose import (
+    Chain,
+    forward_and_log_det,
+    inverse_and_log_det,
+    takes_condition,
+)
 from tfnvp.fitting import programs
 from tfnvp.fitting.initialization import Adaptation, ConditionScale
 from tfnvp.fitting.maximum_likelihood import MaximumLikelihood

@@ -21,7 +21,7 @@ from tfnvp.data import Epoch, dequantize, training_dataset
 from tfnvp.evaluation import evaluate
 from tfnvp.flows import NICE, ImageRealNVP, RealNVP
 from tfnvp.fitting.divergence import RollBackOnNonFinite
-from tfnvp.fitting.stop_on_non_finite import NonFiniteLossError
+from tfnvp.fitting.divergence import NonFiniteLossError
 
 MODELS = {"nice": NICE, "real_nvp": RealNVP, "image_real_nvp": ImageRealNVP}
 

@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.bijectors.log_det import condition_kwargs
+from tfnvp.bijectors.compose import condition_kwargs
 
 #: Largest error promised, relative and absolute, of values and log-dets computed in a dtype.
 #: In float64 it is what float32 conditioners leave: exact within one coupling, not across many.

@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability.python.math import gradient
 
 
 def check_shapes(subject):
@@ -198,10 +197,13 @@ def _autodiff_log_det(subject, x):
     """`log|det dy/dx|` from the Jacobian of the flattened events."""
     size = math.prod(x.shape[1:])
 
-    def flat_forward(flat):
-        return tf.reshape(subject.forward(tf.reshape(flat, x.shape)), (-1, size))
-
-    jacobian = gradient.batch_jacobian(flat_forward, tf.reshape(x, (-1, size)))
+    flat = tf.reshape(x, (-1, size))
+    # For few variables a loop is faster than the program that TensorFlow makes of one.
+    vectorized = size > 16
+    with tf.GradientTape(persistent=not vectorized) as tape:
+        tape.watch(flat)
+        y = tf.reshape(subject.forward(tf.reshape(flat, x.shape)), (-1, size))
+    jacobian = tape.batch_jacobian(y, flat, experimental_use_pfor=vectorized)
     # In float32 a product of many scales leaves the range of numbers; its logarithm does not.
     return tf.linalg.slogdet(jacobian).log_abs_determinant
 

@@ -8,17 +8,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnvp import _internals
+from tfnvp.bijectors.compose import walk
 from tfnvp.testing.subject import restored
 
 
 def held_variables(bijector):
     """Returns the variables of all Keras layers and variables that a bijector's attributes hold."""
-
-    def is_keras(value):
-        return isinstance(value, (keras.layers.Layer, keras.Variable))
-
     found = {}
-    for value in bijector._flatten(predicate=is_keras):
+    for value in _internals.objects_in(bijector, (keras.layers.Layer, keras.Variable)):
         for variable in [value] if isinstance(value, keras.Variable) else value.weights:
             found[id(variable.value)] = variable.value
     return list(found.values())
@@ -137,7 +135,7 @@ def _require_fresh(subject, answers, where):
             answer,
             fresh[method],
             f"stale answers: {method} of a tensor held since before the weights changed, {where} "
-            "(TFP caches by tensors alone; bijectors derived from tfnvp.bijectors.Bijector do not)",
+            "(TFP caches by tensors alone; subclasses of tfnvp.bijectors.Bijector do not)",
         )
 
 
@@ -152,7 +150,7 @@ def check_conditioner_calls(subject):
     ):
         point = tf.identity(point)
         with _counted_calls(b) as counts:
-            # Held, as users hold it: what TFP caches dies with the value.
+            # Held, as users hold it: what is remembered dies with the value.
             kept = value(point, **kwargs)
             log_det(point, event_ndims, **kwargs)
             del kept
@@ -169,14 +167,6 @@ def _conditioners(modules):
     return [c for c in found if isinstance(c, keras.layers.Layer)]
 
 
-def _standing(bijector):
-    """Iterates over a composition's members, each as often as it stands there."""
-    yield bijector
-    for parts in (getattr(bijector, "bijectors", ()), getattr(bijector, "bijector", ())):
-        for part in tf.nest.flatten(parts):
-            yield from _standing(part)
-
-
 @contextlib.contextmanager
 def _counted_calls(bijector):
     """Counts calls of every conditioner: yields a list, filled at the end, of (layer, members, n).
@@ -185,9 +175,10 @@ def _counted_calls(bijector):
     """
     held = _conditioners([bijector, *bijector.submodules])
     layers = {id(c): c for c in held}
-    # Submodules name a member once, however often it stands in a chain.
+    # Submodules hold a member once, however often it occurs in a chain.
     members = collections.Counter(map(id, held))
-    members |= collections.Counter(map(id, _conditioners(_standing(bijector))))
+    occurrences = (step.bijector for step in walk(bijector))
+    members |= collections.Counter(map(id, _conditioners(occurrences)))
     calls = collections.Counter()
     counts = []
 

@@ -1,22 +1,20 @@
-"""Finds what made a loss NaN or infinite: the data, or the bijector that gave way first."""
+"""Finds what made a loss NaN or infinite: the data, or a bijector whose output is not finite."""
 
 import contextlib
 
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.bijectors.compose import members
-from tfnvp.bijectors.coupling import Coupling
-from tfnvp.bijectors.log_det import inverse_and_log_det
+from tfnvp.bijectors.compose import walk
 from tfnvp.fitting.batches import Data
 
 
-def find_bad_data(flow, data, batches):
+def find_bad_data(flow, data, batches: int) -> str | None:
     """Looks for the first batch that holds values the flow cannot use.
 
     Args:
       flow: a `tfnvp.Flow`.
-      data: finite `tf.data.Dataset` of batches, or None; of an endless one the beginning is read.
+      data: `tf.data.Dataset` of batches, or None; only the beginning of an endless one is read.
       batches: int, how many batches of an endless data set to read.
 
     Returns:
@@ -32,19 +30,19 @@ def find_bad_data(flow, data, batches):
     return None
 
 
-def find_explosion(flow, data, batches):
-    """Repeats the steps of an epoch until the likelihood is not finite any more.
+def find_explosion(flow, data, batches: int) -> str | None:
+    """Repeats the steps of an epoch until a likelihood is not finite.
 
     The flow must have the weights, and the optimizer the state, that the epoch began with; both
     are changed by the steps.
 
     Args:
-      flow: a `tfnvp.Flow`, inside of its `fit`.
+      flow: a `tfnvp.Flow`, during its `fit`.
       data: `tf.data.Dataset` of batches, or None.
       batches: int, how many steps to repeat at most.
 
     Returns:
-      A sentence that names the bijector that gave way first, or None if none did this time.
+      A sentence that names the bijector, or None if all likelihoods were finite this time.
     """
     if data is None or flow.distribute_strategy.num_replicas_in_sync > 1:
         return None
@@ -71,8 +69,8 @@ def _single_steps(flow):
         flow.steps_per_execution, flow.train_function = before
 
 
-def name_explosion(flow, x, condition=None):
-    """Tells which bijector first gives numbers that are not finite, or else the largest log-scale.
+def name_explosion(flow, x, condition=None) -> str:
+    """Names the first bijector whose output is not finite, or the largest log-scale.
 
     Args:
       flow: a `tfnvp.Flow`.
@@ -89,48 +87,23 @@ def name_explosion(flow, x, condition=None):
     The log-scale of coupling_1 exploded: it reached 200
     """
     x, condition = flow.data_spec.prepare(x, condition)
-    event_ndims = len(flow.event_shape)
-    with _watched_couplings(flow) as scales:
-        for member in members(flow.bijector):
-            before = len(scales)
-            x, log_det = inverse_and_log_det(member, x, event_ndims, condition)
-            event_ndims = member.inverse_event_ndims(event_ndims)
-            if not (np.isfinite(x).all() and np.isfinite(log_det).all()):
-                return _sentence(scales[before:], member.name)
-    return _sentence(scales, "the base distribution")
+    largest = {}
+    for step in walk(flow.bijector, x, len(flow.event_shape), condition):
+        name = step.bijector.name
+        if step.log_scale is not None:
+            largest[name] = float(np.abs(step.log_scale).max())
+        if not (np.isfinite(step.output).all() and np.isfinite(step.log_det).all()):
+            return _sentence({name: largest.get(name, 0.0)}, name)
+    return _sentence(largest, "the base distribution")
 
 
-def _sentence(scales, otherwise):
-    # NaN, where a network overflowed, comes before any number.
-    worst = max(scales, key=lambda s: np.inf if np.isnan(s[1]) else s[1], default=None)
-    if worst is None or worst[1] < 10.0:
+def _sentence(largest, otherwise):
+    """Describes the largest log-scale of `largest`, by names, or if all are small `otherwise`."""
+    # NaN, where a network overflowed, counts as the largest.
+    name = max(largest, key=lambda n: np.nan_to_num(largest[n], nan=np.inf), default=None)
+    if name is None or largest[name] < 10.0:
         return f"The first numbers that are not finite come from {otherwise}"
-    return f"The log-scale of {worst[0]} exploded: it reached {worst[1]:.3g}"
-
-
-@contextlib.contextmanager
-def _watched_couplings(flow):
-    """Collects `(name, largest |log-scale|)` of every coupling that is evaluated meanwhile."""
-    seen = []
-    couplings = [m for m in flow.distribution.submodules if isinstance(m, Coupling)]
-
-    def watch(coupling, transform):
-        def watched(*args):
-            moved, log_scale = transform(*args)
-            if log_scale is not None:
-                seen.append((coupling.name, float(np.abs(log_scale).max())))
-            return moved, log_scale
-
-        return watched
-
-    for coupling in couplings:
-        coupling._forward_moved = watch(coupling, coupling._forward_moved)
-        coupling._inverse_moved = watch(coupling, coupling._inverse_moved)
-    try:
-        yield seen
-    finally:
-        for coupling in couplings:
-            del coupling._forward_moved, coupling._inverse_moved
+    return f"The log-scale of {name} exploded: it reached {largest[name]:.3g}"
 
 
 def _unpack(flow, batch):
