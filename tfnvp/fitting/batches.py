@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.fitting import training_data
-from tfnvp.fitting.dataset_batches import of_arrays
+from tfnvp.fitting.dataset_batches import batched_arrays
 from tfnvp.inputs import spec as inputs
 
 
@@ -33,7 +33,7 @@ def in_batches(x, y, arguments, shuffle=False):
     given = given if given[2] is not None else given[:2] if y is not None else (x,)
     given = tf.nest.map_structure(_as_keras_has_it, given)
     batch_size = arguments.get("batch_size")
-    batches = of_arrays(
+    batches = batched_arrays(
         given if len(given) > 1 else given[0],
         32 if batch_size is None else batch_size,
         _seeds_of_epochs() if shuffle else None,

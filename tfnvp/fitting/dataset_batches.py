@@ -12,7 +12,7 @@ PREPARED = 2
 _READ_AT_ONCE = 2**16
 
 
-def of_arrays(arrays, batch_size, seed=None, finish=None):
+def batched_arrays(arrays, batch_size, seed=None, finish=None):
     """Batches of arrays, in their order or shuffled anew in every epoch.
 
     What a data set computes in TensorFlow is set up anew in every epoch, which can take longer than
