@@ -74,8 +74,8 @@ class RecordStream:
           batch_size: int; the last, smaller batch is kept.
           key: int32 `[2]`, of the random order; or a function without arguments that returns it
             when an epoch begins.
-          finish: function of `(batch, key)`, with a random key `[2]`, that returns what the data
-            set yields. Default: the batch.
+          finish: function of `(batch, key)`, with a random key `[2]`, that returns the rows of a
+            batch as the data set yields them. Default: the batch.
 
         Returns:
           `tf.data.Dataset` of `[batch, *event_shape]` in the type of the records, or of what

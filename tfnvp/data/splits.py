@@ -55,8 +55,8 @@ class DataSource(Protocol):
           batch_size: int; the last, smaller batch is kept.
           key: two ints, which decide the order of every epoch; or a function without arguments
             that returns them when an epoch begins.
-          finish: function of `(batch, key)`, with a random key `[2]`, that returns what the data
-            set yields. Default: the batch.
+          finish: function of `(batch, key)`, with a random key `[2]`, that returns the rows of a
+            batch as the data set yields them. Default: the batch.
         """
 
     def fingerprint(self, start: int = 0) -> int | None:

@@ -124,7 +124,7 @@ def _errors_of(file):
     """Raises Arrow's errors of a file as `ValueError` that names it."""
     import pyarrow
 
-    hint = " (a .csv has commas between its values)" * (file.suffix == ".csv")
+    hint = " (a .csv has commas between its values, in UTF-8)" * (file.suffix == ".csv")
 
     try:
         yield

@@ -55,27 +55,29 @@ def is_number(text: str) -> bool:
     return re.match(_NUMBER, text.strip()) is not None
 
 
-def with_types(table: "pyarrow.Table", columns: Iterable[str]) -> "pyarrow.Table":
-    """Returns a table of texts in which columns of numbers have the type of numbers.
+def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> "pyarrow.Table":
+    """Returns a table in which texts that are numbers have the type of numbers.
 
     A column gets it if all its values are numbers or missing. "", "NA", "nan" and the other texts
     that `pyarrow.csv` takes so are missing values; a column of missing values alone has the type
     null.
 
     Args:
-      table: `pyarrow.Table`, all of whose columns are texts.
-      columns: names of the columns that may be numbers; the others stay texts.
+      table: `pyarrow.Table`.
+      columns: names of the columns that may be numbers; the others stay as they are. Default: all.
     """
     import pyarrow
 
-    for name in columns:
-        texts = _without_missing(table[name])
+    for i, field in enumerate(table.schema):
+        if not _is_text(field.type) or not (columns is None or field.name in columns):
+            continue
+        texts = _without_missing(table[field.name])
         if texts.null_count == len(texts):
-            typed = texts.cast(pyarrow.null())
+            typed = pyarrow.nulls(len(texts))
         else:
             typed = _cast(texts, pyarrow.int64()) or _cast(texts, pyarrow.float64())
         if typed is not None:
-            table = table.set_column(table.column_names.index(name), name, typed)
+            table = table.set_column(i, field.name, typed)
     return table
 
 

@@ -56,8 +56,7 @@ def load_table(
     else:
         opened = open_table(file)
         tables = [_whole(opened, file, names)]
-    if skip_bad:
-        tables = [with_gaps(table) for table in tables]
+    tables = [with_gaps(table) if skip_bad else with_types(table) for table in tables]
     # Training rows, or all of them, before they are rounded.
     table, *others = tables
     rows = _finite_rows(table, file, skip_bad)
@@ -201,17 +200,14 @@ def _whole(opened, file, columns=None, numbers=None):
     if not pieces:
         raise ValueError(f"{file} has no rows")
     table = pyarrow.concat_tables(pieces)
-    if not opened.is_text:
-        return table
-    return with_types(table, [name for name in columns if numbers is None or name in numbers])
+    return with_types(table, numbers) if opened.is_text else table
 
 
 def _rows(opened, columns, file, gaps):
     """Yields the rows of a table in pieces; with `gaps`, texts among numbers are NaN."""
     first = 0
     for table in opened.pieces(columns):
-        if opened.is_text:
-            table = with_types(table, columns)
+        table = with_types(table)
         if gaps:
             table = with_gaps(table)
         # A column of numbers can be empty in a whole piece.
