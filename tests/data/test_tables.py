@@ -196,11 +196,14 @@ def test_texts_that_are_no_numbers(tmp_path, text):
 
 def test_other_columns_stay_texts(tmp_path):
     file = tmp_path / "t.csv"
-    file.write_text("key,a,day,none\n007,1,2026-11-27,\nNA,2,2026-11-28,\n")
+    file.write_text("key,a,day,good,none\n007,1,2026-11-27,true,\nNA,2,2026-11-28,false,\n")
     table = tables.read_table(file, numbers=["a"])
     assert table["key"].to_pylist() == ["007", "NA"]
     assert table["a"].to_pylist() == [1, 2]
     assert tables.read_table(file)["day"].to_pylist() == ["2026-11-27", "2026-11-28"]
+    assert tables.read_table(file)["good"].to_pylist() == [True, False]
+    with pytest.raises(ValueError, match="column 'good' holds no numbers but bool"):
+        data.load_table(file, columns="a,good")
     with pytest.raises(ValueError, match="column 'none' holds no numbers but null"):
         data.load_table(file, columns="a,none")
     assert tables.read_table(file, columns=["day", "a"]).column_names == ["day", "a"]

@@ -56,15 +56,14 @@ def is_number(text: str) -> bool:
 
 
 def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> "pyarrow.Table":
-    """Returns a table in which texts that are numbers have the type of numbers.
+    """Returns a table in which texts that are numbers, or true and false, have that type.
 
-    A column gets it if all its values are numbers or missing. "", "NA", "nan" and the other texts
-    that `pyarrow.csv` takes so are missing values; a column of missing values alone has the type
-    null.
+    A column gets it if it fits all its values. "", "NA", "nan" and the other texts that
+    `pyarrow.csv` takes so are missing values; a column of missing values alone has the type null.
 
     Args:
       table: `pyarrow.Table`.
-      columns: names of the columns that may be numbers; the others stay as they are. Default: all.
+      columns: names of the columns to change; the others stay as they are. Default: all.
     """
     import pyarrow
 
@@ -73,11 +72,13 @@ def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> 
             continue
         texts = _without_missing(table[field.name])
         if texts.null_count == len(texts):
-            typed = pyarrow.nulls(len(texts))
-        else:
-            typed = _cast(texts, pyarrow.int64()) or _cast(texts, pyarrow.float64())
-        if typed is not None:
-            table = table.set_column(i, field.name, typed)
+            table = table.set_column(i, field.name, pyarrow.nulls(len(texts)))
+            continue
+        for kind in (pyarrow.int64(), pyarrow.float64(), pyarrow.bool_()):
+            typed = _cast(texts, kind)
+            if typed is not None:
+                table = table.set_column(i, field.name, typed)
+                break
     return table
 
 
@@ -204,7 +205,7 @@ def _numbers(column):
 
 
 def _cast(texts, kind):
-    """Returns texts as numbers, or None if one is no number."""
+    """Returns texts in a type, or None if one does not fit."""
     import pyarrow
 
     try:
