@@ -220,7 +220,7 @@ def rows_of(
             f"{flow.event_shape[0]} without names"
         )
     # The model knows its columns to be numbers: texts in them cost only their own rows a score.
-    return rows_of_table(with_gaps(table, whatever=columns is not None), source)
+    return rows_of_table(with_gaps(table, all_columns=columns is not None), source)
 
 
 def finite_rows(

@@ -33,8 +33,12 @@ class OpenedTable(NamedTuple):
     is_text: bool
 
 
-def open_table(file: pathlib.Path) -> OpenedTable:
+def open_table(file: pathlib.Path, advise: bool = True) -> OpenedTable:
     """Opens a `.csv`, `.parquet`, `.npy` or `.npz` (of one array).
+
+    Args:
+      file: path of the table.
+      advise: bool, warn of a `.csv` that seems to have no header.
 
     Raises:
       ValueError: if there is no such file, it is no table, or several columns have one name.
@@ -51,7 +55,7 @@ def open_table(file: pathlib.Path) -> OpenedTable:
         return opened
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         raise ValueError(f"{file} has one column, {names[0]!r}: a .csv has commas between values")
-    if all(map(is_number, names)):
+    if advise and all(map(is_number, names)):
         warn_of_missing_header(file, names)
     return opened
 

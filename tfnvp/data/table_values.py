@@ -82,20 +82,20 @@ def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> 
     return table
 
 
-def with_gaps(table: "pyarrow.Table", whatever: bool = False) -> "pyarrow.Table":
+def with_gaps(table: "pyarrow.Table", all_columns: bool = False) -> "pyarrow.Table":
     """Returns a table in which texts in columns of numbers are missing values.
 
     Args:
       table: `pyarrow.Table`.
-      whatever: bool; every column counts as one of numbers, also one without any. Default: those
-        columns do in which more than half of the values are numbers.
+      all_columns: bool; every column is one of numbers, also one that holds none. Default: those
+        columns are in which more than half of the values are numbers.
     """
     for i, field in enumerate(table.schema):
         if _is_text(field.type):
             numbers = _numbers(table[field.name])
-            if whatever or numbers.null_count * 2 < len(numbers):
+            if all_columns or numbers.null_count * 2 < len(numbers):
                 table = table.set_column(i, field.name, numbers)
-    return with_empty_columns(table) if whatever else table
+    return with_empty_columns(table) if all_columns else table
 
 
 def with_empty_columns(table: "pyarrow.Table") -> "pyarrow.Table":

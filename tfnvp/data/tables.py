@@ -126,7 +126,7 @@ def table_columns(file: str | pathlib.Path, columns: str | None = None) -> tuple
     >>> table_columns(file)
     ('height', 'weight')
     """
-    opened = open_table(pathlib.Path(file))
+    opened = open_table(pathlib.Path(file), advise=False)
     if not opened.has_names:
         return None
     return tuple(opened.names) if columns is None else names_in(columns)
@@ -137,7 +137,7 @@ def read_table(
     numbers: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
 ) -> "pyarrow.Table":
-    """Reads a table, whatever its columns hold.
+    """Reads a table with columns of any kind.
 
     Args:
       file: path that ends in `.csv`, `.parquet`, `.npy` or `.npz` (of one array, `[n, columns]`,

@@ -1,31 +1,31 @@
-"""Arrays in batches, by a data set that starts quickly and ends at once."""
+"""Arrays in batches, by a data set whose epochs start and end quickly."""
 
 import math
 
 import numpy as np
 import tensorflow as tf
 
-# Batches, or reads of several, that are made at the same time, and batches that lie ready.
+# Reads that run at the same time, and batches that are prefetched.
 PREPARED = 2
 
-# Numbers that are read at once, several batches of them where batches are small.
+# Numbers that one read takes; of small batches it takes several.
 _READ_AT_ONCE = 2**16
 
 
 def batched_arrays(arrays, batch_size, seed=None, finish=None):
     """Batches of arrays, in their order or shuffled anew in every epoch.
 
-    What a data set computes in TensorFlow is set up anew in every epoch, which can take longer than
-    the epoch of a small flow. So NumPy orders an epoch, one `unbatch` cuts it, instead of a nested
-    data set, and batches are read, several at once, by the function that also finishes them.
+    TensorFlow sets up a data set anew in every epoch, which can take longer than the epoch of a
+    small flow. So NumPy orders the rows, one `unbatch` replaces a nested data set, and one function
+    reads several batches and finishes them.
 
     Args:
       arrays: array `[n, ...]`, or tuple or dictionary of such, with the same `n`.
       batch_size: int; the last, smaller batch of an epoch is kept.
-      seed: function that gives the seed of an epoch, called when the epoch begins, a pair of ints.
+      seed: function that returns the seed of an epoch, a pair of ints, when the epoch begins.
         Default: rows stay in their order.
-      finish: function of `(batch, key)`, with a random key `[2]` for each read, that returns what
-        the data set yields. Default: the batch.
+      finish: function of `(batch, key)`, with a random key `[2]` for each read, that returns the
+        rows of a batch as the data set yields them. Default: the batch.
 
     Returns:
       `tf.data.Dataset`.
@@ -77,7 +77,7 @@ def check_batch_size(batch_size):
 
 
 def prepared(batches, count):
-    """Returns a data set that has so many batches, of which some lie ready, and no tuning."""
+    """Sets the number of batches, prefetches some, and turns autotuning off."""
     batches = batches.apply(tf.data.experimental.assert_cardinality(count))
     options = tf.data.Options()
     # Workers share out each batch: by files, some would have more steps than others.
