@@ -108,7 +108,7 @@ def test_the_images_of_all_pieces_have_one_shape_and_mode(tmp_path, monkeypatch)
     rows = np.concatenate(list(data.image_chunks(tmp_path)[0]))
     assert rows.shape == (5, 4, 4, 1)
     assert rows[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 9]
-    Image.new("L", (5, 4), 0).save(tmp_path / "2.png")
+    Image.new("L", (5, 4), 0).save(tmp_path / "9.png")
     with pytest.raises(ValueError, match="differ in size: give `size`"):
         list(data.image_chunks(tmp_path)[0])
     for file in tmp_path.iterdir():

@@ -145,7 +145,8 @@ def test_an_archive_of_several_arrays_is_refused(tmp_path, rows):
 
 def test_texts_among_numbers_are_named_or_left_out(tmp_path):
     file = tmp_path / "mixed.csv"
-    lines = [f"{i / 7},{'?' if i in (3, 5) else i / 3}" for i in range(20)]
+    texts = {3: "?", 5: "1_000"}
+    lines = [f"{i / 7},{texts.get(i, i / 3)}" for i in range(20)]
     file.write_text("\n".join(["a,b", *lines]))
     with pytest.raises(
         ValueError, match=r"'b' holds no numbers in 2 of 20 rows, .*row 4: '\?'; `skip_bad`"
