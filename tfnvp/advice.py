@@ -288,3 +288,53 @@ def column_namer(names: list[str] | None) -> Callable[[tuple], str]:
     if names:
         return lambda index: f"column {names[index[0]]!r}"
     return lambda index: f"variable {', '.join(map(str, index))}"
+
+
+# --- files of data ------------------------------------------------------------------------------
+
+
+def warn_of_skipped(count, total, what, first=None):
+    """Warns of data points that a reader left out.
+
+    Args:
+      count: how many.
+      total: of how many.
+      what: what they are, in the plural.
+      first: which is the first of them, where that is known.
+    """
+    first = "" if first is None else f", the first is {first}"
+    warn(f"{count} of {total} {what} are left out because they are damaged{first}")
+
+
+def warn_of_missing_header(file, names):
+    """Warns of a `.csv` whose first line holds numbers instead of names."""
+    warn(
+        f"{file} seems to have no header: its first row, all of it numbers, is taken for the "
+        f"names of the columns: {', '.join(names)}"
+    )
+
+
+def warn_of_grey_images(grey, total, folder):
+    """Warns of grey images among colour images."""
+    warn(
+        f"{grey} of {total} images in {folder} are grey: they become colour images, like the others"
+    )
+
+
+def warn_of_black_and_white(folder, levels):
+    """Warns of black and white images that are read as images of many grey levels."""
+    warn(
+        f"the images in {folder} are black and white alone, and count as {levels} grey levels: "
+        "`levels=2` makes two of them"
+    )
+
+
+def warn_of_lost_records(folder, lost):
+    """Warns of broken records that are left out.
+
+    Args:
+      folder: path of the records.
+      lost: mapping of names of shards to numbers of records.
+    """
+    each = ", ".join(f"{rows} in {file}" for file, rows in lost.items())
+    warn(f"{folder}: {sum(lost.values())} broken records left out: {each}")

@@ -1,23 +1,29 @@
-"""How unusual is a row? Its log-density, and where that stands among rows known to be usual."""
+"""Outlier scores of rows: log-densities, and their quantiles among usual rows."""
 
 import json
 import pathlib
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfnvp.data import table_numbers
-from tfnvp.data import tables as table_files
-from tfnvp.data.skipped import warn_of_skipped
-from tfnvp.runs import folder as run_folder
+from tfnvp._atomic import replacing
+from tfnvp.advice import warn_of_skipped
+from tfnvp.data.table_values import rows_of_table, select, with_gaps
+from tfnvp.data.tables import read_table
 
-#: File of a run folder with what scoring needs to know of the data that a flow was trained on.
+if TYPE_CHECKING:
+    import pyarrow
+
+    from tfnvp.flows import Flow
+
+#: File of a run folder with the reference of its flow.
 FILE = "reference.json"
 
-# More order statistics than this tell nothing that a threshold could use.
+# Order statistics that a reference keeps: thresholds need no more.
 _MOST = 10_000
 
-#: Quantile up to which rows are flagged by default, where a reference can tell it.
+#: Quantile up to which rows are flagged by default, unless the reference is too small for it.
 THRESHOLD = 0.01
 
 
@@ -30,12 +36,30 @@ class Reference(NamedTuple):
     columns: tuple[str, ...] | None
     log_density: np.ndarray
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns what JSON can hold, from which `from_json` makes an equal reference.
+
+        >>> Reference(("a", "b"), np.array([-2.0, -1.0])).to_json()
+        {'columns': ['a', 'b'], 'log_density': [-2.0, -1.0]}
+        """
+        columns = None if self.columns is None else list(self.columns)
+        return {"columns": columns, "log_density": self.log_density.tolist()}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "Reference":
+        """Returns the reference of which `to_json` returned the content."""
+        columns = content["columns"]
+        return cls(
+            None if columns is None else tuple(columns),
+            np.asarray(content["log_density"], "float32"),
+        )
+
     @property
-    def smallest_quantile(self):
+    def smallest_quantile(self) -> float:
         """The quantile of a row below the whole reference, `1 / (n + 1)`."""
         return 1.0 / (len(self.log_density) + 1)
 
-    def cut(self, threshold):
+    def cut(self, threshold: float) -> float:
         """The log-density below which a row's quantile is at most `threshold`.
 
         >>> Reference(None, np.array([-3.0, -2.0, -1.0])).cut(0.5)
@@ -58,13 +82,18 @@ class Scores(NamedTuple):
     threshold: float | None
 
     @property
-    def skipped(self):
-        """How many rows have no score."""
+    def skipped(self) -> int:
+        """Number of rows without a score."""
         return int(np.isnan(self.log_density).sum())
 
 
-def make_reference(flow, rows, columns=None, source="the reference"):
-    """Scores usual rows, for others to be compared with.
+def make_reference(
+    flow: "Flow",
+    rows: np.ndarray,
+    columns: Sequence[str] | None = None,
+    source: Any = "the reference",
+) -> Reference:
+    """Scores usual rows, with which `score` compares others.
 
     Args:
       flow: a trained `tfnvp.Flow` of vectors.
@@ -74,14 +103,13 @@ def make_reference(flow, rows, columns=None, source="the reference"):
       source: what messages call the rows.
 
     Returns:
-      `Reference`, of the rows without NaN or infinite values, the others counted by a warning; of
-      more than 10,000, evenly spaced order statistics.
+      `Reference` of the rows without NaN or infinite values; a warning counts the others. Of more
+      than 10,000 rows it keeps evenly spaced order statistics.
 
     Raises:
       ValueError: if no row is finite.
     """
     rows = np.asarray(rows)
-    # A row without score is neither usual nor unusual.
     whole = np.isfinite(rows).all(axis=1)
     if not whole.any():
         raise ValueError(
@@ -97,7 +125,12 @@ def make_reference(flow, rows, columns=None, source="the reference"):
     return Reference(None if columns is None else tuple(columns), log_density)
 
 
-def score(flow, rows, reference=None, threshold=None):
+def score(
+    flow: "Flow",
+    rows: np.ndarray,
+    reference: Reference | None = None,
+    threshold: float | None = None,
+) -> Scores:
     """Scores rows by their log-density, and flags those that are unusual.
 
     ::
@@ -113,13 +146,14 @@ def score(flow, rows, reference=None, threshold=None):
       rows: `[n, columns]`, real numbers; rows with NaN or infinite values get no score.
       reference: `Reference`, or None for log-densities alone.
       threshold: float in (0, 1); rows with a quantile up to it are flagged. Default: 0.01, or the
-        smallest quantile that the reference can tell, if that is larger.
+        smallest quantile of the reference, if that is larger.
 
     Returns:
       `Scores`.
 
     Raises:
-      ValueError: if `rows` have the wrong shape, or the reference cannot tell `threshold`.
+      ValueError: if `rows` have the wrong shape, or `threshold` is below the smallest quantile of
+        the reference.
 
     >>> import numpy as np, tfnvp
     >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
@@ -147,8 +181,13 @@ def score(flow, rows, reference=None, threshold=None):
     return Scores(log_density, quantile, quantile <= threshold, threshold)
 
 
-def check_flow(flow, model):
-    """Raises `ValueError`, with the path of the model, unless a flow is one of plain vectors."""
+def check_flow(flow: "Flow", model: Any) -> None:
+    """Raises `ValueError` unless a flow is one of rows of a table, without condition.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+      model: what the message calls it, such as its path.
+    """
     if len(flow.event_shape) != 1 or flow.condition_shape is not None:
         raise ValueError(
             f"{model} is no flow of tables: its data has shape {flow.event_shape}, its condition "
@@ -156,8 +195,10 @@ def check_flow(flow, model):
         )
 
 
-def rows_of(flow, table, columns, source):
-    """Returns the rows of a table as a flow takes them: columns by name, whatever else there is.
+def rows_of(
+    flow: "Flow", table: "pyarrow.Table", columns: Sequence[str] | None, source: Any
+) -> np.ndarray:
+    """Returns the columns of a table that a flow was trained on, in their order, as rows.
 
     Args:
       flow: a `tfnvp.Flow` of vectors.
@@ -172,40 +213,38 @@ def rows_of(flow, table, columns, source):
       ValueError: if a column is missing or holds no numbers; without names, for another number.
     """
     if columns is not None:
-        table = table_numbers.select(table, columns, source)
+        table = select(table, columns, source)
     elif (table.num_columns,) != flow.event_shape:
         raise ValueError(
             f"{source} has {table.num_columns} columns, and the model was trained on "
             f"{flow.event_shape[0]} without names"
         )
-    # Of columns known to be of numbers, rows without scores are no reason to refuse the others.
-    table = table_numbers.with_gaps(table, whatever=columns is not None)
-    return table_numbers.rows_of_table(table, source)
+    # The model knows its columns to be numbers: texts in them cost only their own rows a score.
+    return rows_of_table(with_gaps(table, all_columns=columns is not None), source)
 
 
-def finite_rows_of(flow, file, model, skip_bad=False):
-    """Returns all rows of a table in a file, by the columns that a model was trained on.
+def finite_rows(
+    flow: "Flow", file: str | pathlib.Path, columns: Sequence[str] | None, skip_bad: bool = False
+) -> np.ndarray:
+    """Returns all rows of a table in a file, by the columns that a flow was trained on.
 
     Args:
       flow: a `tfnvp.Flow` of vectors.
       file: path of the table.
-      model: path of the model, beside which its columns are kept.
+      columns: names of the columns, or None where they had none.
       skip_bad: bool, leave out rows with missing or infinite values, with a warning that counts
         them.
 
     Raises:
-      ValueError: as `rows_of` and `check_flow`; and if values are missing or infinite, or all rows
-        are left out.
+      ValueError: as `rows_of`; and if values are missing or infinite, or no row is left.
     """
-    check_flow(flow, model)
-    known = read_reference(model)
-    rows = rows_of(flow, table_files.read_table(file), known.columns if known else None, file)
+    rows = rows_of(flow, read_table(file, columns=columns), columns, file)
     good = np.isfinite(rows).all(axis=1)
     if good.all():
         return rows
     first = f"row {np.argmin(good) + 1}"
     if not skip_bad or not good.any():
-        hint = "; skip_bad (--skip-bad) leaves such rows out" * bool(good.any())
+        hint = "; `skip_bad` leaves such rows out" * bool(good.any())
         raise ValueError(
             f"{file} has missing or infinite values in {np.sum(~good)} of {len(rows)} rows, the "
             f"first in {first}{hint}"
@@ -214,7 +253,26 @@ def finite_rows_of(flow, file, model, skip_bad=False):
     return rows[good]
 
 
-def quantiles(log_density, reference):
+def finite_rows_of(
+    flow: "Flow", file: str | pathlib.Path, model: str | pathlib.Path, skip_bad: bool = False
+) -> np.ndarray:
+    """Returns `finite_rows` by the columns in the reference beside a model.
+
+    Args:
+      flow: a `tfnvp.Flow` of vectors.
+      file: path of the table.
+      model: path of the run folder or of a model in it.
+      skip_bad: as for `finite_rows`.
+
+    Raises:
+      ValueError: as `check_flow` and `finite_rows`.
+    """
+    check_flow(flow, model)
+    known = read_reference(model)
+    return finite_rows(flow, file, known.columns if known else None, skip_bad)
+
+
+def quantiles(log_density: np.ndarray, reference: Reference) -> np.ndarray:
     """Returns `(1 + #{reference <= log_density}) / (1 + n)` for each of some log-densities.
 
     >>> reference = Reference(None, np.array([-3.0, -2.0, -1.0]))
@@ -225,23 +283,17 @@ def quantiles(log_density, reference):
     return (1 + below) / (1 + len(reference.log_density))
 
 
-def write_reference(folder, reference):
+def write_reference(folder: str | pathlib.Path, reference: Reference) -> None:
     """Writes a reference into a run folder."""
-    content = {"columns": reference.columns, "log_density": reference.log_density.tolist()}
-    run_folder.write_json(pathlib.Path(folder) / FILE, content)
+    with replacing(pathlib.Path(folder) / FILE) as temporary:
+        temporary.write_text(json.dumps(reference.to_json(), indent=2) + "\n")
 
 
-def read_reference(path):
-    """Reads the reference beside a model; None where there is none."""
+def read_reference(path: str | pathlib.Path) -> Reference | None:
+    """Reads the reference in a run folder, or beside a model; None where there is none."""
     path = pathlib.Path(path)
     file = (path if path.is_dir() else path.parent) / FILE
-    if not file.is_file():
-        return None
-    content = json.loads(file.read_text())
-    columns = content["columns"]
-    return Reference(
-        None if columns is None else tuple(columns), np.asarray(content["log_density"], "float32")
-    )
+    return Reference.from_json(json.loads(file.read_text())) if file.is_file() else None
 
 
 def _check_threshold(threshold, reference):
@@ -250,7 +302,7 @@ def _check_threshold(threshold, reference):
     if not reference.smallest_quantile <= threshold < 1:
         raise ValueError(
             f"`threshold` must lie between {reference.smallest_quantile:.4g}, the smallest "
-            f"quantile that a reference of {len(reference.log_density)} rows can tell, and 1. "
+            f"quantile of a reference of {len(reference.log_density)} rows, and 1. "
             f"Received: {threshold}"
         )
     return threshold

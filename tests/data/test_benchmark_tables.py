@@ -104,16 +104,37 @@ def test_bsds300_is_read_as_it_is(tmp_path, generator):
     np.testing.assert_array_equal(splits.test, rows[25:])
 
 
-def test_what_is_missing_or_wrong_is_said(tmp_path, generator):
+def test_patches_become_rows_without_their_mean():
+    patches = np.random.default_rng(0).integers(0, 256, (5, 4, 4)).astype("uint8")
+    rows = data.patches_to_rows(patches)
+    assert rows.shape == (5, 15)
+    last = -rows.sum(axis=1, keepdims=True)
+    pixels = np.concatenate([rows, last], axis=1)
+    levels = 256 * (pixels - pixels[:, :1]) + patches.reshape(5, 16)[:, :1]
+    # Each pixel less the first has the noise of two.
+    assert np.abs(levels - patches.reshape(5, 16)).max() < 1.01
+    assert np.abs(levels - patches.reshape(5, 16)).max() > 0.3
+    with pytest.raises(TypeError, match="`patches` must be uint8"):
+        data.patches_to_rows(rows)
+
+
+def test_missing_and_damaged_files_are_named(tmp_path, generator):
     with pytest.raises(ValueError, match=r"no .*power/data\.npy: .*zenodo"):
         data.load_named("power", tmp_path)
-    with pytest.raises(ValueError, match="'power' needs the folder of its files, such as power"):
+    with pytest.raises(
+        ValueError, match=r"'power' needs the folder .*power/data.npy: give `data_dir`"
+    ):
         data.load_named("power")
     with pytest.raises(ValueError, match="unknown table 'iris': choose one of bsds300, gas"):
         data.load_benchmark_table("iris", tmp_path)
     save(tmp_path, "miniboone/data.npy", generator.normal(size=(20, 50)))
     with pytest.raises(ValueError, match="must hold 43 columns"):
         data.load_named("miniboone", tmp_path)
+    (tmp_path / "hepmass").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "hepmass" / f"1000_{part}.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"1000_train\.csv cannot be read as a table"):
+        data.load_named("hepmass", tmp_path)
     (tmp_path / "BSDS300").mkdir()
     (tmp_path / "BSDS300" / "BSDS300.hdf5").write_text("no HDF5")
     with pytest.raises(ValueError, match="cannot be read as the patches"):

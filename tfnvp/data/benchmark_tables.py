@@ -1,4 +1,4 @@
-"""The tables on which densities are compared: POWER, GAS, HEPMASS, MINIBOONE and BSDS300.
+"""The tables of the density benchmark: POWER, GAS, HEPMASS, MINIBOONE and BSDS300.
 
 Files, divisions and preparation are those of the MAF paper (Papamakarios, Pavlakou and Murray 2017,
 appendix D), whose prepared files are public; each is expected in a folder of its own.
@@ -9,15 +9,16 @@ import pathlib
 import numpy as np
 
 from tfnvp.data.splits import Splits
+from tfnvp.data.table_values import rows_of_table
 
-# Values that occur more often than this mark a column as discrete.
+# A column whose smallest value occurs more often than this is discrete.
 _REPEATS = 5
 
 # Of columns that are more correlated than this only one is kept.
 _CORRELATION = 0.98
 
 
-def load_benchmark_table(name, folder):
+def load_benchmark_table(name: str, folder: str | pathlib.Path) -> Splits:
     """Loads a table of the density benchmark, standardised as usual.
 
     | name | columns | file | preparation |
@@ -43,7 +44,7 @@ def load_benchmark_table(name, folder):
       `Splits` of float32 rows.
 
     Raises:
-      ValueError: if there is no such table, or its file is missing or is not what it should be.
+      ValueError: if there is no such table, or its file is missing or damaged.
     """
     if name not in BENCHMARK_TABLES:
         raise ValueError(
@@ -51,6 +52,36 @@ def load_benchmark_table(name, folder):
         )
     parts = BENCHMARK_TABLES[name](pathlib.Path(folder))
     return Splits(name, *(np.asarray(part, "float32") for part in parts))
+
+
+def patches_to_rows(patches: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Turns patches of grey images into rows, as those of BSDS300.
+
+    Pixels are dequantized and scaled to [0, 1], the mean of each patch is subtracted, and the last
+    pixel, which then follows from the others, is left out.
+
+    Args:
+      patches: uint8 `[n, height, width]` or `[n, pixels]`.
+      seed: int, of the dequantization noise.
+
+    Returns:
+      float32 `[n, pixels - 1]`.
+
+    Raises:
+      TypeError: if the patches are not uint8.
+
+    >>> import numpy as np
+    >>> patches_to_rows(np.zeros((2, 8, 8), "uint8")).shape
+    (2, 63)
+
+    Source: Zoran and Weiss 2011; Uria, Murray and Larochelle 2013, section 4.2.
+    """
+    patches = np.asarray(patches)
+    if patches.dtype != np.uint8:
+        raise TypeError(f"`patches` must be uint8. Received: {patches.dtype}")
+    pixels = patches.reshape(len(patches), -1)
+    rows = (pixels + np.random.default_rng(seed).uniform(size=pixels.shape)) / 256
+    return (rows - rows.mean(axis=1, keepdims=True))[:, :-1].astype("float32")
 
 
 def _power(folder):
@@ -116,7 +147,7 @@ BENCHMARK_TABLES = {
 }
 
 
-#: Where each lies in the folder; `hepmass` has a second file.
+#: The file of each table in its folder; `hepmass` has a second one.
 FILES = {
     "power": "power/data.npy",
     "gas": "gas/ethylene_CO.npy",
@@ -142,18 +173,27 @@ def _array(file, columns):
 
 
 def _csv(file):
-    # Not as a table: the header and the rows of the published files differ in length.
-    return np.loadtxt(_existing(file), delimiter=",", comments=None, skiprows=1, usecols=range(28))
+    import pyarrow
+    from pyarrow import csv
+
+    # The header and the rows of the published files differ in length.
+    read = csv.ReadOptions(skip_rows=1, autogenerate_column_names=True)
+    convert = csv.ConvertOptions(include_columns=[f"f{i}" for i in range(28)])
+    try:
+        table = csv.read_csv(_existing(file), read_options=read, convert_options=convert)
+    except (pyarrow.ArrowInvalid, KeyError) as error:
+        raise ValueError(f"{file} cannot be read as a table: {error}") from error
+    return rows_of_table(table, file, "float64")
 
 
 def _last_tenths(rows):
-    """Training, validation and test rows, in the order in which they stand."""
+    """Divides rows, in their order, into training, validation and test rows."""
     rest = len(rows) - len(rows) // 10
     return rows[: rest - rest // 10], rows[rest - rest // 10 : rest], rows[rest:]
 
 
 def _standardised(train, validation, test):
-    """By mean and standard deviation of what is not for test."""
+    """Standardises by the moments of training and validation rows."""
     known = np.concatenate([train, validation])
     mean, deviation = known.mean(axis=0), known.std(axis=0)
     return [(part - mean) / deviation for part in (train, validation, test)]

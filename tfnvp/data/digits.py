@@ -1,9 +1,8 @@
-"""The 8x8 digits that ship with scikit-learn: real handwriting, no download."""
+"""The 8x8 digits that ship with scikit-learn: handwriting without a download."""
 
 from typing import NamedTuple
 
 import numpy as np
-import sklearn.datasets
 
 LEVELS = 17
 SHAPE = (8, 8)
@@ -20,7 +19,7 @@ class Digits(NamedTuple):
     test_labels: np.ndarray
 
 
-def load_digits():
+def load_digits() -> Digits:
     """Loads scikit-learn's 1797 handwritten digits, split in a fixed way.
 
     A permutation by `numpy.random.RandomState(0)`; its last 20 % are for test, and of the rest
@@ -33,6 +32,8 @@ def load_digits():
     >>> len(digits.train), len(digits.validation), len(digits.test)
     (1293, 144, 360)
     """
+    import sklearn.datasets
+
     images, labels = sklearn.datasets.load_digits(return_X_y=True)
     order = np.random.RandomState(0).permutation(len(images))
     images = images[order].reshape((-1, *SHAPE)).astype("uint8")

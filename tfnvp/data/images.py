@@ -1,18 +1,24 @@
-"""Folders of images as data."""
+"""Folders of images: read whole or in pieces."""
 
 import pathlib
-import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tfnvp.data.skipped import warn_of_skipped
-from tfnvp.data.splits import split_at_random
+from tfnvp.advice import warn_of_black_and_white, warn_of_grey_images, warn_of_skipped
+from tfnvp.data.splits import Splits, split_at_random
 
 _LEVELS = tuple(2**bits for bits in range(1, 9))
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
+# Images of a piece.
+_ROWS = 512
 
-def load_images(folder, size=None, skip_bad=False, levels=256):
+
+def load_images(
+    folder: str | pathlib.Path, size: int | None = None, skip_bad: bool = False, levels: int = 256
+) -> Splits:
     """Reads a folder of images, and its sub-folders, and divides it at random.
 
     Args:
@@ -31,7 +37,9 @@ def load_images(folder, size=None, skip_bad=False, levels=256):
     return split_at_random(folder.name, read_images(folder, size, skip_bad, levels), levels)
 
 
-def read_images(folder, size=None, skip_bad=False, levels=256):
+def read_images(
+    folder: str | pathlib.Path, size: int | None = None, skip_bad: bool = False, levels: int = 256
+) -> np.ndarray:
     """Reads a folder of images, and its sub-folders, as one array.
 
     Args:
@@ -49,70 +57,59 @@ def read_images(folder, size=None, skip_bad=False, levels=256):
       ValueError: if there are no images, one cannot be read, or sizes differ and `size` is None;
         for another number of levels.
     """
-    check_levels_of_files(levels)
+    _check_levels(levels)
     folder = pathlib.Path(folder)
-    files = image_files(folder)
-    images, bad = [], []
-    for file in files:
-        try:
-            images.append(read_image(file, size))
-        except ValueError:
-            if not skip_bad:
-                raise
-            bad.append(file)
-    if not images:
-        raise ValueError(f"no readable images in {folder}: all {len(bad)} are damaged")
-    if bad:
-        warn_of_skipped(len(bad), len(files), f"images in {folder}", bad[0].name)
+    files = _files(folder)
+    images = _read(files, size, skip_bad=skip_bad)
+    _check_readable(images, files, folder)
+    images = [image for image in images if image is not None]
     grey = sum(image.ndim == 2 for image in images)
     if 0 < grey < len(images):
-        warnings.warn(
-            f"{grey} of {len(images)} images in {folder} are grey: they become colour images, as "
-            "the others are",
-            stacklevel=2,
-        )
-    if grey < len(images):
+        warn_of_grey_images(grey, len(images), folder)
         images = [i if i.ndim == 3 else np.repeat(i[..., np.newaxis], 3, axis=-1) for i in images]
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-        raise ValueError(
-            f"the images in {folder} differ in size: give --image-size. Received: {sorted(shapes)}"
-        )
-    stacked = np.stack(images)
+    stacked = _stacked(images, folder)
     if levels > 2 and not ((stacked > 0) & (stacked < 255)).any():
-        warnings.warn(
-            f"the images in {folder} are black and white alone, and count as {levels} grey levels: "
-            "`levels=2` (`tfnvp train --levels 2`) makes two of them",
-            stacklevel=2,
-        )
-    return in_levels(stacked, levels)
+        warn_of_black_and_white(folder, levels)
+    return _in_levels(stacked, levels)
 
 
-def check_levels_of_files(levels):
-    """Raises `ValueError` for a number of levels that 256 cannot be divided into evenly."""
-    if levels not in _LEVELS:
-        raise ValueError(
-            f"`levels` of images in files must be one of {', '.join(map(str, _LEVELS))}. "
-            f"Received: {levels!r}"
-        )
+def image_chunks(
+    folder: str | pathlib.Path, size: int | None = None, levels: int = 256, skip_bad: bool = False
+) -> tuple[Iterator[np.ndarray], int]:
+    """Reads a folder of images, and its sub-folders, in pieces; several files at a time.
+
+    Args:
+      folder: path of the folder.
+      size: int; images are cropped to their central square and resized to it.
+      levels: int, a power of two: the 256 grey levels of a file become so many.
+      skip_bad: bool, leave out images that cannot be read, with a warning that counts them. Each
+        image is then read twice.
+
+    Returns:
+      `(chunks, count)`: an iterator over uint8 arrays `[n, H, W, channels]`, and the number of
+      images. There is one channel if the first image is grey; the others are converted to that.
+
+    Raises:
+      ValueError: if there are no images, or for another number of levels; from the iterator, if an
+        image cannot be read or differs in size.
+    """
+    _check_levels(levels)
+    folder = pathlib.Path(folder)
+    files = _files(folder)
+    if skip_bad:
+        readable = [
+            None if image is None else file
+            for piece in _pieces(files)
+            for file, image in zip(piece, _read(piece, skip_bad=True), strict=True)
+        ]
+        _check_readable(readable, files, folder)
+        files = [file for file in readable if file is not None]
+    mode = "L" if read_image(files[0], size).ndim == 2 else "RGB"
+    pieces = (_stacked(_read(piece, size, mode), folder) for piece in _pieces(files))
+    return (_in_levels(images, levels) for images in _of_one_shape(pieces, folder)), len(files)
 
 
-def in_levels(images, levels):
-    """Returns images `[n, H, W, ...]` of 256 grey levels as `[n, H, W, channels]` of fewer."""
-    return images.reshape((*images.shape[:3], -1)) // np.uint8(256 // levels)
-
-
-def image_files(folder):
-    """Returns the images in a folder and its sub-folders, in order; there must be one."""
-    if not folder.is_dir():
-        raise ValueError(f"no folder {folder}")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
-    if not files:
-        raise ValueError(f"no images in {folder}: looked for files that end in {_IMAGES}")
-    return files
-
-
-def read_image(file, size=None, mode=None):
+def read_image(file: pathlib.Path, size: int | None = None, mode: str | None = None) -> np.ndarray:
     """Reads an image as uint8 `[H, W]` or `[H, W, 3]`; `mode` is "L", "RGB" or None, as it is."""
     from PIL import Image, ImageOps
 
@@ -125,3 +122,76 @@ def read_image(file, size=None, mode=None):
     # What Pillow raises for damaged files depends on their format.
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{file} is not a readable image: {error}") from error
+
+
+def _check_levels(levels):
+    """Raises `ValueError` for a number of levels that does not divide 256 evenly."""
+    if levels not in _LEVELS:
+        raise ValueError(
+            f"`levels` of images in files must be one of {', '.join(map(str, _LEVELS))}. "
+            f"Received: {levels!r}"
+        )
+
+
+def _files(folder):
+    """Returns the images in a folder and its sub-folders, in order; there must be one."""
+    if not folder.is_dir():
+        raise ValueError(f"no folder {folder}")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
+    if not files:
+        raise ValueError(f"no images in {folder}: looked for files that end in {_IMAGES}")
+    return files
+
+
+def _pieces(files):
+    return (files[first : first + _ROWS] for first in range(0, len(files), _ROWS))
+
+
+def _read(files, size=None, mode=None, skip_bad=False):
+    """Reads images, several at a time; with `skip_bad`, damaged ones are None."""
+
+    def read(file):
+        try:
+            return read_image(file, size, mode)
+        except ValueError:
+            if not skip_bad:
+                raise
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(read, files))
+
+
+def _check_readable(found, files, folder):
+    """Warns of files that could not be read, for which `found` is None; one must be readable."""
+    bad = [file for file, item in zip(files, found, strict=True) if item is None]
+    if len(bad) == len(files):
+        raise ValueError(f"no readable images in {folder}: all {len(bad)} are damaged")
+    if bad:
+        warn_of_skipped(len(bad), len(files), f"images in {folder}", bad[0].name)
+
+
+def _stacked(images: Sequence[np.ndarray], folder):
+    _check_shapes({image.shape for image in images}, folder)
+    return np.stack(images)
+
+
+def _of_one_shape(pieces, folder):
+    """Yields pieces, all of which must have images of the same shape."""
+    shapes = set()
+    for piece in pieces:
+        shapes.add(piece.shape[1:])
+        _check_shapes(shapes, folder)
+        yield piece
+
+
+def _check_shapes(shapes, folder):
+    if len(shapes) > 1:
+        raise ValueError(
+            f"the images in {folder} differ in size: give `size`. Received: {sorted(shapes)}"
+        )
+
+
+def _in_levels(images, levels):
+    """Returns images `[n, H, W, ...]` of 256 grey levels as `[n, H, W, channels]` of fewer."""
+    return images.reshape((*images.shape[:3], -1)) // np.uint8(256 // levels)

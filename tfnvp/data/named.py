@@ -1,4 +1,4 @@
-"""Data sets by name: the digits that need no download, and image sets of TensorFlow Datasets."""
+"""Data sets by name: the digits, image sets of TensorFlow Datasets, and benchmark tables."""
 
 import difflib
 import os
@@ -46,7 +46,7 @@ def _lsun_crop(image):
     size = tf.cast(tf.stack([height, width]), tf.float32)
     size = tf.cast(tf.round(size * (96.0 / tf.reduce_min(size))), tf.int32)
     resized = tf.image.resize(image, size, antialias=True)
-    # Always the same crop of an image, so that a training that goes on sees the same data.
+    # Always the same crop of an image, so that a resumed training sees the same data.
     seed = tf.stack([0, tf.reduce_sum(tf.cast(image, tf.int32))])
     cropped = tf.image.stateless_random_crop(resized, (64, 64, 3), seed)
     return tf.cast(tf.round(tf.clip_by_value(cropped, 0.0, 255.0)), tf.uint8)
@@ -58,7 +58,7 @@ def _face_crop(image):
 
 
 def _resize(image, size):
-    # Rounded to whole levels: the likelihood of 8-bit pixels is meant, not of interpolated ones.
+    # Rounded to whole levels: likelihoods are those of 8-bit pixels.
     resized = tf.image.resize(image, (size, size), antialias=True)
     return tf.cast(tf.round(tf.clip_by_value(resized, 0.0, 255.0)), tf.uint8)
 
@@ -88,7 +88,7 @@ IMAGE_SETS = {
 }
 
 
-def load_named(name, data_dir=None):
+def load_named(name: str, data_dir: str | pathlib.Path | None = None) -> Splits:
     """Loads a data set by its name.
 
     Args:
@@ -111,7 +111,7 @@ def load_named(name, data_dir=None):
         if data_dir is None:
             raise ValueError(
                 f"the table {name!r} needs the folder of its files, such as {FILES[name]}: give "
-                "--data-dir"
+                "`data_dir`"
             )
         return load_benchmark_table(name, data_dir)
     image_set = IMAGE_SETS.get(name)
@@ -131,15 +131,15 @@ def _builder(tfds_name, name, data_dir):
     folder = data_dir or os.environ.get("TFDS_DATA_DIR")
     try:
         builder = tfds.builder(tfds_name, data_dir=folder)
-    except (tfds.core.DatasetNotFoundError, ValueError):  # Unknown, or no name at all.
+    except (tfds.core.DatasetNotFoundError, ValueError):  # ValueError: not even a valid name.
         known = ["digits", *IMAGE_SETS, *BENCHMARK_TABLES]
         near = difflib.get_close_matches(name, known, n=1)
         raise ValueError(
             f"unknown data set {name!r}: "
             + (f"did you mean {near[0]}? " if near else "")
             + f"Choose one of {', '.join(known)}, or "
-            f"one that is prepared in {folder or 'the default data folder'}, or a folder of images "
-            "by --images"
+            f"one that is prepared in {folder or 'the default data folder'}, or a folder of "
+            "`images`"
         ) from None
     if "image" not in builder.info.features:
         raise ValueError(f"data set {name!r} has no images")
@@ -150,7 +150,7 @@ def _builder(tfds_name, name, data_dir):
 
 
 def _require_network(name, tfds_name, builder):
-    """Fails at once, where TensorFlow Datasets would try for minutes."""
+    """Raises at once without a network; TensorFlow Datasets would try for minutes."""
     downloads = pathlib.Path(builder.data_path).parents[1] / "downloads"
     if downloads.is_dir() and any(downloads.iterdir()):
         return
@@ -161,8 +161,8 @@ def _require_network(name, tfds_name, builder):
             f"data set {name!r} is not prepared in {builder.data_path}, and there is no network to "
             'download it. Prepare it on a machine that has one, by `python -c "import '
             f"tensorflow_datasets as t; t.builder('{tfds_name}', data_dir='data')"
-            '.download_and_prepare()"`, copy the folder, and give it by --data-dir. The data set '
-            "'digits' works without"
+            '.download_and_prepare()"`, copy the folder, and give it as `data_dir`. The data set '
+            "'digits' works without a network"
         ) from None
 
 

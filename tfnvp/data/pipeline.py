@@ -1,23 +1,23 @@
-"""From arrays to batches that follow from a seed and the number of the epoch alone."""
+"""From rows to batches whose order and noise are functions of a seed and the epoch."""
 
 import functools
 import itertools
-import math
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.data.records import RecordStream
-from tfnvp.fitting.batches import PREPARED, batched_arrays, check_batch_size, without_tuning
+from tfnvp.data.splits import as_source
+from tfnvp.fitting.batches import check_batch_size
 from tfnvp.quantization import check_levels, dequantize
 
 
 class Epoch(keras.callbacks.Callback):
     """Tells `training_dataset` which epoch it is; a Keras callback.
 
-    With it a training that is resumed at some epoch sees the rows in the same order, with the same
-    noise, as one that was never stopped.
+    With it a resumed training sees the rows in the same order, with the same noise, as one that
+    was never stopped.
 
     >>> import numpy as np, tfnvp
     >>> epoch = tfnvp.data.Epoch()
@@ -29,22 +29,29 @@ class Epoch(keras.callbacks.Callback):
     1
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.number = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.number = epoch
 
 
-def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None):
-    """Batches of data, shuffled anew in every epoch, quantized data dequantized anew.
+def training_dataset(
+    rows: Any,
+    levels: int | None,
+    batch_size: int,
+    seed: int | None = None,
+    flip: bool = False,
+    epoch: Epoch | None = None,
+) -> tf.data.Dataset:
+    """Batches of data, in a new order and with new dequantization noise in every epoch.
 
     Order, flips and noise are functions of the seed and the epoch, and of nothing else.
 
     Args:
-      rows: array `[n, *event_shape]`: whole numbers from 0 to `levels - 1`, or real numbers. Or a
-        `tfnvp.data.RecordStream` of such rows, whose order follows from seed and epoch.
+      rows: array `[n, *event_shape]`, or another `tfnvp.data.DataSource` such as the training rows
+        of records: whole numbers from 0 to `levels - 1`, or real numbers.
       levels: int, number of grey levels; None for real numbers.
       batch_size: int; the last, smaller batch of an epoch is kept, and where there are fewer
         rows than this they make one batch.
@@ -66,27 +73,64 @@ def training_dataset(rows, levels, batch_size, seed=None, flip=False, epoch=None
     >>> [len(batch) for batch in batches]
     [4, 4, 2]
     """
-    if len(rows) == 0:
-        raise ValueError(f"`rows` must not be empty. Received shape: {np.shape(rows)}")
+    source = as_source(rows)
+    if not len(source):
+        raise ValueError(f"`rows` must not be empty. Received shape: {source.shape}")
     check_batch_size(batch_size)
-    if levels is not None and isinstance(rows, np.ndarray):
-        check_levels(rows, levels, "rows")
+    if levels is not None and source.in_memory:
+        check_levels(source.take(len(source)), levels, "rows")
     seed = np.random.randint(2**31) if seed is None else seed % 2**31
     passes = itertools.count()
     number = passes.__next__ if epoch is None else lambda: epoch.number
-    if not isinstance(rows, RecordStream):
-        finish = None if levels is None and not flip else functools.partial(_augment, levels, flip)
-        return batched_arrays(rows, batch_size, lambda: (seed, number()), finish)
+    finish = None if levels is None and not flip else functools.partial(_augment, levels, flip)
+    return source.batches(batch_size, lambda: (seed, number()), finish)
 
-    def of_stream(_):
-        key = tf.numpy_function(lambda: np.array([seed, number()], "int32"), (), tf.int32)
-        key = tf.ensure_shape(key, (2,))
-        numbered = rows.batches(batch_size, key).enumerate()
-        return numbered.map(lambda i, batch: (batch, tf.random.fold_in(key, tf.cast(i, tf.int32))))
 
-    batches = tf.data.Dataset.range(1).flat_map(of_stream)
-    batches = batches.map(functools.partial(_augment, levels, flip), num_parallel_calls=PREPARED)
-    return without_tuning(batches, math.ceil(len(rows) / batch_size))
+class FiniteRows:
+    """A transformation of data sets of batches that leaves out rows which are not finite.
+
+    A row, its condition and its weight stay together: if any of them holds NaN or infinity, all
+    three are left out. Batches get smaller, and empty batches are dropped::
+
+        finite = tfnvp.data.FiniteRows()
+        flow.fit(dataset.apply(finite), ...)
+        print(finite.skipped, "rows were left out")
+
+    The number of batches is not known before the first epoch, so Keras warns once that the input
+    ran out of data.
+
+    >>> import numpy as np, tensorflow as tf
+    >>> rows = np.array([[1.0, 2.0], [np.nan, 0.0], [3.0, 4.0], [np.inf, 0.0]], "float32")
+    >>> finite = FiniteRows()
+    >>> dataset = tf.data.Dataset.from_tensor_slices(rows).batch(2).apply(finite)
+    >>> [batch.shape[0] for batch in dataset.as_numpy_iterator()], finite.skipped
+    ([1, 1], 2)
+    """
+
+    def __init__(self) -> None:
+        with tf.device("CPU:0"):
+            self._skipped = tf.Variable(0, dtype=tf.int64, trainable=False)
+
+    @property
+    def skipped(self) -> int:
+        """How many rows were left out so far, over all passes."""
+        return int(self._skipped)
+
+    def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        return dataset.map(self._keep_finite).filter(
+            lambda *batch: tf.shape(keras.tree.flatten(batch)[0])[0] > 0
+        )
+
+    def _keep_finite(self, *batch):
+        parts = keras.tree.flatten(batch)
+        good = tf.ones(tf.shape(parts[0])[:1], tf.bool)
+        for part in parts:
+            if part.dtype.is_floating:
+                rows = tf.reshape(tf.math.is_finite(part), (tf.shape(part)[0], -1))
+                good &= tf.reduce_all(rows, axis=1)
+        self._skipped.assign_add(tf.reduce_sum(tf.cast(~good, tf.int64)))
+        kept = keras.tree.map_structure(lambda part: tf.boolean_mask(part, good), batch)
+        return kept if len(kept) > 1 else kept[0]
 
 
 def _augment(levels, flip, rows, key):

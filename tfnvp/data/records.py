@@ -10,13 +10,15 @@ numbers), `columns` (the names of a table's columns, or null), and of each shard
 import contextlib
 import itertools
 import json
-import math
 import pathlib
-import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.advice import warn_of_lost_records
+from tfnvp.data.record_stream import RecordStream
 from tfnvp.data.splits import Splits
 
 _DESCRIPTION = "records.json"
@@ -26,74 +28,15 @@ _MOST_HELD_OUT = 10_000
 _FEWEST_SHARDS, _MOST_SHARDS, _SHARD_BYTES = 16, 256, 2**27
 
 
-class RecordStream:
-    """Training rows that are read from shards in every epoch anew.
-
-    Has the length and the `shape` of the array that it stands for.
-
-    Args:
-      files: paths of the shards.
-      count: int, rows in all of them.
-      dtype: NumPy type of the rows.
-      event_shape: tuple, shape of one row.
-      skip_bad: bool; leave out what follows a broken record in its shard.
-    """
-
-    # Shards that are read by turns, rows of each in a turn, and what is shuffled in memory.
-    interleaved = 8
-    block = 16
-    shuffled_bytes = 2**26
-
-    def __init__(self, files, count, dtype, event_shape, skip_bad=False):
-        self.files = [str(file) for file in files]
-        self.shape = (count, *event_shape)
-        self.dtype = np.dtype(dtype)
-        self.skip_bad = skip_bad
-
-    def __len__(self):
-        return self.shape[0]
-
-    def batches(self, batch_size, key):
-        """Batches of one epoch, in an order that is a function of the key alone.
-
-        The order of the shards is random, several are read by turns, and their rows are shuffled
-        in pieces of `shuffled_bytes`. Their order in the shards is random already.
-
-        Args:
-          batch_size: int; the last, smaller batch is kept.
-          key: int32 `[2]`, of the random order.
-
-        Returns:
-          `tf.data.Dataset` of `[batch, *event_shape]` in the type of the records.
-        """
-        shuffle = tf.random.experimental.stateless_shuffle
-        rows = tf.data.Dataset.from_tensor_slices(shuffle(tf.constant(self.files), key)).interleave(
-            self._read, self.interleaved, self.block, tf.data.AUTOTUNE, deterministic=True
-        )
-        row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
-        piece = max(batch_size, self.shuffled_bytes // row_bytes)
-        pieces = rows.batch(min(piece, len(self))).enumerate()
-        rows = pieces.map(
-            lambda i, piece: shuffle(piece, tf.random.fold_in(key, tf.cast(i, tf.int32)))
-        )
-        return rows.rebatch(batch_size).map(self._parse, tf.data.AUTOTUNE)
-
-    def _read(self, file):
-        rows = tf.data.TFRecordDataset(file)
-        return rows.ignore_errors() if self.skip_bad else rows
-
-    def _parse(self, records):
-        return parse(records, self.dtype, self.shape[1:])
-
-
-def parse(records, dtype, event_shape):
-    """Returns the rows `[n, *event_shape]` of serialised records `[n]`."""
-    feature = {"x": tf.io.FixedLenFeature((), tf.string)}
-    values = tf.io.decode_raw(tf.io.parse_example(records, feature)["x"], tf.as_dtype(dtype))
-    return tf.ensure_shape(tf.reshape(values, (-1, *event_shape)), (None, *event_shape))
-
-
-def write_records(chunks, count, folder, name=None, levels=None, seed=0, columns=None):
+def write_records(
+    chunks: Iterable[np.ndarray],
+    count: int,
+    folder: str | pathlib.Path,
+    name: str | None = None,
+    levels: int | None = None,
+    seed: int = 0,
+    columns: Sequence[str] | None = None,
+) -> pathlib.Path:
     """Writes rows into shards, divided at random into training, validation and test rows.
 
     A tenth of the rows are for validation and a tenth for test, but not more than 10,000 each.
@@ -113,8 +56,8 @@ def write_records(chunks, count, folder, name=None, levels=None, seed=0, columns
       The folder.
 
     Raises:
-      ValueError: if the folder holds something, there are fewer than ten rows, or the chunks do not
-        fit to `count` and to each other.
+      ValueError: if the folder is not empty, there are fewer than ten rows, or the chunks do not
+        have `count` rows of one type and shape.
 
     >>> import numpy as np, tempfile
     >>> chunks = (np.full([10, 3], i, "float32") for i in range(10))
@@ -130,7 +73,7 @@ def write_records(chunks, count, folder, name=None, levels=None, seed=0, columns
     folder.mkdir(parents=True, exist_ok=True)
     rows = _rows(chunks)
     first = next(rows)
-    files, places = _deal(count, first.nbytes, seed)
+    files, places = _assign(count, first.nbytes, seed)
     written = [0] * len(files)
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(tf.io.TFRecordWriter(str(folder / file))) for file in files]
@@ -164,7 +107,7 @@ def write_records(chunks, count, folder, name=None, levels=None, seed=0, columns
     return folder
 
 
-def read_records(folder, skip_bad=False):
+def read_records(folder: str | pathlib.Path, skip_bad: bool = False) -> Splits:
     """Opens a folder of records: training rows as a stream, the others in memory.
 
     Args:
@@ -176,9 +119,9 @@ def read_records(folder, skip_bad=False):
       `Splits` whose `train` is a `RecordStream`.
 
     Raises:
-      ValueError: if it is no such folder, or, without `skip_bad`, a shard is missing or has not
-        the size it was written with; the message names the file. `check_records` finds records
-        that were changed within.
+      ValueError: if it is no such folder, or, without `skip_bad`, a shard is missing or has another
+        size than it was written with; the message names the file. `check_records` also finds
+        records whose bytes have changed.
     """
     folder = pathlib.Path(folder)
     description = describe(folder)
@@ -189,25 +132,28 @@ def read_records(folder, skip_bad=False):
         _check_sizes(folder, shards)
     dtype, shape = description["dtype"], tuple(description["event_shape"])
 
-    def in_memory(file):
-        stream = RecordStream([folder / file], shards[file]["rows"], dtype, shape, skip_bad)
-        return np.concatenate([np.zeros((0, *shape), dtype), *stream.batches(1000, (0, 0))])
+    def stream(files):
+        files = [file for file in files if shards.get(file, {"rows": 0})["rows"]]
+        count = sum(shards[file]["rows"] for file in files)
+        return RecordStream([folder / file for file in files], count, dtype, shape, skip_bad)
 
-    train = [file for file in shards if file.startswith("train-")]
-    count = sum(shards[file]["rows"] for file in train)
-    stream = RecordStream([folder / f for f in train], count, dtype, shape, skip_bad)
-    held_out = (in_memory("validation.tfrecord"), in_memory("test.tfrecord"))
-    columns = description.get("columns")  # Records of before have none.
+    def in_memory(file):
+        rows = stream([file])
+        batches = rows.batches(1000, (0, 0)) if len(rows) else ()
+        return np.concatenate([np.zeros((0, *shape), dtype), *batches])
+
+    columns = description.get("columns")  # Older records have none.
     return Splits(
         description["name"],
-        stream,
-        *held_out,
+        stream(file for file in shards if file.startswith("train-")),
+        in_memory("validation.tfrecord"),
+        in_memory("test.tfrecord"),
         description["levels"],
         columns=None if columns is None else tuple(columns),
     )
 
 
-def check_records(folder):
+def check_records(folder: str | pathlib.Path) -> None:
     """Reads all records of a folder.
 
     Raises:
@@ -228,8 +174,8 @@ def _rows(chunks):
         yield from chunk.astype(chunk.dtype.newbyteorder("<"), order="C", copy=False)
 
 
-def _deal(count, row_bytes, seed):
-    """Returns the names of shards, and for each row the number of its shard."""
+def _assign(count, row_bytes, seed):
+    """Assigns rows to shards: returns the names of these, and for each row the number of one."""
     held_out = min(count // 10, _MOST_HELD_OUT)
     shards = int(np.clip(count * row_bytes // _SHARD_BYTES, _FEWEST_SHARDS, _MOST_SHARDS))
     files = [f"train-{i:05}-of-{shards:05}.tfrecord" for i in range(shards)]
@@ -254,12 +200,12 @@ def _example(row):
     return tf.train.Example(features=tf.train.Features(feature={"x": feature})).SerializeToString()
 
 
-def describe(folder):
-    """Returns what `records.json` says of a folder; raises `ValueError` if it is not there."""
+def describe(folder: str | pathlib.Path) -> dict[str, Any]:
+    """Returns the content of `records.json`; raises `ValueError` if a folder has none."""
     file = pathlib.Path(folder) / _DESCRIPTION
     if not file.is_file():
         raise ValueError(
-            f"no records in {folder}: `tfnvp records` writes them, with {_DESCRIPTION}"
+            f"no records in {folder}: it has no {_DESCRIPTION}, which `write_records` makes"
         )
     return json.loads(file.read_text())
 
@@ -280,10 +226,7 @@ def _readable(folder, shards):
     lost = {f: s["rows"] - found.get(f, {"rows": 0})["rows"] for f, s in shards.items()}
     lost = {file: rows for file, rows in lost.items() if rows}
     if lost:
-        each = ", ".join(f"{rows} in {file}" for file, rows in lost.items())
-        warnings.warn(
-            f"{folder}: {sum(lost.values())} broken records left out: {each}", stacklevel=3
-        )
+        warn_of_lost_records(folder, lost)
     return found
 
 

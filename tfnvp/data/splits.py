@@ -1,8 +1,117 @@
-"""A data set divided into training, validation and test."""
+"""Data divided into training, validation and test rows, and what every source of rows can do."""
 
-from typing import NamedTuple
+import zlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@runtime_checkable
+class DataSource(Protocol):
+    """Rows `[n, *event_shape]`, in memory or not.
+
+    `as_source` makes one of an array; `tfnvp.data.RecordStream` is one. Code that reads the rows of
+    `Splits` asks `splits.source("train")` for one instead of asking for the type of the rows::
+
+        source = splits.source("train")
+        source.take(5000)                  # the first rows, as an array
+        source.take(100, seed=0)           # random rows
+        for rows in source.chunks(1000):   # all rows in their order, 1000 at a time
+            ...
+        source.in_memory                   # False: do not ask for all rows at once
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    #: Whether all rows are in memory already.
+    in_memory: bool
+
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    def take(self, n: int, seed: int | None = None) -> np.ndarray:
+        """Returns `n` rows, or all where there are fewer.
+
+        Args:
+          n: int.
+          seed: int, for random rows in random order. Default: the first rows. Those of records are
+            in random order already; an array can be sorted.
+        """
+
+    def chunks(self, rows: int = 1000) -> Iterator[np.ndarray]:
+        """Yields all rows in their order, at most `rows` at a time."""
+
+    def batches(
+        self, batch_size: int, key: Any, finish: Callable | None = None
+    ) -> "tf.data.Dataset":
+        """Returns shuffled batches, each row once in an epoch.
+
+        Args:
+          batch_size: int; the last, smaller batch is kept.
+          key: two ints, which decide the order of every epoch; or a function without arguments
+            that returns them when an epoch begins.
+          finish: function of `(batch, key)`, with a random key `[2]`, that returns the rows of a
+            batch as the data set yields them. Default: the batch.
+        """
+
+    def fingerprint(self, start: int = 0) -> int | None:
+        """Returns a checksum of the rows that continues `start`; None if they are not in memory."""
+
+
+class ArraySource:
+    """An array as a `DataSource`.
+
+    Args:
+      rows: array `[n, *event_shape]`, or what NumPy makes one of.
+    """
+
+    in_memory = True
+
+    def __init__(self, rows: Any):
+        # TensorFlow, too, takes the numbers of lists in single precision.
+        is_list = isinstance(rows, (list, tuple))
+        rows = np.asarray(rows)
+        self.rows = rows.astype("float32") if is_list and rows.dtype == np.float64 else rows
+        self.shape = self.rows.shape
+        self.dtype = self.rows.dtype
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, n: int, seed: int | None = None) -> np.ndarray:
+        if seed is None:
+            return self.rows[:n]
+        return self.rows[np.random.default_rng(seed).permutation(len(self))[:n]]
+
+    def chunks(self, rows: int = 1000) -> Iterator[np.ndarray]:
+        for first in range(0, len(self), rows):
+            yield self.rows[first : first + rows]
+
+    def batches(
+        self, batch_size: int, key: Any, finish: Callable | None = None
+    ) -> "tf.data.Dataset":
+        from tfnvp.fitting.batches import batched_arrays
+
+        seed = key if callable(key) else lambda: key
+        return batched_arrays(self.rows, batch_size, seed, finish)
+
+    def fingerprint(self, start: int = 0) -> int | None:
+        return zlib.crc32(np.ascontiguousarray(self.rows), start)
+
+
+def as_source(rows: Any) -> DataSource:
+    """Returns rows as a `DataSource`: a source as it is, all else as an array.
+
+    >>> source = as_source(np.arange(10.0).reshape(5, 2))
+    >>> len(source), source.take(1).tolist(), [len(rows) for rows in source.chunks(2)]
+    (5, [[0.0, 1.0]], [2, 2, 1])
+    """
+    return rows if isinstance(rows, DataSource) else ArraySource(rows)
 
 
 class Splits(NamedTuple):
@@ -10,11 +119,12 @@ class Splits(NamedTuple):
 
     Quantized data are whole grey levels, from 0 to `levels - 1`; real-valued data have
     `levels=None`. `flip` says whether training images may be mirrored. `columns` are the names of
-    a table's columns.
+    a table's columns. Training rows are an array or a `tfnvp.data.RecordStream`: `source` hides
+    the difference.
     """
 
     name: str
-    train: np.ndarray
+    train: Any
     validation: np.ndarray
     test: np.ndarray
     levels: int | None = None
@@ -22,12 +132,41 @@ class Splits(NamedTuple):
     columns: tuple[str, ...] | None = None
 
     @property
-    def event_shape(self):
+    def event_shape(self) -> tuple[int, ...]:
         """Shape of one data point."""
         return self.train.shape[1:]
 
+    def source(self, part: str = "train") -> DataSource:
+        """Returns a part as a `DataSource`.
 
-def split_at_random(name, rows, levels=None, columns=None):
+        Args:
+          part: "train", "validation" or "test".
+
+        Raises:
+          ValueError: for another name.
+        """
+        if part not in ("train", "validation", "test"):
+            raise ValueError(
+                f"`part` must be one of train, validation and test. Received: {part!r}"
+            )
+        return as_source(getattr(self, part))
+
+    def fingerprint(self) -> int | None:
+        """Returns a checksum of all rows; None if some of them are not in memory."""
+        checksum: int | None = 0
+        for part in ("train", "validation", "test"):
+            checksum = self.source(part).fingerprint(checksum)
+            if checksum is None:
+                return None
+        return checksum
+
+
+def split_at_random(
+    name: str,
+    rows: np.ndarray,
+    levels: int | None = None,
+    columns: tuple[str, ...] | None = None,
+) -> Splits:
     """Divides rows into 80 % training, 10 % validation and 10 % test, always the same way.
 
     Raises:

@@ -4,6 +4,7 @@ import socket
 
 import numpy as np
 import pytest
+import sklearn.datasets
 
 from tfnvp import data
 from tfnvp.data import named
@@ -41,10 +42,24 @@ def test_without_network_or_data_the_message_says_what_to_do(tmp_path, monkeypat
         raise OSError("no network")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    with pytest.raises(ValueError, match=r"not prepared.*no network.*--data-dir.*'digits' works"):
+    with pytest.raises(ValueError, match=r"not prepared.*no network.*`data_dir`.*'digits' works"):
         data.load_named("cifar10", tmp_path)
     with pytest.raises(ValueError, match="unknown data set 'nothing': Choose one of digits"):
         data.load_named("nothing", tmp_path)
+
+
+def test_digits_are_split_as_documented():
+    digits = data.load_digits()
+    assert (len(digits.train), len(digits.validation), len(digits.test)) == (1293, 144, 360)
+    images, labels = sklearn.datasets.load_digits(return_X_y=True)
+    order = np.random.RandomState(0).permutation(1797)
+    np.testing.assert_array_equal(digits.test.reshape(-1, 64), images[order[-360:]])
+    np.testing.assert_array_equal(digits.test_labels, labels[order[-360:]])
+    assert digits.train.dtype == np.uint8
+    assert digits.train.max() == 16
+    splits = data.load_named("digits")
+    np.testing.assert_array_equal(splits.train, digits.train)
+    assert (splits.levels, splits.event_shape) == (17, (8, 8))
 
 
 def test_crops_have_the_sizes_of_the_papers():

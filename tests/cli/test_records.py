@@ -1,0 +1,39 @@
+"""`tfnvp records`, without a training: see `test_score.py` for one."""
+
+import json
+
+import numpy as np
+from PIL import Image
+
+from tests.cli.test_command_line import run
+from tfnvp import data
+
+
+def test_images_become_records(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(20):
+        pixels = generator.integers(0, 256, (6, 8, 3)).astype("uint8")
+        Image.fromarray(pixels).save(tmp_path / "faces" / f"{i}.png")
+    assert run("records", "out", "--images", "faces", "--image-size", 4) == 0
+    splits = data.read_records("out")
+    assert (splits.event_shape, splits.levels) == ((4, 4, 3), 256)
+    assert [len(part) for part in splits[1:4]] == [16, 2, 2]
+    # Records of images take the recipe for images.
+    capsys.readouterr()
+    assert run("train", "--records", "out", "--set", "couplings=2", "--output", "run") == 2
+    assert "image_real_nvp has no option 'couplings'" in capsys.readouterr().err
+    assert run("records", "out", "--images", "faces") == 2
+    assert run("records", "again") == 2
+    assert run("records", "again", "--images", "faces", "--columns", "a,b") == 2
+
+
+def test_tables_become_records_without_bad_rows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("a,b,label\n,2.5,x\n?,2.5,x\n" + "1.5,2.5,x\n" * 20)
+    table = ("--table", "t.csv", "--columns", "a,b")
+    assert run("records", "table", *table) == 2
+    assert run("records", "table", *table, "--skip-bad", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 20
+    assert data.read_records("table").columns == ("a", "b")

@@ -1,0 +1,104 @@
+"""What every source of rows can do: an array, and records on disk."""
+
+import numpy as np
+import pytest
+from tensorflow import random
+
+from tfnvp import data
+
+ROWS = np.arange(3000, dtype="float32").reshape(1000, 3)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources") / "records"
+    records = data.read_records(data.write_records([ROWS], 1000, folder))
+    return {
+        "array": data.Splits("array", *np.split(ROWS, [800, 900])),
+        "records": records,
+    }
+
+
+@pytest.fixture(params=["array", "records"])
+def splits(request, sources):
+    return sources[request.param]
+
+
+def in_order(rows):
+    return rows[np.argsort(rows[:, 0])]
+
+
+def test_length_shape_and_type(splits):
+    source = splits.source()
+    assert isinstance(source, data.DataSource)
+    assert (len(source), source.shape, source.dtype) == (800, (800, 3), np.float32)
+    assert splits.event_shape == (3,)
+    assert data.as_source(source) is source
+
+
+def test_chunks_hold_every_row_once_and_always_in_the_same_order(splits):
+    source = splits.source()
+    chunks = list(source.chunks(300))
+    assert [len(chunk) for chunk in chunks] == [300, 300, 200]
+    rows = np.concatenate(chunks)
+    held_out = np.concatenate([*splits.source("validation").chunks(), splits.test])
+    np.testing.assert_array_equal(in_order(np.concatenate([rows, held_out])), ROWS)
+    np.testing.assert_array_equal(np.concatenate(list(source.chunks(64))), rows)
+
+
+def test_the_first_rows_are_an_array_for_a_learned_base(splits):
+    source = splits.source()
+    rows = source.take(5)
+    assert isinstance(rows, np.ndarray)
+    np.testing.assert_array_equal(rows, next(source.chunks(5)))
+    assert source.take(0).shape == (0, 3)
+    assert source.take(5000).shape == (800, 3)
+
+
+def test_random_rows_follow_from_a_seed(splits):
+    source = splits.source()
+    rows = source.take(50, seed=1)
+    assert rows.shape == (50, 3)
+    assert len(np.unique(rows[:, 0])) == 50
+    np.testing.assert_array_equal(source.take(50, seed=1), rows)
+    assert np.any(source.take(50, seed=2) != rows)
+    assert np.any(source.take(50) != rows)
+    np.testing.assert_array_equal(in_order(source.take(800, seed=1)), in_order(source.take(800)))
+
+
+def test_batches_hold_every_row_once_in_an_order_of_the_key(splits):
+    source = splits.source()
+    batches = list(source.batches(300, (0, 1)))
+    assert [len(batch) for batch in batches] == [300, 300, 200]
+    first = np.concatenate(batches)
+    np.testing.assert_array_equal(in_order(first), in_order(source.take(800)))
+    # By a function every epoch has a key of its own, and every batch one for its noise.
+    keys = iter([(0, 1), (0, 2)])
+    noisy = source.batches(
+        300, lambda: next(keys), lambda rows, key: rows + random.stateless_uniform([3], key) / 2
+    )
+    same, other = (np.concatenate(list(noisy)) for _ in range(2))
+    np.testing.assert_array_equal(np.floor(same), first)
+    assert np.mean(np.floor(other) == first) < 0.05
+    assert np.all((same % 1)[0] != (other % 1)[0])
+    with pytest.raises(ValueError, match="`batch_size` must be"):
+        source.batches(0, (0, 1))
+
+
+def test_fingerprints_tell_data_apart(sources):
+    array = sources["array"]
+    assert array.fingerprint() == array._replace(name="other").fingerprint()
+    changed = array.test.copy()
+    changed[0, 0] += 1
+    assert array.fingerprint() != array._replace(test=changed).fingerprint()
+    assert sources["records"].fingerprint() is None
+    assert [splits.source().in_memory for splits in sources.values()] == [True, False]
+
+
+def test_lists_and_unknown_parts():
+    assert data.as_source([[0.5, 1.5]]).dtype == np.float32
+    splits = data.Splits("rows", ROWS, ROWS, ROWS)
+    with pytest.raises(ValueError, match="`part` must be one of train, validation and test"):
+        splits.source("all")
+    with pytest.raises(ValueError, match="few has 9 rows: at least 10"):
+        data.splits.split_at_random("few", ROWS[:9])

@@ -1,0 +1,306 @@
+import decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+from tfnvp import data
+from tfnvp.data import table_values, tables
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+
+
+def write(path, rows):
+    if path.suffix == ".npy":
+        np.save(path, rows)
+    elif path.suffix == ".npz":
+        np.savez(path, rows=rows)
+    else:
+        table = pa.table({f"c{i}": column for i, column in enumerate(rows.T)})
+        writer = pyarrow.csv.write_csv if path.suffix == ".csv" else pyarrow.parquet.write_table
+        writer(table, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".parquet"])
+def test_tables_of_every_kind_hold_the_same_rows(tmp_path, rows, suffix):
+    splits = data.load_table(write(tmp_path / f"table{suffix}", rows))
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (16, 2, 2)
+    together = np.concatenate([splits.train, splits.validation, splits.test])
+    order = np.lexsort(together.T)
+    np.testing.assert_allclose(together[order], rows[np.lexsort(rows.T)], rtol=1e-6)
+    assert splits.levels is None
+    assert splits.event_shape == (3,)
+
+
+def test_an_archive_that_is_divided_keeps_its_division(tmp_path, rows):
+    file = tmp_path / "divided.npz"
+    np.savez(file, train=rows[:12], validation=rows[12:15], test=rows[15:])
+    splits = data.load_table(file)
+    np.testing.assert_array_equal(splits.train, rows[:12])
+    np.testing.assert_array_equal(splits.validation, rows[12:15])
+    np.testing.assert_array_equal(splits.test, rows[15:])
+    some = data.load_table(file, columns="2,0")
+    np.testing.assert_array_equal(some.validation, rows[12:15][:, [2, 0]])
+    rows[13, 2] = np.inf
+    np.savez(file, train=rows[:12], validation=rows[12:15], test=rows[15:])
+    with pytest.raises(ValueError, match="row 2, column '2'"):
+        data.load_table(file)
+    np.savez(file, train=rows[:12], validation=rows[12], test=rows[15:])
+    with pytest.raises(ValueError, match=r"validation of .* must hold rows"):
+        data.load_table(file)
+
+
+def test_broken_tables_are_refused(tmp_path, rows):
+    with pytest.raises(ValueError, match="no table at"):
+        data.load_table(tmp_path / "nothing.csv")
+    rows[4, 1] = np.nan
+    with pytest.raises(ValueError, match="row 5, column 'c1'"):
+        data.load_table(write(tmp_path / "hole.parquet", rows))
+    (tmp_path / "words.csv").write_text("a,b\n1,x\n2,y\n")
+    with pytest.raises(ValueError, match="column 'b' holds no numbers"):
+        data.load_table(tmp_path / "words.csv")
+    (tmp_path / "table.txt").write_text("1 2")
+    with pytest.raises(ValueError, match=r"must be \.csv"):
+        data.load_table(tmp_path / "table.txt")
+    (tmp_path / "broken.parquet").write_text("nothing")
+    with pytest.raises(ValueError, match="cannot be read"):
+        data.load_table(tmp_path / "broken.parquet")
+    with pytest.raises(ValueError, match="rows of two or more numbers"):
+        data.load_table(write(tmp_path / "flat.npy", rows[:, 0]))
+    with pytest.raises(ValueError, match="has no rows"):
+        data.load_table(write(tmp_path / "empty.npy", rows[:0]))
+
+
+def test_some_columns_of_a_table(tmp_path):
+    file = tmp_path / "mixed.csv"
+    lines = [f"{i / 7},name{i},{i / 3}" for i in range(12)]
+    file.write_text("\n".join(["a,label,b", *lines]))
+    splits = data.load_table(file, columns="b, a")
+    assert splits.columns == ("b", "a")
+    np.testing.assert_allclose(splits.train[:, 0] * 3, splits.train[:, 1] * 7, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"column 'label' holds no numbers.*\(`columns`\)"):
+        data.load_table(file)
+    lines = [f"{line},2026-11-27" for line in lines]
+    file.write_text("\n".join(["a,label,b,day", *lines]))
+    with pytest.raises(ValueError, match=r"Further columns that are not of numbers alone: 'day'"):
+        data.load_table(file)
+    with pytest.raises(ValueError, match=r"lacks the columns \['c'\]; it has \['a', 'label'"):
+        data.load_table(file, columns="a,c")
+
+
+def test_suspicious_tables_are_warned_of(tmp_path):
+    file = tmp_path / "table.csv"
+    numbers = [f"{i / 7},{i % 3}" for i in range(12)]
+    file.write_text("\n".join(numbers))
+    with pytest.warns(UserWarning, match="seems to have no header"):
+        data.load_table(file)
+    file.write_text("\n".join(["a,b", *numbers]))
+    with pytest.warns(UserWarning, match="whole numbers alone in 'b'"):
+        data.load_table(file)
+    file.write_text("a,b\n")
+    with pytest.raises(ValueError, match="has no rows"):
+        data.load_table(file)
+    file.write_text("a;b\n1,5;2\n")
+    with pytest.raises(ValueError, match="has commas between its values"):
+        data.load_table(file)
+
+
+def test_bad_rows_of_a_table_are_left_out_and_counted(tmp_path, rows):
+    rows[[3, 8], [1, 0]] = np.nan, np.inf
+    table = write(tmp_path / "holes.csv", rows)
+    with pytest.warns(UserWarning, match=r"2 of 20 rows of .* the first is row 4"):
+        splits = data.load_table(table, skip_bad=True)
+    assert sum(len(part) for part in (splits.train, splits.validation, splits.test)) == 18
+    assert np.isfinite(splits.train).all()
+
+
+@pytest.mark.parametrize("name", ["table.npy", "table.npz", "table.parquet"])
+def test_truncated_tables_are_refused(tmp_path, rows, name):
+    table = write(tmp_path / name, rows)
+    table.write_bytes(table.read_bytes()[:60])
+    with pytest.raises(ValueError, match="cannot be read as a table"):
+        data.load_table(table)
+
+
+def test_a_table_is_never_unpickled(tmp_path):
+    np.save(tmp_path / "table.npy", np.array([[print, print]]), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"cannot be read as a table: .*Python objects"):
+        data.load_table(tmp_path / "table.npy")
+
+
+def test_an_archive_of_several_arrays_is_refused(tmp_path, rows):
+    file = tmp_path / "several.npz"
+    np.savez(file, train=rows, test=rows)
+    with pytest.raises(ValueError, match=r"one array, or `train`.*arrays: train, test"):
+        data.load_table(file)
+    np.savez(file, only=rows)
+    assert data.load_table(file).event_shape == rows.shape[1:]
+
+
+def test_texts_among_numbers_are_named_or_left_out(tmp_path):
+    file = tmp_path / "mixed.csv"
+    texts = {3: "?", 5: "1_000"}
+    lines = [f"{i / 7},{texts.get(i, i / 3)}" for i in range(20)]
+    file.write_text("\n".join(["a,b", *lines]))
+    with pytest.raises(
+        ValueError, match=r"'b' holds no numbers in 2 of 20 rows, .*row 4: '\?'; `skip_bad`"
+    ):
+        data.load_table(file)
+    with pytest.warns(UserWarning, match="2 of 20 rows .* the first is row 4"):
+        splits = data.load_table(file, skip_bad=True)
+    rows = np.concatenate([splits.train, splits.validation, splits.test])
+    assert len(rows) == 18
+    np.testing.assert_allclose(7 * rows[:, 0], 3 * rows[:, 1], rtol=1e-5)
+
+
+def test_names_and_separators(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("a,b\n" + "1.5,2.5\n" * 20)
+    for read in (data.load_table, data.table_chunks):
+        with pytest.raises(ValueError, match="name 'a' more than once"):
+            read(file, columns="a,a")
+    file.write_text("a,a,b\n" + "1.5,2.5,3.5\n" * 20)
+    for read in (data.load_table, data.table_chunks):
+        with pytest.raises(ValueError, match="several columns of the name 'a'"):
+            read(file)
+    file.write_text("a;b;c\n" + "1;2;3\n" * 20)
+    for read in (data.load_table, data.table_chunks):
+        with pytest.raises(ValueError, match="commas between values"):
+            read(file)
+
+
+# Each text with the number that it stands for; None is a missing value.
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e3", 1000.0), (" +.5 ", 0.5), ("5.", 5.0), ("007", 7.0), ("inf", np.inf), ("", None)]
+    + [("nan", None), ("NA", None)],
+)
+def test_texts_that_are_numbers(tmp_path, text, value):
+    file = tmp_path / "t.csv"
+    file.write_text(f"a,b\n{text},1.5\n2.5,2.5\n")
+    column = tables.read_table(file)["a"].to_pylist()
+    assert column == [value, 2.5]
+
+
+@pytest.mark.parametrize("text", ["1_000", "?", "0x10", "1,5", "1e", "--1"])
+def test_texts_that_are_no_numbers(tmp_path, text):
+    file = tmp_path / "t.csv"
+    file.write_text(f'a,b\n"{text}",1.5\n2.5,2.5\n')
+    assert tables.read_table(file)["a"].to_pylist() == [text, "2.5"]
+
+
+def test_other_columns_stay_texts(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("key,a,day,good,none\n007,1,2026-11-27,true,\nNA,2,2026-11-28,false,\n")
+    table = tables.read_table(file, numbers=["a"])
+    assert table["key"].to_pylist() == ["007", "NA"]
+    assert table["a"].to_pylist() == [1, 2]
+    assert tables.read_table(file)["day"].to_pylist() == ["2026-11-27", "2026-11-28"]
+    assert tables.read_table(file)["good"].to_pylist() == [True, False]
+    with pytest.raises(ValueError, match="column 'good' holds no numbers but bool"):
+        data.load_table(file, columns="a,good")
+    with pytest.raises(ValueError, match="column 'none' holds no numbers but null"):
+        data.load_table(file, columns="a,none")
+    assert tables.read_table(file, columns=["day", "a"]).column_names == ["day", "a"]
+
+
+def test_a_text_that_is_not_utf8_costs_only_its_own_column(tmp_path):
+    file = tmp_path / "t.csv"
+    lines = [f"{i / 7},{i / 3},Müller" for i in range(12)]
+    file.write_bytes("\n".join(["a,b,name", *lines]).encode("latin-1"))
+    assert data.load_table(file, columns="a,b").event_shape == (2,)
+    with pytest.raises(ValueError, match=r"cannot be read as a table .*UTF-8"):
+        data.load_table(file)
+
+
+def test_decimals_and_nullable_integers_are_numbers(tmp_path):
+    file = tmp_path / "t.parquet"
+    numbers = pa.array([decimal.Decimal("1.5"), decimal.Decimal("2.5")])
+    pyarrow.parquet.write_table(pa.table({"a": numbers, "b": pa.array([7, None])}), file)
+    rows = table_values.rows_of_table(tables.read_table(file))
+    np.testing.assert_array_equal(rows, [[1.5, 7.0], [2.5, np.nan]])
+
+
+def test_a_table_is_written_and_read_again(tmp_path, rows):
+    for suffix in (".csv", ".parquet"):
+        file = tmp_path / f"t{suffix}"
+        tables.write_table(file, rows, ["a", "b", "c"])
+        table = tables.read_table(file)
+        assert table.column_names == ["a", "b", "c"]
+        np.testing.assert_array_equal(table_values.rows_of_table(table), rows)
+    tables.write_table(file, rows)
+    assert data.table_columns(file) == ("x1", "x2", "x3")
+
+
+ROWS = np.arange(3000, dtype="float32").reshape(1000, 3)
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(data.table_formats, "_ROWS", 300)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
+def test_pieces_hold_the_rows_of_the_whole(tmp_path, small_pieces, suffix):
+    file = write(tmp_path / f"table{suffix}", ROWS)
+    chunks, count = data.table_chunks(file)
+    chunks = list(chunks)
+    assert count == 1000
+    assert suffix == ".csv" or len(chunks) > 3
+    np.testing.assert_array_equal(np.concatenate(chunks), ROWS)
+    assert data.table_columns(file) == (None if suffix == ".npy" else ("c0", "c1", "c2"))
+
+
+def test_pieces_of_text_do_not_depend_on_the_first(tmp_path):
+    # Arrow reads a piece of a megabyte at a time: the first holds whole numbers in both columns.
+    file = tmp_path / "t.csv"
+    file.write_text("a,b\n" + "1,2\n" * 300_000 + "0.5,3\n,4\n")
+    with pytest.raises(ValueError, match="first in row 300002, column 'a'"):
+        list(data.table_chunks(file)[0])
+    with pytest.warns(UserWarning, match="1 of 300002 rows"):
+        chunks, count = data.table_chunks(file, skip_bad=True)
+    *_, last = chunks
+    assert count == 300_001
+    assert last[-1].tolist() == [0.5, 3.0]
+
+
+def test_holes_and_texts_in_pieces_are_named(tmp_path, small_pieces):
+    rows = ROWS.copy()
+    rows[654, 1] = np.nan
+    file = write(tmp_path / "t.parquet", rows)
+    with pytest.raises(ValueError, match="row 655, column 'c1'; `skip_bad`"):
+        list(data.table_chunks(file)[0])
+    texts = ["?" if i == 654 else str(i) for i in range(1000)]
+    pyarrow.parquet.write_table(pa.table({"a": ROWS[:, 0], "b": texts}), file)
+    with pytest.raises(ValueError, match=r"'b' holds no numbers .* row 655: '\?'"):
+        list(data.table_chunks(file)[0])
+    with pytest.raises(ValueError, match="no table at"):
+        data.table_chunks(tmp_path / "nothing.csv")
+
+
+def test_a_column_can_be_empty_in_a_whole_piece(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("a,b\n" + "1,\n" * 400_000 + "1,2\n" * 3)
+    with pytest.warns(UserWarning, match="400000 of 400003 rows"):
+        assert data.table_chunks(table, skip_bad=True)[1] == 3
+
+
+def test_some_columns_and_good_rows_in_pieces(tmp_path, small_pieces):
+    rows = ROWS.copy()
+    rows[[1, 654], 1] = np.nan
+    columns = {f"c{i}": rows[:, i] for i in range(3)} | {"name": ["x"] * 1000}
+    file = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(pa.table(columns), file)
+    with pytest.warns(UserWarning, match="2 of 1000 rows of .* are left out"):
+        chunks, count = data.table_chunks(file, skip_bad=True, columns="c2, c1")
+    whole = np.concatenate(list(chunks))
+    assert count == len(whole) == 998
+    np.testing.assert_array_equal(whole, np.delete(ROWS, [1, 654], axis=0)[:, [2, 1]])
+    with pytest.raises(ValueError, match="lacks the columns"):
+        data.table_chunks(file, columns="c9")

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfnvp.quantization import dequantize, quantize
+
+
+def test_noise_stays_in_its_bins_and_fills_them():
+    pixels = np.repeat(np.arange(17), 2000)
+    x = dequantize(pixels, levels=17, seed=(0, 0)).numpy()
+    assert x.dtype == np.float32
+    noise = x * 17 - pixels
+    assert noise.min() > -1e-4
+    assert noise.max() < 1 + 1e-4
+    np.testing.assert_allclose(noise.mean(), 0.5, atol=0.01)
+    np.testing.assert_allclose(noise.std(), 12**-0.5, atol=0.01)
+    np.testing.assert_array_equal(quantize(x, levels=17), pixels)
+    assert x.max() < 1.0
+
+
+def test_noise_is_new_or_follows_from_a_seed():
+    pixels = np.zeros((3, 4), "uint8")
+    assert np.any(dequantize(pixels).numpy() != dequantize(pixels).numpy())
+    np.testing.assert_array_equal(dequantize(pixels, seed=(1, 2)), dequantize(pixels, seed=(1, 2)))
+
+
+def test_quantize_clips():
+    x = tf.constant([-0.1, 0.0, 0.999, 1.0, 1.2])
+    np.testing.assert_array_equal(quantize(x), [0, 0, 255, 255, 255])
+
+
+@pytest.mark.parametrize(
+    ("pixels", "levels", "message"),
+    [(17, 17, "from 17 to 17"), (-1, 256, "from -1 to -1"), (1, 1, "`levels` must be")],
+)
+def test_bad_arguments_are_named(pixels, levels, message):
+    with pytest.raises(ValueError, match=message):
+        dequantize(np.array([pixels]), levels)
+
+
+def test_bools_of_many_levels_get_a_warning():
+    with pytest.warns(UserWarning, match="nearly black among 256 levels"):
+        dequantize(np.array([True, False]))

@@ -1,0 +1,137 @@
+"""Rows in TFRecord shards as a source of data, in bounded memory."""
+
+import math
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfnvp.fitting.batches import PREPARED, check_batch_size, without_tuning
+
+
+class RecordStream:
+    """Training rows in shards, which every epoch reads anew: a `tfnvp.data.DataSource`.
+
+    Has the length and the `shape` of the array that it stands for.
+
+    Args:
+      files: paths of the shards.
+      count: int, rows in all of them.
+      dtype: NumPy type of the rows.
+      event_shape: tuple, shape of one row.
+      skip_bad: bool; leave out what follows a broken record in its shard.
+    """
+
+    in_memory = False
+
+    # Shards that are read by turns, rows of each in a turn, and what is shuffled in memory.
+    interleaved = 8
+    block = 16
+    shuffled_bytes = 2**26
+
+    def __init__(
+        self,
+        files: Iterable[str | pathlib.Path],
+        count: int,
+        dtype: Any,
+        event_shape: Sequence[int],
+        skip_bad: bool = False,
+    ):
+        self.files = [str(file) for file in files]
+        self.shape = (count, *event_shape)
+        self.dtype = np.dtype(dtype)
+        self.skip_bad = skip_bad
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def take(self, n: int, seed: int | None = None) -> np.ndarray:
+        """Returns `n` rows as an array, or all where there are fewer.
+
+        Args:
+          n: int.
+          seed: int, for other rows than the first. Their order in the shards is random already.
+        """
+        n = min(n, len(self))
+        if n < 1:
+            return np.zeros((0, *self.shape[1:]), self.dtype)
+        rows = self._read_all(n) if seed is None else self._shuffled(n, (0, seed))
+        return next(rows.take(1).as_numpy_iterator())
+
+    def chunks(self, rows: int = 1000) -> Iterator[np.ndarray]:
+        """Yields all rows in the order of the shards, at most `rows` at a time."""
+        yield from self._read_all(rows).as_numpy_iterator()
+
+    def batches(self, batch_size: int, key: Any, finish: Callable | None = None) -> tf.data.Dataset:
+        """Batches of an epoch, in an order that is a function of the key alone.
+
+        The order of the shards is random, several are read by turns, and their rows are shuffled
+        in pieces of `shuffled_bytes`. Their order in the shards is random already.
+
+        Args:
+          batch_size: int; the last, smaller batch is kept.
+          key: int32 `[2]`, of the random order; or a function without arguments that returns it
+            when an epoch begins.
+          finish: function of `(batch, key)`, with a random key `[2]`, that returns the rows of a
+            batch as the data set yields them. Default: the batch.
+
+        Returns:
+          `tf.data.Dataset` of `[batch, *event_shape]` in the type of the records, or of what
+          `finish` returns.
+
+        Raises:
+          ValueError: if `batch_size` is not a positive int.
+        """
+        check_batch_size(batch_size)
+
+        def epoch(_):
+            if callable(key):
+                now = tf.numpy_function(lambda: np.array(key(), "int32"), (), tf.int32)
+                now = tf.ensure_shape(now, (2,))
+            else:
+                now = tf.cast(key, tf.int32)
+            numbered = self._shuffled(batch_size, now).enumerate()
+            return numbered.map(
+                lambda i, batch: (batch, tf.random.fold_in(now, tf.cast(i, tf.int32)))
+            )
+
+        batches = tf.data.Dataset.range(1).flat_map(epoch)
+        finish = finish or (lambda batch, _: batch)
+        batches = batches.map(finish, num_parallel_calls=PREPARED)
+        return without_tuning(batches, math.ceil(len(self) / batch_size))
+
+    def fingerprint(self, start: int = 0) -> int | None:
+        """Returns None: the rows are not in memory."""
+        return None
+
+    def _shuffled(self, batch_size, key):
+        """Returns the batches of one epoch; `key` is int32 `[2]`."""
+        shuffle = tf.random.experimental.stateless_shuffle
+        rows = tf.data.Dataset.from_tensor_slices(shuffle(tf.constant(self.files), key)).interleave(
+            self._records, self.interleaved, self.block, tf.data.AUTOTUNE, deterministic=True
+        )
+        row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+        piece = max(batch_size, self.shuffled_bytes // row_bytes)
+        pieces = rows.batch(min(piece, len(self))).enumerate()
+        rows = pieces.map(
+            lambda i, piece: shuffle(piece, tf.random.fold_in(key, tf.cast(i, tf.int32)))
+        )
+        return rows.rebatch(batch_size).map(self._parse, tf.data.AUTOTUNE)
+
+    def _read_all(self, rows):
+        files = tf.data.Dataset.from_tensor_slices(tf.constant(self.files))
+        return files.flat_map(self._records).batch(rows).map(self._parse)
+
+    def _records(self, file):
+        records = tf.data.TFRecordDataset(file)
+        return records.ignore_errors() if self.skip_bad else records
+
+    def _parse(self, records):
+        feature = {"x": tf.io.FixedLenFeature((), tf.string)}
+        values = tf.io.decode_raw(
+            tf.io.parse_example(records, feature)["x"], tf.as_dtype(self.dtype)
+        )
+        event_shape = self.shape[1:]
+        return tf.ensure_shape(tf.reshape(values, (-1, *event_shape)), (None, *event_shape))

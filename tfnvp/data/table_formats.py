@@ -1,0 +1,147 @@
+"""Formats of tables in files: each is opened in one way, to be read whole or in pieces."""
+
+import contextlib
+import pathlib
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tfnvp.advice import warn_of_missing_header
+from tfnvp.data.table_values import is_number
+
+if TYPE_CHECKING:
+    import pyarrow
+
+# Rows of a piece.
+_ROWS = 2**16
+
+
+class OpenedTable(NamedTuple):
+    """A table in a file, of which only the names of the columns have been read.
+
+    `pieces` is a function of the names of the columns to read that returns Arrow tables of bounded
+    size. `count` is the number of rows, None for a `.csv`. `has_names` says whether the file names
+    its columns, `is_text` whether the values of the pieces are texts.
+    """
+
+    names: list[str]
+    pieces: Callable[[Sequence[str]], Iterator["pyarrow.Table"]]
+    count: int | None
+    has_names: bool
+    is_text: bool
+
+
+def open_table(file: pathlib.Path, advise: bool = True) -> OpenedTable:
+    """Opens a `.csv`, `.parquet`, `.npy` or `.npz` (of one array).
+
+    Args:
+      file: path of the table.
+      advise: bool, warn of a `.csv` that seems to have no header.
+
+    Raises:
+      ValueError: if there is no such file, it is no table, or several columns have one name.
+    """
+    if not file.is_file():
+        raise ValueError(f"no table at {file}")
+    if file.suffix not in _READERS:
+        raise ValueError(f"a table must be .csv, .parquet, .npy or .npz. Received: {file}")
+    opened = _READERS[file.suffix](file)
+    names = opened.names
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{file} has several columns of the name {repeated[0]!r}: rename them")
+    if not opened.is_text:
+        return opened
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        raise ValueError(f"{file} has one column, {names[0]!r}: a .csv has commas between values")
+    if advise and all(map(is_number, names)):
+        warn_of_missing_header(file, names)
+    return opened
+
+
+def _open_csv(file):
+    import pyarrow
+    from pyarrow import csv
+
+    with _errors_of(file), csv.open_csv(file) as reader:
+        names = reader.schema.names
+
+    def pieces(columns):
+        # As texts: a type that Arrow took from the first rows would not fit all others.
+        options = csv.ConvertOptions(
+            include_columns=list(columns), column_types=dict.fromkeys(columns, pyarrow.string())
+        )
+        with _errors_of(file), csv.open_csv(file, convert_options=options) as reader:
+            yield from (pyarrow.Table.from_batches([batch]) for batch in reader)
+
+    return OpenedTable(names, pieces, None, has_names=True, is_text=True)
+
+
+def _open_parquet(file):
+    import pyarrow
+    from pyarrow import parquet
+
+    with _errors_of(file), parquet.ParquetFile(file) as opened:
+        names, count = opened.schema_arrow.names, opened.metadata.num_rows
+
+    def pieces(columns):
+        columns = list(columns)
+        with _errors_of(file), parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(_ROWS, columns=columns):
+                yield pyarrow.Table.from_batches([batch]).select(columns)
+
+    return OpenedTable(names, pieces, count, has_names=True, is_text=False)
+
+
+def _open_array(file):
+    try:
+        loaded = np.load(file, mmap_mode="r", allow_pickle=False)
+        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} cannot be read as a table: {error}") from error
+    if len(arrays) != 1:
+        raise ValueError(
+            f"{file} must hold one array, or `train`, `validation` and `test` to train on. "
+            f"Received arrays: {', '.join(arrays)}"
+        )
+    (rows,) = arrays.values()
+    names = as_table(rows[:0], file).column_names
+
+    def pieces(columns):
+        for first in range(0, len(rows), _ROWS):
+            yield as_table(np.array(rows[first : first + _ROWS]), file).select(list(columns))
+
+    return OpenedTable(names, pieces, len(rows), has_names=False, is_text=False)
+
+
+_READERS = {
+    ".csv": _open_csv,
+    ".parquet": _open_parquet,
+    ".npy": _open_array,
+    ".npz": _open_array,
+}
+
+
+@contextlib.contextmanager
+def _errors_of(file):
+    """Raises Arrow's errors of a file as `ValueError` that names it."""
+    import pyarrow
+
+    hint = " (a .csv has commas between its values, in UTF-8)" * (file.suffix == ".csv")
+
+    try:
+        yield
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{file} cannot be read as a table{hint}: {error}") from error
+
+
+def as_table(rows: np.ndarray, source: Any) -> "pyarrow.Table":
+    """Returns an array `[n, columns]` as a table with the columns "0", "1" and so on."""
+    import pyarrow
+
+    if rows.ndim != 2:
+        raise ValueError(
+            f"{source} must hold rows of two or more numbers. Received: shape {rows.shape}"
+        )
+    return pyarrow.table({str(i): column for i, column in enumerate(rows.T)})

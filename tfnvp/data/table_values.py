@@ -1,0 +1,214 @@
+"""Columns of Arrow tables as numbers."""
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow
+
+# Numbers as texts, also for Arrow's regular expressions. Python's `float` takes "1_000" too, which
+# in a file is a text.
+_NUMBER = (
+    r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)$"
+)
+
+
+def names_in(columns: str) -> tuple[str, ...]:
+    """Returns the names in a text with commas between them.
+
+    >>> names_in("height, weight")
+    ('height', 'weight')
+    """
+    return tuple(name.strip() for name in columns.split(","))
+
+
+def check_names(columns: Sequence[str], names: Sequence[str], source: Any) -> None:
+    """Raises `ValueError` if columns to read are repeated, or not among the names of a table.
+
+    Args:
+      columns: names of the columns to read.
+      names: names of all columns.
+      source: what messages call the table.
+    """
+    if repeated := sorted({name for name in columns if list(columns).count(name) > 1}):
+        raise ValueError(f"the columns to read name {repeated[0]!r} more than once")
+    if missing := [name for name in columns if name not in names]:
+        raise ValueError(f"{source} lacks the columns {missing}; it has {list(names)}")
+
+
+def select(table: "pyarrow.Table", columns: Sequence[str], source: Any) -> "pyarrow.Table":
+    """Returns the columns of a table by their names, in that order; errors as `check_names`."""
+    check_names(columns, table.column_names, source)
+    return table.select(list(columns))
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number.
+
+    >>> [is_number(text) for text in ("1e3", " -.5 ", "nan", "1_000", "?")]
+    [True, True, True, False, False]
+    """
+    return re.match(_NUMBER, text.strip()) is not None
+
+
+def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> "pyarrow.Table":
+    """Returns a table in which texts that are numbers, or true and false, have that type.
+
+    A column gets it if it fits all its values. "", "NA", "nan" and the other texts that
+    `pyarrow.csv` takes so are missing values; a column of missing values alone has the type null.
+
+    Args:
+      table: `pyarrow.Table`.
+      columns: names of the columns to change; the others stay as they are. Default: all.
+    """
+    import pyarrow
+
+    for i, field in enumerate(table.schema):
+        if not _is_text(field.type) or not (columns is None or field.name in columns):
+            continue
+        texts = _without_missing(table[field.name])
+        if texts.null_count == len(texts):
+            table = table.set_column(i, field.name, pyarrow.nulls(len(texts)))
+            continue
+        for kind in (pyarrow.int64(), pyarrow.float64(), pyarrow.bool_()):
+            typed = _cast(texts, kind)
+            if typed is not None:
+                table = table.set_column(i, field.name, typed)
+                break
+    return table
+
+
+def with_gaps(table: "pyarrow.Table", all_columns: bool = False) -> "pyarrow.Table":
+    """Returns a table in which texts in columns of numbers are missing values.
+
+    Args:
+      table: `pyarrow.Table`.
+      all_columns: bool; every column is one of numbers, also one that holds none. Default: those
+        columns are in which more than half of the values are numbers.
+    """
+    for i, field in enumerate(table.schema):
+        if _is_text(field.type):
+            numbers = _numbers(table[field.name])
+            if all_columns or numbers.null_count * 2 < len(numbers):
+                table = table.set_column(i, field.name, numbers)
+    return with_empty_columns(table) if all_columns else table
+
+
+def with_empty_columns(table: "pyarrow.Table") -> "pyarrow.Table":
+    """Returns a table in which columns of missing values alone have the type of numbers."""
+    import pyarrow
+
+    for i, field in enumerate(table.schema):
+        if pyarrow.types.is_null(field.type):
+            table = table.set_column(i, field.name, table[i].cast(pyarrow.float64()))
+    return table
+
+
+def rows_of_table(
+    table: "pyarrow.Table", source: Any = "the table", dtype: str = "float32", first: int = 0
+) -> np.ndarray:
+    """Returns the columns of a table as rows, `[n, columns]`; missing values are NaN.
+
+    Args:
+      table: `pyarrow.Table`.
+      source: what messages call the table.
+      dtype: type of the rows.
+      first: number of rows before those of the table, for messages.
+
+    Raises:
+      ValueError: if there are fewer than two columns, or one holds no numbers.
+    """
+    import pyarrow
+
+    others = [field for field in table.schema if not _is_numeric(field.type)]
+    if others:
+        more = ", ".join(repr(field.name) for field in others[1:])
+        raise ValueError(
+            f"{source}: {_why_no_numbers(table, others[0], first)}"
+            + f". Further columns that are not of numbers alone: {more}" * bool(more)
+        )
+    if table.num_columns < 2:
+        raise ValueError(
+            f"{source} must hold rows of two or more numbers. Received columns: "
+            f"{table.column_names}"
+        )
+    columns = [
+        column.cast(pyarrow.float64()) if pyarrow.types.is_decimal(column.type) else column
+        for column in table.columns
+    ]
+    with np.errstate(over="ignore"):  # Beyond float32 they are infinite, and have no score.
+        return np.stack([np.asarray(column.to_numpy(), dtype) for column in columns], axis=1)
+
+
+def _is_numeric(kind):
+    from pyarrow import types
+
+    return types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind)
+
+
+def _is_text(kind):
+    from pyarrow import types
+
+    return types.is_string(kind) or types.is_large_string(kind)
+
+
+def _why_no_numbers(table, field, first):
+    """Says in which rows a column holds texts, or of what else it is."""
+    if _is_text(field.type):
+        column = table[field.name]
+        texts = np.flatnonzero(np.asarray(_numbers(column).is_null()))
+        if len(texts) * 2 < len(column):
+            return (
+                f"column {field.name!r} holds no numbers in {len(texts)} of {len(column)} rows, "
+                f"the first in row {first + texts[0] + 1}: {column[int(texts[0])].as_py()!r}; "
+                "`skip_bad` leaves such rows out"
+            )
+    return (
+        f"column {field.name!r} holds no numbers but {field.type}; name the columns to read "
+        "(`columns`), or leave it out of the table"
+    )
+
+
+@functools.cache
+def _missing():
+    """The texts that stand for missing values."""
+    import pyarrow
+    from pyarrow import csv
+
+    return pyarrow.array(csv.ConvertOptions().null_values)
+
+
+def _without_missing(column):
+    """Returns texts without spaces around them, null where they stand for a missing value."""
+    import pyarrow
+    import pyarrow.compute as pc
+
+    texts = pc.utf8_trim_whitespace(column.cast(pyarrow.string()))
+    return pc.if_else(pc.is_in(texts, value_set=_missing()), pyarrow.scalar(None, "string"), texts)
+
+
+def _numbers(column):
+    """Returns texts as float64, null for missing values and for texts that are no numbers."""
+    import pyarrow
+    import pyarrow.compute as pc
+
+    texts = _without_missing(column)
+    numbers = _cast(texts, pyarrow.float64())
+    if numbers is not None:
+        return numbers
+    is_number = pc.match_substring_regex(texts, _NUMBER)
+    return pc.if_else(is_number, texts, pyarrow.scalar(None, "string")).cast(pyarrow.float64())
+
+
+def _cast(texts, kind):
+    """Returns texts in a type, or None if one does not fit."""
+    import pyarrow
+
+    try:
+        return texts.cast(kind)
+    except pyarrow.ArrowInvalid:
+        return None
