@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfnvp._atomic import replacing
 from tfnvp.data import table_numbers
 from tfnvp.data import tables as table_files
 from tfnvp.data.skipped import warn_of_skipped
-from tfnvp.runs import folder as run_folder
 
 #: File of a run folder with what scoring needs to know of the data that a flow was trained on.
 FILE = "reference.json"
@@ -228,7 +228,8 @@ def quantiles(log_density, reference):
 def write_reference(folder, reference):
     """Writes a reference into a run folder."""
     content = {"columns": reference.columns, "log_density": reference.log_density.tolist()}
-    run_folder.write_json(pathlib.Path(folder) / FILE, content)
+    with replacing(pathlib.Path(folder) / FILE) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_reference(path):

@@ -108,7 +108,7 @@ class Recipe:
     published: str = ""
     source: str = "tfnvp"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, (accepts, rule) in _RULES.items():
             value = getattr(self, name)
             if not accepts(value):
