@@ -1,17 +1,44 @@
 """Normalizing flows for TensorFlow: NICE and Real NVP as TFP bijectors and Keras models.
 
 Importing the package registers its classes with Keras, so that `keras.saving.load_model` finds
-them. Only the command line loads them on first use: `tfnvp --help` does not wait for TensorFlow.
+them. Only the command line, `tfnvp` or `python -m tfnvp`, registers them on first use instead:
+`tfnvp --help` does not wait for TensorFlow.
 """
 
 import importlib
 import pathlib
 import sys
+from typing import TYPE_CHECKING, Any
 
 from tfnvp._version import __version__
 
-_FLOWS = ("Flow", "ImageRealNVP", "NICE", "RealNVP")
-_MODULES = (
+if TYPE_CHECKING:
+    from tfnvp import (
+        bases,
+        bijectors,
+        callbacks,
+        conditioners,
+        data,
+        evaluation,
+        export,
+        optimizers,
+        partitions,
+        plotting,
+        pretrained,
+        recipes,
+        report,
+        scoring,
+        testing,
+    )
+    from tfnvp.flows import NICE, Flow, ImageRealNVP, RealNVP
+    from tfnvp.pretrained import load_pretrained
+
+__all__ = [
+    "NICE",
+    "Flow",
+    "ImageRealNVP",
+    "RealNVP",
+    "__version__",
     "bases",
     "bijectors",
     "callbacks",
@@ -19,6 +46,7 @@ _MODULES = (
     "data",
     "evaluation",
     "export",
+    "load_pretrained",
     "optimizers",
     "partitions",
     "plotting",
@@ -27,29 +55,58 @@ _MODULES = (
     "report",
     "scoring",
     "testing",
-)
+]
 
-__all__ = [*_FLOWS, *_MODULES, "__version__", "load_pretrained"]
+# Public names that are not modules, by the module that defines them.
+_DEFINED_IN = {
+    **dict.fromkeys(("Flow", "ImageRealNVP", "NICE", "RealNVP"), "tfnvp.flows"),
+    "load_pretrained": "tfnvp.pretrained",
+}
+
+# Options of the interpreter that take a value.
+_WITH_VALUE = "WX"
 
 
-def __getattr__(name):
-    if name in _FLOWS:
-        return getattr(importlib.import_module("tfnvp.flows"), name)
-    if name in _MODULES:
+def __getattr__(name: str) -> Any:
+    if name in _DEFINED_IN:
+        return getattr(importlib.import_module(_DEFINED_IN[name]), name)
+    if name in __all__:
         return importlib.import_module(f"tfnvp.{name}")
-    if name == "load_pretrained":
-        return importlib.import_module("tfnvp.pretrained").load_pretrained
     raise AttributeError(f"module 'tfnvp' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def _started_as_command():
-    # Python runs the package's __init__ before __main__, when the name is still "-m".
-    return sys.argv[:1] == ["-m"] or pathlib.Path(sys.argv[0] if sys.argv else "").stem == "tfnvp"
+def _is_command(arguments):
+    """Tells whether a process is the command line, from its `sys.orig_argv`.
+
+    `sys.argv` cannot tell: while the package is imported it is `["-m", ...]` for every module.
+
+    >>> _is_command(["python", "-m", "tfnvp", "--help"]), _is_command(["python", "/bin/tfnvp"])
+    (True, True)
+    >>> _is_command(["python", "-m", "app", "tfnvp"]), _is_command(["python"])
+    (False, False)
+    """
+    rest = iter(arguments[1:])
+    for argument in rest:
+        if not argument.startswith("-"):
+            return pathlib.Path(argument).stem == "tfnvp"
+        if argument == "--check-hash-based-pycs":
+            next(rest, None)
+        if argument.startswith("--"):
+            continue
+        for place, letter in enumerate(argument[1:], start=2):
+            if letter in "cm" or letter in _WITH_VALUE:
+                value = argument[place:] or next(rest, "")
+                if letter == "m":
+                    return value.partition(".")[0] == "tfnvp"
+                if letter == "c":
+                    return False
+                break
+    return False
 
 
-if not _started_as_command():
+if not _is_command(sys.orig_argv):
     importlib.import_module("tfnvp.flows")

@@ -1,15 +1,24 @@
-"""What the commands share: options, the console, and loading by them."""
+"""What the commands share: options, the console, and loading models and data."""
 
+import contextlib
+import dataclasses
 import json
 import math
+import os
 import pathlib
 import sys
-from typing import Annotated
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-# Paths stay in one piece, for pipes and for copying.
+if TYPE_CHECKING:
+    from tfnvp.data import Splits
+    from tfnvp.flows import Flow
+
+# Paths are not wrapped, for pipes and for copying.
 console = Console(highlight=False, soft_wrap=True)
 messages = Console(highlight=False, soft_wrap=True, stderr=True)
 
@@ -35,7 +44,7 @@ Columns = Annotated[
 ]
 Records = Annotated[
     pathlib.Path | None,
-    typer.Option(help="Records instead, which are streamed; see `tfnvp records`.", metavar="DIR"),
+    typer.Option(help="Records instead, read as a stream; see `tfnvp records`.", metavar="DIR"),
 ]
 DataDir = Annotated[
     pathlib.Path | None, typer.Option(help="Folder of prepared TFDS data sets.", metavar="DIR")
@@ -51,18 +60,18 @@ Levels = Annotated[
 ]
 SkipBad = Annotated[
     bool,
-    typer.Option("--skip-bad", help="Leave out images and rows that are damaged, and count them."),
+    typer.Option("--skip-bad", help="Leave out damaged images and rows, and count them."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
 
 
-def print_json(content):
-    """Prints a result for machines."""
+def print_json(content: Any) -> None:
+    """Prints a result as JSON."""
     sys.stdout.write(json.dumps(_as_json(content), indent=2, allow_nan=False) + "\n")
 
 
 def _as_json(content):
-    """Returns content with null for numbers that JSON has not: NaN and infinities."""
+    """Returns content with None for NaN and infinities, which JSON does not have."""
     if isinstance(content, dict):
         return {key: _as_json(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
@@ -70,26 +79,100 @@ def _as_json(content):
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def print_result(text, content, json_output):
-    """Prints a result for people, or for machines."""
+def print_result(text: str, content: Any, json_output: bool) -> None:
+    """Prints a result as text or as JSON."""
     if json_output:
         print_json(content)
     else:
         console.print(text)
 
 
-def import_tensorflow():
-    """Imports TensorFlow quietly, at the beginning of a command's work."""
-    from tfnvp.cli.quiet import import_tensorflow
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The options that say where data comes from; None for those that are not given.
 
-    import_tensorflow()
+    Raises:
+      ValueError: for options that contradict each other.
+    """
+
+    dataset: str | None = None
+    images: pathlib.Path | None = None
+    table: pathlib.Path | None = None
+    records: pathlib.Path | None = None
+    columns: str | None = None
+    levels: int | None = None
+    data_dir: pathlib.Path | None = None
+    image_size: int | None = None
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        named = (self.dataset, self.images, self.table, self.records)
+        if sum(option is not None for option in named) > 1:
+            raise ValueError("give one of --dataset, --images, --table and --records")
+        if self.columns is not None and self.table is None:
+            raise ValueError("--columns are those of a --table")
+        if self.levels is not None and self.images is None:
+            raise ValueError("--levels are those of --images")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that are given, by their names."""
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if value is not None and value is not False
+        }
+
+    @property
+    def names_files(self) -> bool:
+        """Whether the data comes from files that an option names."""
+        return not self.given.keys().isdisjoint(("images", "table", "records"))
+
+    @property
+    def names_data(self) -> bool:
+        """Whether an option names the data itself."""
+        return self.names_files or self.dataset is not None
 
 
-def load_flow(model):
-    """Loads the model of a command that has no conditions to give it."""
-    from tfnvp.runs import folder as run_folder
+@contextlib.contextmanager
+def _stderr_held_back() -> Iterator[None]:
+    """Sends the process's standard error to a file, which is shown if the block fails."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held, os.fdopen(os.dup(2), "wb") as stderr:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            stderr.write(held.read())
+            raise
+        finally:
+            stderr.flush()
+            os.dup2(stderr.fileno(), 2)
 
-    flow = run_folder.load_model(model)
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow, and lets it find its devices, without the lines that its C++ prints."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _stderr_held_back():
+        import tensorflow as tf
+
+        import tfnvp.flows  # noqa: F401  (its dependencies print, too)
+
+        # A strategy of several workers must be made before anything looks at devices.
+        if "TF_CONFIG" not in os.environ:
+            tf.zeros(())
+
+
+def load_flow(model: pathlib.Path) -> "Flow":
+    """Loads the model of a command that cannot give it conditions.
+
+    Raises:
+      ValueError: for a conditional model.
+    """
+    from tfnvp.runs.folder import load_model
+
+    flow = load_model(model)
     if flow.condition_shape is not None:
         raise ValueError(
             f"{model} is conditional, and of the commands only `tfnvp export` is for such models: "
@@ -98,70 +181,52 @@ def load_flow(model):
     return flow
 
 
-def load_data(
-    flow,
-    dataset=None,
-    images=None,
-    table=None,
-    data_dir=None,
-    image_size=None,
-    default="digits",
-    records=None,
-    skip_bad=False,
-    columns=None,
-    levels=None,
-):
-    """Loads the data that the options name, and checks that it is of the flow's shape, if any."""
+def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits") -> "Splits":
+    """Loads data, and checks that it has the flow's shape, if there is a flow.
+
+    Args:
+      source: where the data comes from.
+      flow: the flow that it is for.
+      default: name of the data set if the source names none.
+    """
     from tfnvp import data
 
-    require_one_source(dataset, images, table, records)
-    if columns is not None and table is None:
-        raise ValueError("--columns are those of a --table")
-    if levels is not None and images is None:
-        raise ValueError("--levels are those of --images")
-    if images is not None:
-        levels = levels or (flow and flow.levels) or 256
-        splits = data.load_images(images, image_size, skip_bad, levels)
-    elif table is not None:
-        splits = data.load_table(table, skip_bad, columns)
-    elif records is not None:
-        splits = data.read_records(records, skip_bad)
+    if source.images is not None:
+        levels = source.levels or (flow and flow.levels) or 256
+        splits = data.load_images(source.images, source.image_size, source.skip_bad, levels)
+    elif source.table is not None:
+        splits = data.load_table(source.table, source.skip_bad, source.columns)
+    elif source.records is not None:
+        splits = data.read_records(source.records, source.skip_bad)
     else:
-        splits = data.load_named(dataset or default, data_dir)
+        splits = data.load_named(source.dataset or default, source.data_dir)
     if flow is not None:
         require_shape(flow, splits.event_shape, splits.name)
     return splits
 
 
-def require_one_source(*options):
-    """Raises `ValueError` where several options name data."""
-    if sum(option is not None for option in options) > 1:
-        raise ValueError("give one of --dataset, --images, --table and --records")
+def load_data_of(model: pathlib.Path, flow: "Flow", source: Source) -> "Splits":
+    """Loads the data that a source names, or else the data that a model was trained on.
+
+    Args:
+      model: path of the model, in its run folder.
+      flow: the model.
+      source: where the data comes from.
+    """
+    from tfnvp.runs.folder import RunFolder
+
+    config = RunFolder.of(model).config()
+    if not source.names_data:
+        source = Source(**{**config.get("source_of_data", {}), **source.given})
+    return load_data(source, flow, config.get("dataset", "digits"))
 
 
-def require_shape(flow, event_shape, name):
-    """Raises `ValueError` for data that has not the flow's shape."""
+def require_shape(flow: "Flow", event_shape: tuple[int, ...], name: Any) -> None:
+    """Raises `ValueError` if data does not have the flow's shape."""
     if event_shape != flow.event_shape:
         is_image = len(event_shape) == 3 and flow.event_shape[2:] == event_shape[2:]
-        square = is_image and flow.event_shape[0] == flow.event_shape[1]
-        hint = f"; --image-size {flow.event_shape[0]} makes such of a folder's images" * square
+        is_square = is_image and flow.event_shape[0] == flow.event_shape[1]
+        hint = f"; --image-size {flow.event_shape[0]} resizes the images of a folder" * is_square
         raise ValueError(
             f"the model is for data of shape {flow.event_shape}; {name} has {event_shape}{hint}"
         )
-
-
-def load_data_of(model, flow, **options):
-    """Loads the data that the options name, or else what the model in a run folder was trained on.
-
-    Args:
-      model: path of the model.
-      flow: the model.
-      **options: those of `load_data`; None for what was not given.
-    """
-    from tfnvp.runs import folder as run_folder
-
-    config = run_folder.read_config(model)
-    options = {name: value for name, value in options.items() if value is not None}
-    if not options.keys() & {"dataset", "images", "table", "records"}:
-        options = {**config.get("source_of_data", {}), **options}
-    return load_data(flow, default=config.get("dataset", "digits"), **options)

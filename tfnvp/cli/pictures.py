@@ -1,7 +1,8 @@
 """The commands that draw what a flow of images has learned."""
 
 import pathlib
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,8 @@ from tfnvp.cli.options import (
     ImageSize,
     Json,
     Model,
+    Records,
+    Source,
     console,
     import_tensorflow,
     load_data_of,
@@ -19,11 +22,17 @@ from tfnvp.cli.options import (
     print_result,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+
 Output = Annotated[
     pathlib.Path | None,
     typer.Option("--output", "-o", help="PNG file to write.", metavar="FILE"),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of noise and of the choice of images.")]
+
+# First part of the seed of dequantization noise.
+_NOISE = 3
 
 
 def interpolate(
@@ -37,16 +46,20 @@ def interpolate(
     output: Output = None,
     dataset: Dataset = None,
     images: Images = None,
+    records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     json_output: Json = False,
-):
-    """Draw the manifold that four test images span in latent space, themselves in the corners.
+) -> None:
+    """Draw the manifold that four test images, shown at the corners, span in latent space.
 
     Example: tfnvp interpolate runs/digits-real_nvp-1 --corners 3,14,15,92
     """
-    flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
-    chosen = _rows(splits.test, 4, seed) if corners is None else _numbers(corners, splits.test)
+    source = Source(dataset, images, records=records, data_dir=data_dir, image_size=image_size)
+    flow, splits = _flow_and_data(model, source)
+    chosen = (
+        _rows(splits.test, 4, seed) if corners is None else _rows_by_number(corners, splits.test)
+    )
     grid = flow.interpolate(_dequantized(flow, chosen, seed), rows, columns)
     _save(flow, grid, output or pathlib.Path("interpolation.png"), json_output)
 
@@ -63,15 +76,17 @@ def inpaint(
     output: Output = None,
     dataset: Dataset = None,
     images: Images = None,
+    records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     json_output: Json = False,
-):
-    """Fill in the hidden part of test images. Rows: the image, what is seen, the result.
+) -> None:
+    """Fill in the hidden part of test images. Rows: the image, its visible part, the result.
 
     Example: tfnvp inpaint runs/digits-real_nvp-1 --mask bottom --steps 5000
     """
-    flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
+    source = Source(dataset, images, records=records, data_dir=data_dir, image_size=image_size)
+    flow, splits = _flow_and_data(model, source)
     import numpy as np
 
     from tfnvp import plotting
@@ -94,15 +109,17 @@ def reconstruct(
     output: Output = None,
     dataset: Dataset = None,
     images: Images = None,
+    records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     json_output: Json = False,
-):
+) -> None:
     """Encode and decode test images, and print the largest error of the round trip.
 
     Example: tfnvp reconstruct runs/digits-real_nvp-1
     """
-    flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
+    source = Source(dataset, images, records=records, data_dir=data_dir, image_size=image_size)
+    flow, splits = _flow_and_data(model, source)
     import numpy as np
 
     whole = _dequantized(flow, _rows(splits.test, n, seed), seed).numpy()
@@ -121,16 +138,18 @@ def hierarchy(
     output: Output = None,
     dataset: Dataset = None,
     images: Images = None,
+    records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     json_output: Json = False,
-):
-    """Show what each scale of a multi-scale flow encodes. Rows: the image, then without its finest
-    latents (set to zero), without the next finer ones, and so on.
+) -> None:
+    """Show what each scale of a multi-scale flow encodes. Rows: the image, then the image with its
+    finest latents set to zero, with the next finer ones set to zero, too, and so on.
 
     Example: tfnvp hierarchy runs/mnist-image_real_nvp-1
     """
-    flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
+    source = Source(dataset, images, records=records, data_dir=data_dir, image_size=image_size)
+    flow, splits = _flow_and_data(model, source)
     import numpy as np
 
     from tfnvp.flows import ImageRealNVP
@@ -151,37 +170,66 @@ def nearest(
     output: Output = None,
     dataset: Dataset = None,
     images: Images = None,
+    records: Records = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     json_output: Json = False,
-):
+) -> None:
     """Draw samples, each beside the training images nearest to it: has the flow memorised?
 
     Example: tfnvp nearest runs/digits-real_nvp-1
     """
-    flow, splits = _flow_and_data(model, dataset, images, data_dir, image_size)
+    source = Source(dataset, images, records=records, data_dir=data_dir, image_size=image_size)
+    flow, splits = _flow_and_data(model, source)
     import numpy as np
-    from sklearn.neighbors import NearestNeighbors
+
+    from tfnvp.runs.build import chunks
 
     samples = np.clip(flow.sample(n, seed=seed), 0.0, 1.0)
-    train = (splits.train + 0.5) / flow.levels
-    search = NearestNeighbors(n_neighbors=neighbours).fit(train.reshape(len(train), -1))
-    indices = search.kneighbors(samples.reshape(n, -1), return_distance=False)
-    _save(
-        flow,
-        np.concatenate([samples[:, None], train[indices]], axis=1),
-        output or pathlib.Path("nearest.png"),
-        json_output,
-    )
+    images = (_middles(flow, rows) for rows in chunks(splits.train))
+    pairs = np.concatenate([samples[:, None], nearest_rows(samples, images, neighbours)], axis=1)
+    _save(flow, pairs, output or pathlib.Path("nearest.png"), json_output)
 
 
-def _flow_and_data(model, dataset, images, data_dir, image_size):
+def nearest_rows(points: "np.ndarray", pieces: "Iterable[np.ndarray]", n: int) -> "np.ndarray":
+    """Returns the rows nearest to each point, the nearest first, without all rows in memory.
+
+    Args:
+      points: `[m, ...]`.
+      pieces: the rows, as arrays `[rows, ...]`.
+      n: how many rows for each point.
+
+    Returns:
+      `[m, n, ...]`.
+
+    Raises:
+      ValueError: if there are fewer than `n` rows.
+    """
+    import numpy as np
+    from sklearn.metrics import pairwise_distances
+
+    flat = points.reshape(len(points), -1)
+    nearest = np.empty((len(points), 0, *points.shape[1:]), points.dtype)
+    distances = np.empty((len(points), 0))
+    for rows in pieces:
+        new = pairwise_distances(flat, rows.reshape(len(rows), -1))
+        chosen = np.argsort(new, axis=1, kind="stable")[:, :n]
+        nearest = np.concatenate([nearest, rows[chosen]], axis=1)
+        distances = np.concatenate([distances, np.take_along_axis(new, chosen, axis=1)], axis=1)
+        best = np.argsort(distances, axis=1, kind="stable")[:, :n]
+        distances = np.take_along_axis(distances, best, axis=1)
+        nearest = np.stack([some[order] for some, order in zip(nearest, best, strict=True)])
+    if nearest.shape[1] < n:
+        raise ValueError(f"{n} neighbours are asked for, of {nearest.shape[1]} training images")
+    return nearest
+
+
+def _flow_and_data(model, source):
     import_tensorflow()
     flow = load_flow(model)
     if flow.levels is None or len(flow.event_shape) < 2:
-        raise ValueError(f"{model} is no flow of images")
-    options = {"dataset": dataset, "images": images, "data_dir": data_dir, "image_size": image_size}
-    return flow, load_data_of(model, flow, **options)
+        raise ValueError(f"{model} is not a flow of images")
+    return flow, load_data_of(model, flow, source)
 
 
 def _rows(rows, n, seed):
@@ -190,7 +238,7 @@ def _rows(rows, n, seed):
     return rows[np.random.RandomState(seed).permutation(len(rows))[:n]]
 
 
-def _numbers(text, rows):
+def _rows_by_number(text, rows):
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
@@ -203,13 +251,18 @@ def _numbers(text, rows):
 
 
 def _dequantized(flow, rows, seed):
-    from tfnvp.data import dequantize
+    from tfnvp.quantization import dequantize
 
-    return dequantize(rows, flow.levels, seed=(3, seed))
+    return dequantize(rows, flow.levels, seed=(_NOISE, seed))
+
+
+def _middles(flow, rows):
+    """Returns images in [0, 1], in the middle of their grey levels."""
+    return (rows + 0.5) / flow.levels
 
 
 def _save(flow, images, path, json_output, exactly=False, **found):
-    """Writes a picture, in the grey levels of the flow's data unless `exactly` as it is."""
+    """Writes a picture, in the grey levels of the flow's data, or `exactly` as it is."""
     from tfnvp import plotting
 
     images = images if exactly else plotting.in_grey_levels(images, flow.levels)

@@ -1,22 +1,31 @@
-"""What `tfnvp train` shows: how far it is, or what it would take."""
+"""What `tfnvp train` shows: its progress, or an estimate of what it needs."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tfnvp.cli.options import console, messages, print_json
+
+if TYPE_CHECKING:
+    from tfnvp.data import Splits
+    from tfnvp.recipes import Recipe
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 @contextlib.contextmanager
-def training_progress(recipe, splits, console):
-    """Gives Keras callbacks: a bar on terminals, about ten lines in log files.
+def training_progress(
+    recipe: "Recipe", splits: "Splits", console: Console | None
+) -> Iterator[list[Any]]:
+    """Gives the Keras callbacks that show progress: a bar on terminals, ten lines in log files.
 
     Args:
       recipe: what is trained.
       splits: the data.
-      console: where to show it, or None for nothing shown.
+      console: where progress is shown, or None to show nothing.
     """
     import keras
 
@@ -50,7 +59,7 @@ def training_progress(recipe, splits, console):
                 console.print(f"epoch {epoch + 1}/{epochs}   {losses}")
 
         def on_train_end(logs):
-            console.print("measuring    and exporting, which takes minutes for convolutions")
+            console.print("evaluating   and exporting, which takes minutes for convolutions")
 
         yield [
             keras.callbacks.LambdaCallback(
@@ -63,15 +72,15 @@ def _losses(logs):
     unit = "bits_per_dim" if "bits_per_dim" in logs else "loss"
     name = "bits/dim" if unit == "bits_per_dim" else "nats"
     shown = {"training": logs.get(unit), "validation": logs.get(f"val_{unit}")}
-    # Of a table it is the mean of -log p, and its sign would surprise beside a likelihood.
+    # In nats it is the mean of -log p: without the word, its sign would look wrong.
     loss = " loss" * (unit == "loss")
     return "   ".join(
         f"{part}{loss} {value:.3f} {name}" for part, value in shown.items() if value is not None
     )
 
 
-def print_dry_run(recipe, splits, seed, json_output):
-    """Prints what a training would take."""
+def print_dry_run(recipe: "Recipe", splits: "Splits", seed: int, json_output: bool) -> None:
+    """Prints an estimate of what a training needs."""
     from tfnvp.runs.dry_run import dry_run
 
     messages.print(f"trying       a few steps of {recipe.name}, and compiling, which takes longer")

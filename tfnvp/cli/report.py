@@ -13,6 +13,7 @@ from tfnvp.cli.options import (
     ImageSize,
     Json,
     Model,
+    Source,
     TableFile,
     console,
     import_tensorflow,
@@ -40,41 +41,33 @@ def report(
     rows: Annotated[int, typer.Option(help="Most rows of each split.", min=10)] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of choices and noise.", min=0)] = 0,
     json_output: Json = False,
-):
+) -> None:
     """Write one HTML page on a model: samples, likelihoods, latents, errors, curves, card.
 
-    A model of a table that was not trained by this command needs its data by --table; without, it
-    is shown by its own samples.
+    A model of a table that `tfnvp train` did not train needs its data by --table; without data, the
+    page shows samples only.
 
     Example: tfnvp report runs/digits-real_nvp-1 -o digits.html
     """
+    source = Source(dataset, images, table, data_dir=data_dir, image_size=image_size)
     import_tensorflow()
     from tfnvp.report import write_report
-    from tfnvp.runs import folder as run_folder
+    from tfnvp.runs.folder import MODEL, RunFolder
 
     flow = load_flow(model)
-    options = {"dataset": dataset, "images": images, "table": table}
-    options |= {"data_dir": data_dir, "image_size": image_size}
+    run = RunFolder.of(model)
     splits = other = None
-    # Data sets of vectors have no names to load them by.
-    if flow.levels is not None or any((images, table, *_sources(model))):
-        splits = load_data_of(model, flow, **options)
+    # Data sets of vectors cannot be loaded by name.
+    stored = run.config().get("source_of_data", {})
+    if flow.levels is not None or source.names_files or Source(**stored).names_files:
+        splits = load_data_of(model, flow, source)
     if ood is not None:
-        other = load_data(flow, ood, data_dir=data_dir)
-    folder = model if model.is_dir() else model.parent
-    title = folder.resolve().name if model.name == run_folder.MODEL else model.resolve().stem
+        other = load_data(Source(ood, data_dir=data_dir), flow)
+    title = run.path.resolve().name if model.name == MODEL else model.resolve().stem
 
     def progress(sections):
         hidden = json_output or not console.is_terminal
         return track(sections, "report", console=console, transient=True, disable=hidden)
 
-    write_report(flow, output, splits, folder, other, title, rows, seed, progress)
+    write_report(flow, output, splits, run.path, other, title, rows, seed, progress)
     print_result(f"report in {output}", {"output": str(output)}, json_output)
-
-
-def _sources(model):
-    """Where the run of a model had its data from, if from files."""
-    from tfnvp.runs import folder as run_folder
-
-    stored = run_folder.read_config(model).get("source_of_data", {})
-    return [stored[name] for name in ("images", "table", "records") if name in stored]

@@ -21,12 +21,12 @@ def sample(
             "--output",
             "-o",
             help="PNG picture, .csv or .parquet table, or .npy array. Default: samples.png, or "
-            "samples.csv of more than two columns.",
+            "samples.csv for more than two columns.",
             metavar="FILE",
         ),
     ] = None,
     json_output: Json = False,
-):
+) -> None:
     """Draw samples from a model and write them as a picture, a table or an array.
 
     Example: tfnvp sample runs/digits-real_nvp-1 -n 64 --temperature 0.8 --seed 1
@@ -34,8 +34,9 @@ def sample(
     import_tensorflow()
     import numpy as np
 
-    from tfnvp import plotting, scoring
-    from tfnvp.data import tables as table_files
+    from tfnvp import plotting
+    from tfnvp.data.tables import write_table
+    from tfnvp.runs.folder import RunFolder
 
     flow = load_flow(model)
     samples = flow.sample(n, seed=seed, temperature=temperature).numpy()
@@ -43,8 +44,8 @@ def sample(
     if output is None:
         output = pathlib.Path("samples.csv" if is_table and flow.event_size > 2 else "samples.png")
     if output.suffix in _TABLES and is_table:
-        known = scoring.read_reference(model)
-        table_files.write_table(output, samples, known.columns if known else None)
+        known = RunFolder.of(model).reference()
+        write_table(output, samples, known.columns if known else None)
     elif output.suffix == ".npy":
         np.save(output, samples)
     elif output.suffix != ".png" or plotting.save_samples(output, samples, flow.levels) is None:

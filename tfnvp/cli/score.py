@@ -30,17 +30,19 @@ def score(
         typer.Option(help="Usual rows to compare with. Default: the run's validation rows."),
     ] = None,
     json_output: Json = False,
-):
+) -> None:
     """Score the rows of a table: log-density, quantile among usual rows, and a flag.
 
-    The table needs the columns that the model was trained on, by name and in any order; others
-    are kept. Rows with missing or infinite values, or text in a column of numbers, stay in their
-    place, without scores.
+    The table needs the columns that the model was trained on, by name and in any order; other
+    columns are kept. Rows with missing or infinite values, or text in a column of numbers, stay in
+    their place, without scores.
 
     Example: tfnvp score runs/data-real_nvp-1 new.csv --output scored.csv --threshold 0.01
     """
     import_tensorflow()
-    from tfnvp import data, scoring
+    from tfnvp import scoring
+    from tfnvp.data.tables import read_table, store_table
+    from tfnvp.runs.folder import RunFolder
 
     if output is not None and output.suffix not in (".csv", ".parquet"):
         raise ValueError(f"`--output` must end in .csv or .parquet. Received: {output}")
@@ -48,15 +50,15 @@ def score(
         require_folder(output)
     flow = load_flow(model)
     scoring.check_flow(flow, model)
-    known = scoring.read_reference(model)
+    known = RunFolder.of(model).reference()
     columns = known.columns if known else None
     if reference is not None:
-        usual = scoring.rows_of(flow, data.table_files.read_table(reference), columns, reference)
+        usual = scoring.rows_of(flow, read_table(reference), columns, reference)
         known = scoring.make_reference(flow, usual, columns, reference)
-    whole = data.table_files.read_table(table, columns)
+    whole = read_table(table, columns)
     scores = scoring.score(flow, scoring.rows_of(flow, whole, columns, table), known, threshold)
     if output is not None:
-        data.table_files.store_table(_with_scores(whole, scores, table), output)
+        store_table(_with_scores(whole, scores, table), output)
     if json_output:
         content = _summary(scores, known)
         content.update({"output": str(output)} if output else {"scores": _per_row(scores)})
@@ -66,7 +68,7 @@ def score(
 
 
 def _columns(scores):
-    """The scores by the names of their columns, None where a row has none."""
+    """Returns the scores by the names of their columns, with None for rows without a score."""
     import numpy as np
 
     named = {k: v for k, v in scores._asdict().items() if isinstance(v, np.ndarray)}
@@ -92,11 +94,11 @@ def _with_scores(table, scores, source):
     theirs = [name for name in columns if name in table.column_names]
     if 0 < len(theirs) < len(columns):
         raise ValueError(
-            f"{source} has a column {theirs[0]!r} of its own, as scores are called: rename it first"
+            f"{source} has its own column {theirs[0]!r}, a name of scores: rename it first"
         )
     for name, values in columns.items():
         column = pyarrow.array(values, types.get(name, pyarrow.float64()))
-        if name in table.column_names:  # A table that was scored before is scored anew.
+        if name in table.column_names:  # New scores replace old ones.
             table = table.set_column(table.column_names.index(name), name, column)
         else:
             table = table.append_column(name, column)
@@ -135,13 +137,13 @@ def _print(scores, reference, table, output):
     if summary["without_density"]:
         first = int(np.argmin(scores.log_density)) + 1
         console.print(
-            "rows too far out for a density above 0, log-density -inf, left out of the mean: "
+            "rows with density 0 (log-density -inf), left out of the mean: "
             f"{summary['without_density']}, the first is row {first}"
         )
     if summary["skipped"]:
         first = int(np.argmax(np.isnan(scores.log_density))) + 1
         console.print(
-            "rows without score, for values that are missing, infinite or text: "
+            "rows without a score, with missing or infinite values, or text: "
             f"{summary['skipped']}, the first is row {first}"
         )
     if not scored:

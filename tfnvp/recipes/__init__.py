@@ -1,5 +1,5 @@
 """Named configurations: data, architecture, optimizer and schedule, with published numbers."""
 
-from tfnvp.recipes.recipe import FIELDS, RECIPES, Recipe, get
+from tfnvp.recipes.recipe import FIELDS, MODELS, RECIPES, Recipe, default, get
 
-__all__ = ["FIELDS", "RECIPES", "Recipe", "get"]
+__all__ = ["FIELDS", "MODELS", "RECIPES", "Recipe", "default", "get"]

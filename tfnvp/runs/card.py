@@ -1,22 +1,26 @@
 """What a run folder knows about its model, for the card beside the exported one."""
 
+import os
+from typing import Any
+
 from tfnvp import recipes, scoring
-from tfnvp.runs import folder as run_folder
+from tfnvp.runs.folder import RunFolder
 
 _NOT_ON_CARDS = ("options", "published", "source_of_data", "data_crc32")
 
 
-def read_card(path, weights_dtype="float32"):
-    """Returns what a run folder knows about its model, as `tfnvp.export.export` takes it.
+def read_card(path: str | os.PathLike, weights_dtype: str = "float32") -> dict[str, Any] | None:
+    """Returns what a run folder knows about its model, in the form that `flow.export` takes.
 
     Args:
       path: the run folder, or a model in it.
       weights_dtype: type that the weights are exported in.
 
     Returns:
-      Dictionary of headings to texts or dictionaries, or None where there is no configuration.
+      Dictionary of headings to texts or dictionaries, or None if there is no configuration.
     """
-    config, metrics = run_folder.read_config(path), run_folder.read_metrics(path)
+    run = RunFolder.of(path)
+    config, metrics = run.config(), run.metrics()
     if not config:
         return None
     training = {key: value for key, value in config.items() if key not in _NOT_ON_CARDS}
@@ -31,18 +35,18 @@ def read_card(path, weights_dtype="float32"):
         card["Training"]["epochs run"] = metrics["epochs"]
         card["Split"] = {part: f"{rows} rows" for part, rows in metrics["rows"].items()}
         card["Test likelihood"] = likelihood
-    if (reference := scoring.read_reference(path)) is not None:
+    if (reference := run.reference()) is not None:
         card |= _of_table(reference)
     return card
 
 
 def _of_table(reference):
-    """The order of the columns, and below which log-density a row is unusual."""
+    """The order of the columns, and the log-density below which a row is an outlier."""
     threshold = max(scoring.THRESHOLD, reference.smallest_quantile)
     outliers = {
         "a row is an outlier where its log_prob is below": reference.cut(threshold),
         "which is a quantile of at most": threshold,
-        "of so many validation rows": len(reference.log_density),
+        "validation rows": len(reference.log_density),
     }
     if reference.columns is None:
         return {"Outliers": outliers}

@@ -1,4 +1,4 @@
-"""What a training would take: parameters, memory and time, from a few real steps."""
+"""Estimates parameters, memory and time of a training from a few real steps."""
 
 import math
 import time
@@ -6,20 +6,22 @@ import time
 import keras
 import tensorflow as tf
 
-from tfnvp.runs import train_recipe as training
 from tfnvp.data import training_dataset
+from tfnvp.data.splits import Splits
+from tfnvp.recipes import Recipe
+from tfnvp.runs.build import compile_flow, make_flow, validation_dataset
 
-# Steps that are timed at most, and seconds that they should take at most.
+# Largest number of timed steps, and of seconds that they should take.
 _STEPS = 16
 _SECONDS = 10.0
 
 
-def dry_run(recipe, splits, seed=0):
+def dry_run(recipe: Recipe, splits: Splits, seed: int = 0) -> dict[str, int | float]:
     """Measures a few training steps of a recipe on its data, and writes nothing.
 
-    The memory of activations is that of all results of the forward pass of a batch: what the
-    backward pass may need. The real peak is less where TensorFlow frees some early, and more by
-    what it keeps as workspace.
+    The memory of activations is that of all results of the forward pass of a batch, which the
+    backward pass can need. The real peak is lower if TensorFlow frees some of them early, and
+    higher by its workspace.
 
     Args:
       recipe: `tfnvp.recipes.Recipe`.
@@ -27,20 +29,20 @@ def dry_run(recipe, splits, seed=0):
       seed: int.
 
     Returns:
-      Dictionary of plain numbers: counts, bytes and seconds. `seconds_at_most` is for all epochs;
-      training stops earlier when validation no longer improves.
+      Dictionary of numbers: counts, bytes and seconds. `seconds_at_most` is for all epochs;
+      training stops earlier when the validation loss no longer improves.
     """
     keras.utils.set_random_seed(seed)
-    flow = training.make_flow(recipe, splits)
-    training.compile_flow(flow, recipe, len(splits.train))
+    flow = make_flow(recipe, splits)
+    compile_flow(flow, recipe, len(splits.train))
     batches = training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip)
     first = _epoch_seconds(flow, batches.take(1))
     steps = math.ceil(len(splits.train) / recipe.batch_size)
     timed = min(steps, _STEPS, max(1, int(_SECONDS / _epoch_seconds(flow, batches.take(1)))))
-    # Once more to compile for whatever sizes of batches there are.
+    # The first of two runs compiles for every size of batch.
     warm_up = _epoch_seconds(flow, batches.take(timed))
     step = _epoch_seconds(flow, batches.take(timed)) / timed
-    validation = training.validation_dataset(splits)
+    validation = validation_dataset(splits)
     flow.evaluate(validation, verbose=0)
     start = time.perf_counter()
     flow.evaluate(validation, verbose=0)
@@ -65,13 +67,13 @@ def dry_run(recipe, splits, seed=0):
 
 
 def _epoch_seconds(flow, batches):
-    """Times one epoch, without a callback for single batches: many steps may run in one program."""
+    """Times one epoch. No callback watches single batches: many steps can run in one program."""
     times = []
 
-    def note(*_):
+    def record(*_):
         times.append(time.perf_counter())
 
-    clock = keras.callbacks.LambdaCallback(on_epoch_begin=note, on_epoch_end=note)
+    clock = keras.callbacks.LambdaCallback(on_epoch_begin=record, on_epoch_end=record)
     flow.fit(batches, callbacks=[clock], verbose=0)
     return times[1] - times[0]
 
@@ -81,7 +83,7 @@ def _bytes(variable):
 
 
 def _activation_bytes(flow, batch_size):
-    """Bytes of all floating-point results in the graph of one forward pass, but the weights."""
+    """Bytes of all floating-point results in the graph of one forward pass, except the weights."""
     spec = tf.TensorSpec((batch_size, *flow.event_shape), tf.float32)
     graph = tf.function(lambda x: flow(x, training=True)).get_concrete_function(spec).graph
     operations = [op for op in graph.get_operations() if op.type != "ReadVariableOp"]

@@ -1,6 +1,18 @@
-"""The folder that a training run leaves behind."""
+"""The folder of a training run: the names of its files, and how they are read and written.
+
+| file | content | written |
+|---|---|---|
+| `config.json` | the recipe, the data and the seed | first |
+| `history.csv` | losses, one row per epoch | by every epoch |
+| `backup.npz` | everything from which training can resume | by every epoch; deleted last |
+| `model.keras` | the flow with its best weights | after training |
+| `reference.json` | columns and log-densities of usual rows, of a table | after training |
+| `metrics.json` | the test likelihood | after training |
+| `samples.png` | a picture of samples, of images and points | after training |
+"""
 
 import contextlib
+import csv
 import itertools
 import json
 import os
@@ -8,74 +20,229 @@ import pathlib
 import re
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from typing import Any, Self, TypeVar
 
 import keras
 
+from tfnvp import scoring
 from tfnvp._atomic import replacing
+from tfnvp.flows import Flow
 
 MODEL = "model.keras"
+CONFIG = "config.json"
+METRICS = "metrics.json"
+HISTORY = "history.csv"
+BACKUP = "backup.npz"
+SAMPLES = "samples.png"
+
+#: Folder of the runs that have no name of their own.
+RUNS = "runs"
+
+_Error = TypeVar("_Error", bound=Exception)
 
 
-def create(output, stem):
-    """Makes a new folder for a run.
+class RunFolder:
+    """A folder of a training run, which need not exist yet.
 
     Args:
-      output: the folder; it must not exist yet, or be empty. Default (None): the next free
-        `runs/STEM-N`.
-      stem: what the run is called by default.
+      path: path of the folder.
 
-    Returns:
-      `pathlib.Path`.
+    Attributes:
+      path: `pathlib.Path`, the folder.
+      model, history, backup, samples: paths of files in it.
 
-    Raises:
-      ValueError: if `output` exists and holds something, or `stem` is no plain name.
-      OSError: if it cannot be written to.
+    >>> import tempfile
+    >>> run = RunFolder(tempfile.mkdtemp())
+    >>> run.is_run, run.config()
+    (False, {})
+    >>> run.write_config({"seed": 1})
+    >>> run.is_run, run.is_finished, run.config()
+    (True, False, {'seed': 1})
     """
-    stem = plain_name(stem)
-    if output is not None:
-        folder = pathlib.Path(output)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"{folder} exists already and is not overwritten: choose another")
-        require_writable(folder)
-        return folder
-    require_writable("runs")
-    for number in itertools.count(1):
-        folder = pathlib.Path("runs") / f"{stem}-{number}"
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = pathlib.Path(path)
+        self.model = self.path / MODEL
+        self.history = self.path / HISTORY
+        self.backup = self.path / BACKUP
+        self.samples = self.path / SAMPLES
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @classmethod
+    def of(cls, path: str | os.PathLike) -> Self:
+        """Returns the folder of a model, given by the path of its file or of its folder."""
+        path = pathlib.Path(path)
+        return cls(path if path.is_dir() else path.parent)
+
+    @classmethod
+    def create(cls, output: str | os.PathLike | None, stem: str) -> Self:
+        """Makes a new folder for a run.
+
+        Args:
+          output: the folder; it must be empty or not exist. Default (None): the next free
+            `runs/STEM-N`.
+          stem: default name of the run.
+
+        Raises:
+          ValueError: if `output` is not empty, or `stem` is a path instead of a plain name.
+          OSError: if the folder cannot be written to.
+        """
+        stem = plain_name(stem)
+        if output is not None:
+            folder = pathlib.Path(output)
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise ValueError(f"{folder} exists already and is not overwritten: choose another")
+            require_writable(folder)
+            return cls(folder)
+        require_writable(RUNS)
+        for number in itertools.count(1):
+            folder = pathlib.Path(RUNS) / f"{stem}-{number}"
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(parents=True)
+                break
+        return cls(folder)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a run has begun in the folder."""
+        return (self.path / CONFIG).is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has ended well: its backup is deleted last."""
+        return (self.path / METRICS).exists() and not self.backup.exists()
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether another process is training into the folder."""
         try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
+            with self.held():
+                return False
+        except ValueError:
+            return True
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from training into the folder, until the block or process ends.
+
+        Raises:
+          ValueError: if another process holds it.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Not on Windows.
+            yield
+            return
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"{self.path} is in use: another process is training into it"
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def config(self) -> dict[str, Any]:
+        """Returns the configuration of the run, empty if there is none."""
+        return self._read(CONFIG)
+
+    def write_config(self, content: dict[str, Any]) -> None:
+        """Writes the configuration of the run."""
+        self._write(CONFIG, content)
+
+    def metrics(self) -> dict[str, Any]:
+        """Returns what was measured after training, empty before."""
+        return self._read(METRICS)
+
+    def write_metrics(self, content: dict[str, Any]) -> None:
+        """Writes what was measured after training."""
+        self._write(METRICS, content)
+
+    def reference(self) -> scoring.Reference | None:
+        """Returns the reference for scores that lies beside the model, or None."""
+        return scoring.read_reference(self.path)
+
+    def write_reference(self, reference: scoring.Reference) -> None:
+        """Writes the reference for scores."""
+        scoring.write_reference(self.path, reference)
+
+    def losses(self, column: str = "val_loss") -> list[float]:
+        """Returns a column of the learning curve, one number per epoch."""
+        with self.history.open(newline="") as table:
+            return [float(row[column]) for row in csv.DictReader(table)]
+
+    def cut_history(self, epochs: int) -> None:
+        """Keeps only the first `epochs` epochs of the learning curve, if there is one.
+
+        A resumed run repeats the epoch in which it was stopped.
+        """
+        if not self.history.exists():
+            return
+        with self.history.open(newline="") as table:
+            header, *rows = [*csv.reader(table)] or [[]]
+        with replacing(self.history) as temporary, temporary.open("w", newline="") as table:
+            if header:
+                csv.writer(table).writerows([header, *rows[:epochs]])
+
+    def save_model(self, flow: Flow) -> None:
+        """Saves a flow; the file is replaced as a whole or not at all."""
+        with replacing(self.model) as temporary:
+            flow.save(temporary)
+
+    def load_model(self) -> Flow:
+        """Loads the flow of the run; see `load_model`."""
+        return load_model(self.path)
+
+    def results(self) -> list[str]:
+        """Returns the names of the files that a finished run leaves for its reader."""
+        names = (SAMPLES, MODEL, METRICS, HISTORY, scoring.FILE)
+        return [name for name in names if (self.path / name).is_file()]
+
+    def served_name(self, dataset: str, model: str) -> str:
+        """Returns the name of the SavedModel: that of the folder, `STEM` if the folder is `STEM-N`.
+
+        So runs of one kind are versions of one model, and a run with a name of its own is a model
+        of that name.
+
+        Raises:
+          ValueError: if the folder's name is no plain name.
+        """
+        name, stem = self.path.resolve().name, stem_of(dataset, model)
+        return plain_name(stem if re.fullmatch(rf"{re.escape(stem)}-\d+", name) else name)
+
+    def _read(self, name):
+        file = self.path / name
+        return json.loads(file.read_text()) if file.is_file() else {}
+
+    def _write(self, name, content):
+        write_json(self.path / name, content)
 
 
-def stem(dataset, model):
-    """What a run, and its SavedModel, are called."""
-    # Names of TensorFlow Datasets can have a part for the configuration.
+def stem_of(dataset: str, model: str) -> str:
+    """Returns the default name of a run and of its SavedModel."""
+    # Names in TensorFlow Datasets can contain a configuration, after a slash.
     return f"{dataset.replace('/', '-')}-{model}"
 
 
-def served_name(folder, dataset, model):
-    """What the SavedModel of a run is called: as its folder, `STEM` where that is `STEM-N`.
-
-    So runs of one kind are versions of one model, and a run with a name of its own is another.
-    """
-    name, default = pathlib.Path(folder).resolve().name, stem(dataset, model)
-    return plain_name(default if re.fullmatch(rf"{re.escape(default)}-\d+", name) else name)
-
-
-def plain_name(name):
-    """Returns a name that stays inside of the folder in which something is written under it.
+def plain_name(name: str) -> str:
+    """Returns a name unchanged if it cannot lead out of the folder it is used in.
 
     Raises:
-      ValueError: if it is empty, or holds more than one part of a path.
+      ValueError: if the name is empty or a path.
     """
     if name in ("", ".", "..") or any(character in name for character in "/\\\0:"):
         raise ValueError(f"the name of a model must be plain, not a path. Received: {name!r}")
     return name
 
 
-def require_writable(folder):
-    """Makes a folder, and raises `OSError` unless files can be written into it."""
+def require_writable(folder: str | os.PathLike) -> None:
+    """Makes a folder, and raises `OSError` if no file can be written into it."""
     folder = pathlib.Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,66 +251,39 @@ def require_writable(folder):
         raise OSError(error.errno, f"cannot write there: {error.strerror}", str(folder)) from error
 
 
-@contextlib.contextmanager
-def held(folder):
-    """Keeps other processes from training into a folder, until the block, or the process, ends.
-
-    Raises:
-      ValueError: if another process holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Not on Windows.
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{folder} is in use: another process is training into it") from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def write_json(path, content):
-    """Writes JSON, whole or not at all."""
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Writes JSON; the file is replaced as a whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def save_model(flow, folder):
-    """Saves a flow as `model.keras`, whole or not at all."""
-    with replacing(pathlib.Path(folder) / MODEL) as temporary:
-        flow.save(temporary)
+def unfinished(error: _Error, folder: str | os.PathLike) -> _Error:
+    """Returns an error with the run that can be resumed after it, as `error.unfinished_run`."""
+    error.unfinished_run = pathlib.Path(folder)
+    return error
 
 
-def load_model(path):
+def load_model(path: str | os.PathLike) -> Flow:
     """Loads a flow from a `.keras` file or from the run folder that holds one.
 
-    Nothing in the file is ever run as code: it holds a configuration and weights, and names only
+    Loading never runs code from the file: it holds a configuration and weights, and can only name
     classes of Keras, TFP and tfnvp.
 
     Raises:
       ValueError: if there is no such file, or it is of another kind.
-      OSError: if the file is damaged, or holds what is not allowed.
+      OSError: if the file is damaged, or names other classes.
     """
-    from tfnvp.flows import Flow
-
     path = pathlib.Path(path)
     file = path / MODEL if path.is_dir() else path
     if not file.is_file():
-        hint = ""
+        expected = f"no model at {path}: expected a .keras file or a run folder with one"
         if (path / "saved_model.pb").is_file():
-            hint = ". This is a SavedModel, which `tf.saved_model.load` loads"
-        if (path / "config.json").is_file():
-            hint = f". Its training has not ended: `tfnvp train --resume --output {path}` goes on"
-        raise ValueError(
-            f"no model at {path}: expected a .keras file or a run folder with one{hint}"
-        )
+            expected += ". This is a SavedModel, which `tf.saved_model.load` loads"
+        if RunFolder(path).is_run:
+            raise unfinished(ValueError(f"{expected}. Its training has not ended"), path)
+        raise ValueError(expected)
     if file.suffix != ".keras":
-        raise ValueError(f"{file} cannot be loaded: it is no .keras file")
+        raise ValueError(f"{file} cannot be loaded: it is not a .keras file")
     if not zipfile.is_zipfile(file):
         raise OSError(f"{file} cannot be loaded: it is damaged, or no model saved by Keras")
     try:
@@ -153,19 +293,3 @@ def load_model(path):
     if not isinstance(model, Flow):
         raise ValueError(f"{file} holds a {type(model).__name__}, not a flow")
     return model
-
-
-def read_config(path):
-    """Returns the configuration beside a model, or an empty one where there is none."""
-    return _read_json(path, "config.json")
-
-
-def read_metrics(path):
-    """Returns what was measured of the model in a run folder, or nothing where it is not done."""
-    return _read_json(path, "metrics.json")
-
-
-def _read_json(path, name):
-    path = pathlib.Path(path)
-    file = (path if path.is_dir() else path.parent) / name
-    return json.loads(file.read_text()) if file.is_file() else {}

@@ -1,0 +1,180 @@
+"""Trainings in this process, stopped in every way."""
+
+import errno
+import os
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tfnvp.fitting.stop_on_non_finite import NonFiniteLossError
+
+import tfnvp
+from tfnvp import data, recipes
+from tfnvp.data import Splits
+from tfnvp.runs.build import chunks, first_rows, make_flow
+from tfnvp.runs.folder import RunFolder
+from tfnvp.runs.train_recipe import RunOptions, TrainedRun, train
+
+# Dropout, averaged weights, a schedule, and early stopping, at small size.
+RECIPE = recipes.get("realnvp-table").override(
+    ["couplings=2", "hidden_units=[4]", "epochs=5", "batch_size=16", "warmup_epochs=1"]
+)
+ROWS = np.random.default_rng(0).normal(size=(60, 2)).astype("float32")
+SPLITS = Splits("table", ROWS[:48], ROWS[48:54], ROWS[54:], columns=("a", "b"))
+
+
+@pytest.fixture(autouse=True)
+def _small_and_eager(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tfnvp.Flow, "export", lambda flow, path, card: path / "1")
+    # Tracing takes longer than these steps.
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+class At(keras.callbacks.Callback):
+    """Does something when an epoch begins."""
+
+    def __init__(self, epoch, action):
+        super().__init__()
+        self.epoch, self.action = epoch, action
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            self.action()
+
+
+def fail(error):
+    def action():
+        raise error
+
+    return action
+
+
+def run(output="run", action=None, at=2, resume=False, seed=0, **options):
+    callbacks = () if action is None else (At(at, action),)
+    options = RunOptions(callbacks, **options)
+    return train(RECIPE, SPLITS, output, "saved", seed, 0, resume, options)
+
+
+@pytest.fixture
+def whole():
+    """A run that was never stopped."""
+    return run("whole")
+
+
+def test_a_run_has_names_and_unpacks(whole):
+    assert isinstance(whole, TrainedRun)
+    flow, metrics, folder, exported = whole
+    assert (folder.name, str(exported)) == ("whole", "saved/whole/1")
+    made = RunFolder(folder)
+    assert made.is_finished
+    assert made.metrics() == metrics
+    assert metrics["rows"] == {"train": 48, "validation": 6, "test": 6}
+    assert metrics["epochs"] == 5
+    assert made.reference().columns == ("a", "b")
+    names = {"config.json", "history.csv", "metrics.json", "model.keras", "reference.json"}
+    assert {path.name for path in folder.iterdir()} == {*names, "samples.png"}
+    for a, b in zip(flow.weights, made.load_model().weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("stop", ["interrupt", "full_disk"])
+def test_a_stopped_training_keeps_its_best_weights_and_goes_on(whole, monkeypatch, stop):
+    def fill_disk():
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        patch.setattr("numpy.savez", lambda *args, **kwargs: fail(full)())
+
+    with monkeypatch.context() as patch:
+        if stop == "interrupt":
+            with pytest.raises(InterruptedError, match="interrupted: the best weights") as info:
+                run(action=fail(KeyboardInterrupt()))
+        else:
+            with pytest.raises(OSError, match="no backup could be written: No space") as info:
+                run(action=fill_disk)
+    assert "are in run/model.keras" in str(info.value)
+    made = RunFolder("run")
+    assert info.value.unfinished_run == made.path
+    assert made.load_model().event_shape == (2,)
+    assert made.reference().columns == ("a", "b")
+    assert not list(made.path.glob("writing-*"))
+    assert not made.is_finished
+    resumed = run(resume=True)
+    for a, b in zip(resumed.flow.variables, whole.flow.variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    assert made.losses("epoch") == [0, 1, 2, 3, 4]
+    np.testing.assert_allclose(made.losses(), RunFolder("whole").losses(), rtol=1e-5)
+    assert {p.name for p in made.path.iterdir()} == {p.name for p in whole.folder.iterdir()}
+
+
+def test_a_training_stopped_in_its_first_epoch_has_no_weights_to_keep():
+    with pytest.raises(InterruptedError, match="no epoch had ended"):
+        run(action=fail(KeyboardInterrupt()), at=0)
+    assert not RunFolder("run").model.exists()
+
+
+def test_a_diverged_training_is_not_offered_for_resuming():
+    with pytest.raises(RuntimeError, match=r"NaN; the best weights.*would diverge again") as info:
+        run(action=fail(NonFiniteLossError("NaN")))
+    assert not hasattr(info.value, "unfinished_run")
+    with pytest.raises(ValueError, match="`on_divergence` must be one of stop, roll-back"):
+        RunOptions(on_divergence="go")
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(whole):
+    again = run("again")
+    for a, b in zip(whole.flow.get_weights(), again.flow.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    keras.utils.set_random_seed(1)
+    other = make_flow(RECIPE, SPLITS).get_weights()
+    keras.utils.set_random_seed(0)
+    same = make_flow(RECIPE, SPLITS).get_weights()
+    assert any(np.any(a != b) for a, b in zip(other, same, strict=True))
+
+
+def test_another_training_and_a_finished_one_are_not_resumed(whole):
+    with pytest.raises(ValueError, match="is finished"):
+        run("whole", resume=True)
+    RunFolder("whole").backup.write_bytes(b"")
+    with pytest.raises(ValueError, match="seed was 0, now 1"):
+        run("whole", resume=True, seed=1)
+    with pytest.raises(ValueError, match="is not overwritten"):
+        run("whole")
+
+
+@pytest.mark.parametrize("folders", [("file/folder", "saved"), ("run", "file/folder")])
+def test_a_folder_that_cannot_be_written_fails_before_training(monkeypatch, tmp_path, folders):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tfnvp.Flow, "fit", None)
+    with pytest.raises(OSError, match="cannot write there"):
+        train(RECIPE, SPLITS, *folders)
+
+
+def test_options_and_data_of_a_recipe_are_checked():
+    with pytest.raises(ValueError, match="real_nvp has no option 'depth': it has couplings"):
+        make_flow(RECIPE.override(["depth=3"]), SPLITS)
+    with pytest.raises(ValueError, match=r"is for pixels: .* Received: the table table"):
+        make_flow(recipes.get("realnvp-digits"), SPLITS)
+
+
+def test_a_learned_base_starts_from_records(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 4, (100, 6)).astype("uint8")
+    splits = data.read_records(data.write_records([rows], 100, tmp_path / "records", levels=4))
+    recipe = recipes.get("nice-digits").override(
+        ["base=logistic_mixture", "hidden_units=[4]", "couplings=2", "logit_alpha=null"]
+    )
+    flow = make_flow(recipe, splits)
+    assert flow.distribution.distribution.name == "logistic_mixture"
+    assert np.isfinite(flow.log_prob(np.full((2, 6), 0.4, "float32"))).all()
+
+
+def test_rows_are_read_in_pieces_from_arrays_and_records(tmp_path):
+    splits = data.read_records(data.write_records([ROWS], 60, tmp_path / "records"))
+    for source in (splits.train, SPLITS.train):
+        assert [len(rows) for rows in chunks(source, 20)] == [20, 20, 8]
+        assert len(np.unique(np.concatenate(list(chunks(source, 7)))[:, 0])) == 48
+        assert first_rows(source, 30).shape == (30, 2)
+        assert first_rows(source, 5000).shape == (48, 2)
+    np.testing.assert_array_equal(first_rows(SPLITS.train, 30), ROWS[:30])

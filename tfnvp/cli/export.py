@@ -1,0 +1,48 @@
+"""The command that writes a SavedModel."""
+
+import pathlib
+from typing import Annotated
+
+import typer
+
+from tfnvp.cli.options import Json, Model, SavedModels, import_tensorflow, print_result
+
+
+def export(
+    model: Model,
+    saved_models: SavedModels = pathlib.Path("saved_models"),
+    name: Annotated[str | None, typer.Option(help="Name of the served model.")] = None,
+    weights_dtype: Annotated[
+        str, typer.Option(help="float32, or bfloat16 for half the space.", metavar="DTYPE")
+    ] = "float32",
+    jit_compile: Annotated[bool, typer.Option(help="Let XLA compile it where it runs.")] = False,
+    warmup: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Batch sizes of warm-up requests; repeat for several. Needs the package "
+            "tensorflow-serving-api.",
+            metavar="ROWS",
+        ),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Write a model as a SavedModel, SAVED_MODELS/NAME/VERSION, for TensorFlow Serving.
+
+    Example: tfnvp export runs/digits-real_nvp-1 --name digits
+    """
+    import_tensorflow()
+    from tfnvp.runs.card import read_card
+    from tfnvp.runs.folder import RunFolder, load_model, plain_name
+
+    flow = load_model(model)
+    run = RunFolder.of(model)
+    config = run.config()
+    default = run.served_name(config["dataset"], config["model"]) if config else flow.name
+    exported = flow.export(
+        saved_models / plain_name(name or default),
+        weights_dtype=weights_dtype,
+        jit_compile=jit_compile,
+        warmup=warmup or (),
+        card=read_card(model, weights_dtype),
+    )
+    print_result(f"SavedModel   {exported}", {"saved_model": str(exported)}, json_output)

@@ -1,0 +1,1 @@
+"""Trainings by recipes, and the folders they leave behind."""

@@ -1,0 +1,130 @@
+"""From a recipe and data to a compiled flow and its validation batches."""
+
+import functools
+import inspect
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfnvp import bases, flows, optimizers, recipes
+from tfnvp.data.splits import Splits
+from tfnvp.flows import Flow
+from tfnvp.quantization import dequantize
+from tfnvp.recipes import Recipe
+
+# Validation sets with more numbers than this need only one draw of dequantization noise.
+_MANY = 2**20
+_VALIDATION_DRAWS = 5
+_VALIDATION_BATCH = 1000
+
+# Largest shares of all steps for the warm-up, and for the span of the average of the weights.
+_WARMUP_SHARE = 1 / 5
+_AVERAGED_SHARE = 2 / 3
+
+# Training rows that a learned base is initialised from.
+_ROWS_FOR_BASE = 5000
+
+# Seeds of dequantization noise: of the rows for a learned base, and of the validation rows.
+_BASE_NOISE = (3, 0)
+_VALIDATION_NOISE = 1
+
+# Patterns of the names of weights without weight decay.
+_NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits")
+
+# Arguments of models that the data decides, and fields of recipes that only describe.
+_FROM_DATA = ("event_shape", "image_shape", "levels", "condition_shape", "name")
+_DESCRIBING = ("name", "description", "options", "published", "source")
+
+
+def make_flow(recipe: Recipe, splits: Splits) -> Flow:
+    """Returns the recipe's flow for the data's shape and levels, untrained.
+
+    The base "logistic_mixture" is that of `tfnvp.bases`, initialised from training data.
+
+    Raises:
+      ValueError: for options that the model does not have, or data of the wrong kind.
+    """
+    options = dict(recipe.options)
+    model = getattr(flows, recipes.MODELS[recipe.model])
+    known = [name for name in inspect.signature(model).parameters if name not in _FROM_DATA]
+    if unknown := [name for name in options if name not in known]:
+        fields = [name for name in recipes.FIELDS if name not in _DESCRIBING]
+        raise ValueError(
+            f"{recipe.model} has no option {unknown[0]!r}: it has {', '.join(known)}; fields of "
+            f"recipes are {', '.join(fields)}"
+        )
+    if splits.levels is not None:
+        options["levels"] = splits.levels
+    elif options.get("logit_alpha") is not None:
+        raise ValueError(
+            f"the recipe {recipe.name} is for pixels: its logit takes numbers from 0 to 1. "
+            f"Received: the table {splits.name}; realnvp-table is for tables"
+        )
+    make = functools.partial(model, splits.event_shape)
+    if options.get("base") == "logistic_mixture":
+        rows = first_rows(splits.train, _ROWS_FOR_BASE)
+        if splits.levels is not None:
+            rows = dequantize(rows, splits.levels, seed=_BASE_NOISE)
+        standardized = make(**{**options, "base": "normal"})
+        standardized.adapt(rows)
+        options["base"] = bases.logistic_mixture(standardized.encode(rows))
+    return make(**options)
+
+
+def compile_flow(flow: Flow, recipe: Recipe, rows: int) -> None:
+    """Compiles a flow with the recipe's optimizer and schedule, for `rows` training rows."""
+    flow.compile(_optimizer(recipe, math.ceil(rows / recipe.batch_size)))
+
+
+def validation_dataset(splits: Splits) -> tf.data.Dataset:
+    """Returns the validation rows in batches; quantized data always has the same noise."""
+    rows = splits.validation
+    if splits.levels is not None:
+        draws = _VALIDATION_DRAWS if rows.size < _MANY else 1
+        noisy = [dequantize(rows, splits.levels, seed=(_VALIDATION_NOISE, i)) for i in range(draws)]
+        rows = tf.concat(noisy, axis=0)
+    # Batches of one size, so that evaluation is compiled once.
+    batch = min(len(splits.validation), _VALIDATION_BATCH)
+    return tf.data.Dataset.from_tensor_slices(rows).batch(batch).cache()
+
+
+def chunks(rows: Any, size: int = 1000) -> Iterator[np.ndarray]:
+    """Yields the rows of an array or a `tfnvp.data.RecordStream`, at most `size` at a time."""
+    if isinstance(rows, np.ndarray):
+        return (rows[first : first + size] for first in range(0, len(rows), size))
+    return rows.batches(size, (0, 0)).as_numpy_iterator()
+
+
+def first_rows(rows: Any, n: int) -> np.ndarray:
+    """Returns the first rows of an array or a `tfnvp.data.RecordStream`, `n` at most."""
+    size = min(n, 1000)
+    return np.concatenate([*itertools.islice(chunks(rows, size), math.ceil(n / size))])[:n]
+
+
+def _optimizer(recipe, steps):
+    """AdamW with warm-up and cosine, for `steps` steps per epoch."""
+    total = recipe.epochs * steps
+    warmup = max(1, min(recipe.warmup_epochs * steps, int(total * _WARMUP_SHARE)))
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warmup,
+        decay_steps=max(1, total - warmup),
+    )
+    optimizer = optimizers.AdamW(
+        schedule,
+        beta_2=recipe.beta_2,
+        epsilon=recipe.epsilon,
+        weight_decay=recipe.weight_decay or 0.0,
+        global_clipnorm=recipe.clipnorm,
+        use_ema=recipe.ema_momentum is not None,
+        ema_momentum=min(recipe.ema_momentum or 0.99, max(0.0, 1 - 1 / (_AVERAGED_SHARE * total))),
+    )
+    # Only matrices and filters decay: learned scales need not tend to 1.
+    optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    return optimizer
