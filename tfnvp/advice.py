@@ -94,3 +94,35 @@ def _listed(texts):
 
 def _warn(message):
     warnings.warn(message, stacklevel=4)
+
+
+# --- export, evaluation ---------------------------------------------------------------------------
+
+
+def warn_of_other_shapes(version, changed) -> None:
+    """Warns where the version before an export has data of other shapes.
+
+    Args:
+      version: folder of the version before.
+      changed: mapping of names of shapes to the pair of the shape before and the shape now.
+    """
+    listed = "; ".join(f"{name} {before}, now {now}" for name, (before, now) in changed.items())
+    warnings.warn(
+        f"{version} has other shapes: {listed}. Clients of the model get the new version at once; "
+        "export another model to a folder of its own",
+        stacklevel=4,
+    )
+
+
+def warn_of_unusable_likelihood(log_probs, bad) -> None:
+    """Warns where log-densities are not finite, and with them their mean.
+
+    Args:
+      log_probs: array `[n]`, in nats.
+      bad: indices of those that are not finite.
+    """
+    warnings.warn(
+        f"{len(bad)} of {len(log_probs)} rows have the log-density {log_probs[bad[0]]}, the first is "
+        f"row {bad[0] + 1}: their mean is not finite either",
+        stacklevel=3,
+    )
