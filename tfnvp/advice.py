@@ -122,7 +122,7 @@ def warn_of_unusable_likelihood(log_probs, bad) -> None:
       bad: indices of those that are not finite.
     """
     warnings.warn(
-        f"{len(bad)} of {len(log_probs)} rows have the log-density {log_probs[bad[0]]}, the first is "
-        f"row {bad[0] + 1}: their mean is not finite either",
+        f"{len(bad)} of {len(log_probs)} rows have the log-density {log_probs[bad[0]]}, the first "
+        f"is row {bad[0] + 1}: their mean is not finite either",
         stacklevel=3,
     )
