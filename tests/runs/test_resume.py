@@ -291,7 +291,7 @@ def test_a_backup_of_something_else_is_refused(tmp_path, moons):
     fit(tfnvp.RealNVP(2, **small))
     with pytest.raises(ValueError, match="is of another model or optimizer"):
         fit(tfnvp.NICE(2, **small))
-    with pytest.raises(ValueError, match="0 callbacks that remember"):
+    with pytest.raises(ValueError, match="0 callbacks in its backup"):
         fit(tfnvp.RealNVP(2, **small), keras.callbacks.EarlyStopping("loss"))
     with pytest.raises(ValueError, match="`callbacks` must be"):
         tfnvp.callbacks.Backup(tmp_path / "other.npz", [keras.callbacks.TerminateOnNaN()])
