@@ -338,3 +338,33 @@ def warn_of_lost_records(folder, lost):
     """
     each = ", ".join(f"{rows} in {file}" for file, rows in lost.items())
     warn(f"{folder}: {sum(lost.values())} broken records left out: {each}")
+
+
+# --- export, evaluation ---------------------------------------------------------------------------
+
+
+def warn_of_other_shapes(version, changed) -> None:
+    """Warns where the version before an export has data of other shapes.
+
+    Args:
+      version: folder of the version before.
+      changed: mapping of names of shapes to the pair of the shape before and the shape now.
+    """
+    listed = "; ".join(f"{name} {before}, now {now}" for name, (before, now) in changed.items())
+    warn(
+        f"{version} has other shapes: {listed}. Clients of the model get the new version at once; "
+        "export another model to a folder of its own"
+    )
+
+
+def warn_of_unusable_likelihood(log_probs, bad) -> None:
+    """Warns where log-densities are not finite, and with them their mean.
+
+    Args:
+      log_probs: array `[n]`, in nats.
+      bad: indices of those that are not finite.
+    """
+    warn(
+        f"{len(bad)} of {len(log_probs)} rows have the log-density {log_probs[bad[0]]}, the first "
+        f"is row {bad[0] + 1}: their mean is not finite either"
+    )

@@ -122,3 +122,16 @@ class BitsPerDim(keras.metrics.Mean):
 
     def update_state(self, log_prob, sample_weight=None):
         super().update_state(bits_per_dim(log_prob, self._levels, self._dims), sample_weight)
+
+
+# --- Seeds --------------------------------------------------------------------------------------
+
+# The seed of a noise that repeats is a pair: what it is for, one of these, and a number beside it.
+# Different uses draw different noise for the same number. Changing one changes results.
+VALIDATION_NOISE = 1
+EVALUATION_NOISE = 2
+PICTURE_NOISE = 3
+REPORT_NOISE = 4
+BASE_SAMPLE = 5
+UNUSUAL_IMAGES_NOISE = 6
+MONITOR_NOISE = 8

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfnvp.fitting.stop_on_non_finite import NonFiniteLossError
 
 import tfnvp
 from tfnvp import data, recipes
 from tfnvp.data import Splits
+from tfnvp.fitting.divergence import NonFiniteLossError
 from tfnvp.runs.build import chunks, first_rows, make_flow
 from tfnvp.runs.folder import RunFolder
 from tfnvp.runs.train_recipe import RunOptions, TrainedRun, train

@@ -1,10 +1,10 @@
-"""Keras callbacks that observe a flow while it trains, or protect the training.
+"""Keras callbacks that observe or protect the training of a flow.
 
-`Backup` and `RollBackOnNonFinite` let training survive. The others change neither weights nor
-random numbers: training with them ends at the same weights as without. Where weights are averaged,
-put `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)` before them, so that they see the averages;
-put them before `CSVLogger`, `TensorBoard`, `EarlyStopping` and whatever else reads the logs that
-they write.
+`Backup` and `RollBackOnNonFinite` protect it from interruptions and divergence. The others change
+neither weights nor random numbers: training ends at the same weights with and without them. With
+averaged weights, put `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)` before them, so that they
+use the averages. Put them before callbacks that read their logs, such as `CSVLogger`, `TensorBoard`
+and `EarlyStopping`.
 """
 
 from tfnvp.callbacks.backup import Backup

@@ -1,14 +1,17 @@
-"""One file from which training goes on as if it had never stopped."""
+"""One file from which training resumes as if it had never stopped."""
 
 import json
+import os
 import pathlib
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 
+from tfnvp import _internals
 from tfnvp._atomic import replacing
 
-# What Keras' own callbacks know besides their arguments.
+# The state of Keras' own callbacks.
 _STATES = (
     (keras.callbacks.EarlyStopping, ("wait", "best", "best_epoch", "best_weights")),
     (keras.callbacks.ReduceLROnPlateau, ("wait", "best", "cooldown_counter")),
@@ -17,32 +20,31 @@ _STATES = (
 
 
 class Backup(keras.callbacks.Callback):
-    """Writes all that training depends on when an epoch begins, and restores it.
+    """Saves the complete state of training at the start of every epoch, and restores it.
 
-    All of it: weights, states of random generators, the optimizer with its step count (the place
-    in the learning-rate schedule) and averages of weights, the number of the epoch, and what the
-    other callbacks remember. It is one file, written under a temporary name and renamed: whenever
-    the process is killed, there is a whole one. `keras.callbacks.BackupAndRestore` writes two,
-    in place, and leaves the other callbacks out.
+    That is: weights, states of random generators, the optimizer with its step count (the place
+    in the learning-rate schedule) and averages of weights, the number of the epoch, and the state
+    of the other callbacks. It is one file, written under a temporary name and renamed, so that a
+    complete one exists whenever the process is killed. `keras.callbacks.BackupAndRestore` writes
+    two files in place, and leaves the other callbacks out.
 
-    It must come last among the callbacks, so that it sees what the others did, and `fit` must be
-    told where to begin::
+    It must be the last callback, after those whose state it saves, and `fit` needs the first
+    epoch::
 
         backup = tfnvp.callbacks.Backup("backup.npz", [early_stopping])
         flow.fit(..., initial_epoch=backup.epoch, callbacks=[early_stopping, backup])
 
     Args:
-      file: path of the backup, ending in `.npz`; restored from when it exists.
-      callbacks: the other callbacks whose memory is backed up: `EarlyStopping`,
-        `ReduceLROnPlateau`, `ModelCheckpoint`, and callbacks that name the attributes in
-        question in a tuple `state_attributes`.
+      file: path of the backup, ending in `.npz`; training resumes from it if it exists.
+      callbacks: the other callbacks whose state is saved: `EarlyStopping`, `ReduceLROnPlateau`,
+        `ModelCheckpoint`, and callbacks with a tuple `state_attributes` of names of attributes.
 
     Attributes:
-      epoch: int, the epoch that training begins with: 0 where there is no backup yet.
+      epoch: int, the first epoch of training: 0 without a backup.
 
     Raises:
-      ValueError: if the file is no backup, or one of another model, optimizer or callbacks.
-      OSError: if the file cannot be written; the one before it is left as it was.
+      ValueError: if the file is not a backup, or one of another model, optimizer or callbacks.
+      OSError: if the file cannot be written; the previous one stays.
 
     >>> import tempfile, numpy as np, tfnvp
     >>> file = tempfile.mkdtemp() + "/backup.npz"
@@ -56,7 +58,7 @@ class Backup(keras.callbacks.Callback):
     ([0, 1, 2], [2, 3, 4])
     """
 
-    def __init__(self, file, callbacks=()):
+    def __init__(self, file: str | os.PathLike, callbacks: Iterable[keras.callbacks.Callback] = ()):
         super().__init__()
         self.file = pathlib.Path(file)
         self._callbacks = [(callback, _attributes(callback)) for callback in callbacks]
@@ -67,11 +69,11 @@ class Backup(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         if self.file.exists():
             self._restore(*self._read())
-        # Keras' place for it, from which other workers learn it too.
-        self.model._initial_epoch = self.epoch
+        # Keras tells other workers the same epoch.
+        _internals.set_initial_epoch(self.model, self.epoch)
 
     def on_train_end(self, logs=None):
-        self.model._initial_epoch = None
+        _internals.set_initial_epoch(self.model, None)
 
     def on_epoch_begin(self, epoch, logs=None):
         arrays = {f"variable_{i}": _array(v) for i, v in enumerate(self._variables())}
@@ -107,13 +109,13 @@ class Backup(keras.callbacks.Callback):
         shapes = [arrays[name].shape for name in arrays if name.startswith("variable_")]
         if shapes != [tuple(v.shape) for v in variables]:
             raise ValueError(
-                f"{self.file} is of another model or optimizer: it has {len(shapes)} variables of "
+                f"{self.file} is of another model or optimizer, with {len(shapes)} variables of "
                 f"other shapes. Received: {self.model.name} with {len(variables)} variables"
             )
         if len(state["callbacks"]) != len(self._callbacks):
             raise ValueError(
-                f"{self.file} is of a training with {len(state['callbacks'])} callbacks that "
-                f"remember. Received: {len(self._callbacks)}"
+                f"{self.file} is of a training with {len(state['callbacks'])} callbacks in its "
+                f"backup. Received: {len(self._callbacks)}"
             )
         for i, variable in enumerate(variables):
             variable.assign(arrays[f"variable_{i}"])
@@ -134,15 +136,15 @@ def _attributes(callback):
             own = attributes
     if own is None:
         raise ValueError(
-            "`callbacks` must be callbacks whose memory is known, or that name it in "
-            f"`state_attributes`. Received: {callback!r}"
+            "`callbacks` must be EarlyStopping, ReduceLROnPlateau, ModelCheckpoint, or callbacks "
+            f"with `state_attributes`. Received: {callback!r}"
         )
     return own
 
 
 def _array(value):
     array = np.asarray(value)
-    # NumPy's files know no bfloat16; in float32 it is the same numbers.
+    # NumPy's files have no bfloat16; float32 holds the same numbers.
     return array.astype("float32") if array.dtype.kind == "V" else array
 
 

@@ -1,35 +1,25 @@
-"""Keras callbacks that look at a flow while it trains, or keep it from harm.
-
-`Backup` and `RollBackOnNonFinite` let training survive. The others change neither weights nor
-random numbers: training with them ends at the same weights as without. Where weights are averaged,
-put `keras.callbacks.SwapEMAWeights(swap_on_epoch=True)` before them, so that they see the averages;
-put them before `CSVLogger`, `TensorBoard`, `EarlyStopping` and whatever else reads the logs that
-they write.
-"""
+"""Keras callbacks that measure or draw a flow while it trains, without a trace in its weights."""
 
 import importlib.util
+import os
 import pathlib
+from collections.abc import Sequence
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 from scipy import stats
 
 from tfnvp import plotting
-from tfnvp.callbacks.backup import Backup
-from tfnvp.data import dequantize
 from tfnvp.evaluation import evaluate
-from tfnvp.fitting.divergence import RollBackOnNonFinite
-
-__all__ = ["Backup", "BitsPerDim", "LatentDiagnostics", "RollBackOnNonFinite", "SampleGrid"]
-
-_NOISE_SEED = (8, 0)
+from tfnvp.quantization import MONITOR_NOISE, dequantize
 
 
 class _EveryEpochs(keras.callbacks.Callback):
-    """Calls `look(epoch)` after the first epoch, and after every so many."""
+    """Calls `measure(epoch)` after every `every` epochs, from the first one on."""
 
-    #: Names of the logs that `look` returns.
+    #: Names of the logs that `measure` returns.
     names = ()
 
     def __init__(self, every, condition=None):
@@ -46,31 +36,36 @@ class _EveryEpochs(keras.callbacks.Callback):
         if shape is None and self.condition is not None:
             raise ValueError(f"{name} has a `condition`, and the flow takes none")
 
+    def measure(self, epoch):
+        """Returns a dictionary of logs, or None."""
+        raise NotImplementedError
+
     def on_epoch_end(self, epoch, logs=None):
-        found = self.look(epoch) if epoch % self.every == 0 else dict.fromkeys(self.names, np.nan)
+        due = epoch % self.every == 0
         # Other callbacks expect the same logs after every epoch.
+        found = self.measure(epoch) if due else dict.fromkeys(self.names, np.nan)
         if logs is not None and found:
             logs.update(found)
 
 
 class SampleGrid(_EveryEpochs):
-    """Draws samples after epochs, always of the same latents: PNG files, TensorBoard, or both.
+    """Draws samples after epochs, always from the same latents: PNG files, TensorBoard, or both.
 
     Images become a grid, points in the plane a scatter plot.
 
     Args:
-      folder: where `samples-0001.png` and so on are written, or None.
+      folder: folder for `samples-0001.png` and so on, or None.
       log_dir: folder of TensorBoard's logs, or None. Needs the package `tensorboard`, which
         TensorFlow no longer installs.
-      n: int, how many samples.
-      every: int, epochs between pictures; the first epoch has one.
-      seed: int, of the latents.
+      n: int, number of samples.
+      every: int, epochs between pictures, from the first epoch on.
+      seed: int, seed of the latents.
       temperature: as for `flow.sample`.
       condition: as for `flow.sample`, for conditional flows.
 
     Raises:
-      ValueError: if neither `folder` nor `log_dir` is given; in `fit`, for a flow of something
-        that has no picture.
+      ValueError: if neither `folder` nor `log_dir` is given; in `fit`, for a flow whose data
+        points are neither images nor points in the plane.
       ImportError: if `log_dir` is given and `tensorboard` is not installed.
 
     >>> import tempfile, numpy as np, tfnvp
@@ -85,7 +80,14 @@ class SampleGrid(_EveryEpochs):
     """
 
     def __init__(
-        self, folder=None, log_dir=None, n=64, every=1, seed=0, temperature=1.0, condition=None
+        self,
+        folder: str | os.PathLike | None = None,
+        log_dir: str | os.PathLike | None = None,
+        n: int = 64,
+        every: int = 1,
+        seed: int | Sequence[int] = 0,
+        temperature: float = 1.0,
+        condition: npt.ArrayLike | None = None,
     ):
         super().__init__(every, condition)
         if folder is None and log_dir is None:
@@ -115,7 +117,7 @@ class SampleGrid(_EveryEpochs):
         if self.log_dir is not None:
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
 
-    def look(self, epoch):
+    def measure(self, epoch: int) -> None:
         """Draws one picture."""
         picture = plotting.samples_picture(self.model.sample(**self._sampling), self.model.levels)
         if self.folder is not None:
@@ -134,14 +136,15 @@ class SampleGrid(_EveryEpochs):
 class BitsPerDim(_EveryEpochs):
     """Logs bits per dimension of held-out data over several draws of noise, with standard error.
 
-    The metric `bits_per_dim` of `fit` sees one draw for each image, and in training dropout and
-    weights that change on the way; this is the figure that one reports, by
+    The metric `bits_per_dim` of `fit` uses one draw of noise for each image, and of training data
+    dropout and weights that change during the epoch. This callback gives the figure to report, by
     `tfnvp.evaluation.evaluate`.
 
     Args:
       x: `[n, *event_shape]`, whole grey levels.
       draws: int, draws of noise for each image, the same after every epoch.
-      every: int, epochs between measurements, the first included; NaN between.
+      every: int, epochs between measurements, from the first epoch on; the logs of the other epochs
+        are NaN.
       name: the logs are `NAME_bits_per_dim` and `NAME_bits_per_dim_standard_error`.
       condition: as for `flow.log_prob`, for conditional flows.
 
@@ -159,7 +162,14 @@ class BitsPerDim(_EveryEpochs):
     True
     """
 
-    def __init__(self, x, draws=5, every=1, name="held_out", condition=None):
+    def __init__(
+        self,
+        x: npt.ArrayLike,
+        draws: int = 5,
+        every: int = 1,
+        name: str = "held_out",
+        condition: npt.ArrayLike | None = None,
+    ):
         super().__init__(every, condition)
         self.x = np.asarray(x)
         self.draws = draws
@@ -170,7 +180,7 @@ class BitsPerDim(_EveryEpochs):
         if self.model.levels is None:
             raise ValueError("BitsPerDim needs a flow made with `levels`. Received: None")
 
-    def look(self, epoch):
+    def measure(self, epoch: int) -> dict[str, float]:
         """Measures once."""
         found = evaluate(self.model, self.x, self.draws, condition=self.condition)
         return dict(
@@ -179,25 +189,26 @@ class BitsPerDim(_EveryEpochs):
 
 
 class LatentDiagnostics(_EveryEpochs):
-    """Logs whether the latents of held-out data look like the base, and how exact inverses are.
+    """Logs how close the latents of held-out data are to the base, and how exact inverses are.
 
-    | log | of a perfect fit with the base "normal" |
+    | log | for a perfect fit with the base "normal" |
     |---|---|
     | `latent_mean`, `latent_std`, `latent_kurtosis` of all latents together (excess) | 0, 1, 0 |
-    | `latent_mean_deviation`, `latent_covariance_deviation`, the largest of all variables | 0 |
+    | `latent_mean_deviation`, `latent_covariance_deviation`, the largest over all variables | 0 |
     | `round_trip_max`, the largest `|decode(encode(x)) - x|` | below 1e-4 |
 
     Args:
       x: `[n, *event_shape]`, two points or more; whole grey levels are dequantized once.
       condition: as for `flow.log_prob`.
-      every: int, epochs between measurements, the first included; NaN between.
+      every: int, epochs between measurements, from the first epoch on; the logs of the other epochs
+        are NaN.
 
     >>> import numpy as np, tfnvp
     >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
     >>> flow.compile("adam")
     >>> x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
-    >>> look = tfnvp.callbacks.LatentDiagnostics(x)
-    >>> logs = flow.fit(x, callbacks=[look], verbose=0).history
+    >>> diagnostics = tfnvp.callbacks.LatentDiagnostics(x)
+    >>> logs = flow.fit(x, callbacks=[diagnostics], verbose=0).history
     >>> round(logs["latent_std"][0], 1), logs["round_trip_max"][0] < 1e-4
     (1.0, True)
     """
@@ -211,16 +222,16 @@ class LatentDiagnostics(_EveryEpochs):
         "round_trip_max",
     )
 
-    def __init__(self, x, condition=None, every=1):
+    def __init__(self, x: npt.ArrayLike, condition: npt.ArrayLike | None = None, every: int = 1):
         super().__init__(every, condition)
         self.x = np.asarray(x)
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         if self.x.dtype.kind in "iu" and self.model.levels is not None:
-            self.x = dequantize(self.x, self.model.levels, seed=_NOISE_SEED).numpy()
+            self.x = dequantize(self.x, self.model.levels, seed=(MONITOR_NOISE, 0)).numpy()
 
-    def look(self, epoch):
+    def measure(self, epoch: int) -> dict[str, float]:
         """Measures once."""
         z = self.model.encode(self.x, self.condition).numpy().astype("float64")
         found = self.model.check(self.x, self.condition)

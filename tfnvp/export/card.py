@@ -1,22 +1,74 @@
-"""The two files beside a model that say what it is: one for machines, one for people."""
+"""The two descriptions beside an exported model: one for programs, one for people."""
 
 import hashlib
 import json
 import pathlib
-import warnings
 from collections.abc import Mapping
 
+import jinja2
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfnvp._version import __version__
+from tfnvp.export.signatures import Signature
 
-MACHINES = "signature.json"
-PEOPLE = "model_card.md"
+SIGNATURE_FILE = "signature.json"
+CARD_FILE = "model_card.md"
+
+_MARKDOWN = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True).from_string(
+    """\
+{% macro tensors(named) %}
+{% for name, tensor in named.items() %}
+`{{ name }}` {{ tensor.dtype }}[
+{%- for size in tensor.shape %}{{ "batch" if size is none else size }}{{ ", " if not loop.last }}
+{%- endfor %}]{{ ", " if not loop.last }}
+{%- endfor %}
+{% endmacro %}
+# {{ model }}
+
+{% for heading, section in sections.items() %}
+## {{ heading }}
+
+{% if section is mapping %}
+| | |
+|---|---|
+{% for name, value in section.items() %}
+| {{ name }} | {{ value }} |
+{% endfor %}
+{% else %}
+{{ section }}
+{% endif %}
+
+{% endfor %}
+## Signatures
+
+| signature | inputs | outputs |
+|---|---|---|
+{% for name, signature in signatures.items() %}
+| `{{ name }}` | {{ tensors(signature.inputs) }} | {{ tensors(signature.outputs) }} |
+{% endfor %}
+
+## SHA-256
+
+```
+{% for file, checksum in sha256.items() %}
+{{ checksum }}  {{ file }}
+{% endfor %}
+```
+"""
+)
 
 
-def write(folder, model, flow, signatures, weights_dtype, jit_compile, card):
+def write(
+    folder: pathlib.Path,
+    model: str,
+    flow: keras.Model,
+    signatures: Mapping[str, Signature],
+    weights_dtype: str,
+    jit_compile: bool,
+    card: Mapping | None,
+) -> None:
     """Writes `signature.json` and `model_card.md` into a SavedModel; servers ignore both.
 
     Args:
@@ -39,7 +91,7 @@ def write(folder, model, flow, signatures, weights_dtype, jit_compile, card):
             **_shapes(flow),
             "base": flow.base if isinstance(flow.base, str) else flow.base.name,
             "levels": flow.levels,
-            **_conditions(flow),
+            **_condition_statistics(flow),
             "parameters": flow.count_params(),
         },
         "weights_dtype": weights_dtype,
@@ -54,8 +106,35 @@ def write(folder, model, flow, signatures, weights_dtype, jit_compile, card):
         "sha256": _checksums(folder),
         "card": dict(card or {}),
     }
-    (folder / MACHINES).write_text(json.dumps(content, indent=2) + "\n")
-    (folder / PEOPLE).write_text(_markdown(content))
+    sections = {
+        "Flow": {
+            **{name.replace("_", " "): value for name, value in content["flow"].items()},
+            "weights stored as": weights_dtype,
+            "compiled by XLA": content["jit_compile"],
+        },
+        **content["card"],
+        "Versions": content["versions"],
+    }
+    (folder / SIGNATURE_FILE).write_text(json.dumps(content, indent=2) + "\n")
+    (folder / CARD_FILE).write_text(_MARKDOWN.render(content, sections=sections))
+
+
+def changed_shapes(version: pathlib.Path, flow: keras.Model) -> dict:
+    """Returns the shapes that differ between an exported version and a flow.
+
+    Args:
+      version: folder of a SavedModel; one without `signature.json` has no known shapes.
+      flow: the `tfnvp.Flow` to be exported next.
+
+    Returns:
+      dictionary of names of shapes to pairs `(in the version, of the flow)`.
+    """
+    file = pathlib.Path(version) / SIGNATURE_FILE
+    if not file.is_file():
+        return {}
+    before = json.loads(file.read_text())["flow"]
+    now = json.loads(json.dumps(_shapes(flow)))
+    return {name: (before[name], now[name]) for name in now if before[name] != now[name]}
 
 
 def _shapes(flow):
@@ -63,37 +142,12 @@ def _shapes(flow):
     return {name: getattr(flow, name) for name in names}
 
 
-def _conditions(flow):
-    """Says in which units conditions go in: the model standardises them itself."""
+def _condition_statistics(flow):
+    """Returns mean and spread of the conditions in training, which tell clients their units."""
     if flow.condition_scale.seen() is None:
         return {}
     figures = flow.condition_scale.figures()
     return {f"condition_{name}": values.tolist() for name, values in figures.items()}
-
-
-def warn_of_other_shapes(version, flow):
-    """Warns where a version that is there already has data of other shapes than a flow.
-
-    Args:
-      version: folder of a SavedModel; nothing is said of one without our card.
-      flow: the `tfnvp.Flow` that is to follow it.
-    """
-    file = pathlib.Path(version) / MACHINES
-    if not file.is_file():
-        return
-    before = json.loads(file.read_text())["flow"]
-    now = json.loads(json.dumps(_shapes(flow)))
-    changed = [
-        f"{name} {before[name]}, now {value}"
-        for name, value in now.items()
-        if before[name] != value
-    ]
-    if changed:
-        warnings.warn(
-            f"{version} has other shapes: {'; '.join(changed)}. Clients of the model get the new "
-            "version at once; another model belongs into a folder of its own",
-            stacklevel=4,
-        )
 
 
 def _describe(signature):
@@ -117,37 +171,3 @@ def _checksums(folder):
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
         for file in files
     }
-
-
-def _markdown(content):
-    lines = [f"# {content['model']}", ""]
-    flow = {name.replace("_", " "): value for name, value in content["flow"].items()}
-    storage = {
-        "weights stored as": content["weights_dtype"],
-        "compiled by XLA": content["jit_compile"],
-    }
-    sections = {"Flow": {**flow, **storage}, **content["card"], "Versions": content["versions"]}
-    for heading, section in sections.items():
-        lines += [f"## {heading}", "", *_section(section), ""]
-    lines += ["## Signatures", "", "| signature | inputs | outputs |", "|---|---|---|"]
-    for name, signature in content["signatures"].items():
-        lines.append(
-            f"| `{name}` | {_named(signature['inputs'])} | {_named(signature['outputs'])} |"
-        )
-    lines += ["", "## SHA-256", "", "```"]
-    lines += [f"{checksum}  {file}" for file, checksum in content["sha256"].items()]
-    return "\n".join([*lines, "```", ""])
-
-
-def _section(section):
-    if not isinstance(section, Mapping):
-        return [str(section)]
-    return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in section.items())]
-
-
-def _named(tensors):
-    return ", ".join(
-        f"`{name}` {tensor['dtype']}"
-        f"[{', '.join('batch' if size is None else str(size) for size in tensor['shape'])}]"
-        for name, tensor in tensors.items()
-    )

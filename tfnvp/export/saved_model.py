@@ -1,13 +1,15 @@
 """Writes a flow as the next version of a served model."""
 
+import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 import tensorflow as tf
 
+from tfnvp import advice
 from tfnvp.export import card as model_card
 from tfnvp.export.signatures import make_signatures
 from tfnvp.export.warmup import warmup_requests, write_warmup
@@ -15,20 +17,20 @@ from tfnvp.export.weights import StoredWeights
 
 
 def export(
-    flow,
-    path,
-    signatures=None,
-    weights_dtype="float32",
-    jit_compile=False,
-    warmup=(),
-    warmup_scalars=False,
-    card=None,
-):
+    flow: keras.Model,
+    path: str | os.PathLike,
+    signatures: Iterable[str] | None = None,
+    weights_dtype: str = "float32",
+    jit_compile: bool = False,
+    warmup: Iterable[int] = (),
+    warmup_scalars: bool = False,
+    card: Mapping | None = None,
+) -> pathlib.Path:
     """Writes a flow to `path/VERSION`, the layout of TensorFlow Serving.
 
     VERSION is the next free integer. The model is written under a temporary name and renamed, so
-    a polling server never sees half of it, and no existing version is touched. A warning tells
-    where the version before has data of other shapes.
+    that a server never finds half of it, and existing versions stay as they are. If the version
+    before has data of other shapes, a warning says so.
 
     | signature | inputs | outputs |
     |---|---|---|
@@ -41,8 +43,8 @@ def export(
     | `interpolate` | `corners` [batch or 1, 4, ...], `weights` float32[batch, 4] | `x` |
     | `log_prob_uint8`, `encode_uint8` | `x` uint8 | as `log_prob`, `encode` |
 
-    All but `num_samples` and the `seed` and `temperature` of `sample` have a batch dimension of
-    any size, and so have all outputs. Row `i` of `interpolate` decodes
+    All inputs but `num_samples` and the `seed` and `temperature` of `sample` have a batch dimension
+    of any size, and so have all outputs. Row `i` of `interpolate` decodes
     `sum_k weights[i, k] * encode(corners[i, k])`; one set of corners serves all rows. A
     conditional flow also takes `condition`, one for each row or one for all. With a base
     distribution of one's own there is no `temperature`. The last line exists only for flows
@@ -51,7 +53,7 @@ def export(
 
     The same seed gives the same samples on every replica, compiled by XLA or not.
 
-    Beside the model lie `signature.json` and `model_card.md`, and with `warmup` the requests that
+    The version also holds `signature.json` and `model_card.md`, and with `warmup` the requests that
     a server runs before it offers the version.
 
     Args:
@@ -110,13 +112,15 @@ def export(
             f"`path` must be a folder, of versions of a model. Received a file: {path}"
         )
     if versions := _versions(path):
-        model_card.warn_of_other_shapes(path / str(max(versions)), flow)
+        before = path / str(max(versions))
+        if changed := model_card.changed_shapes(before, flow):
+            advice.warn_of_other_shapes(before, changed)
     requests = warmup_requests(path.name, chosen, warmup, warmup_scalars)
     path.mkdir(parents=True, exist_ok=True)
     archive = keras.export.ExportArchive()
     for name, signature in {"serving_default": chosen[names[0]], **chosen}.items():
         archive.add_endpoint(name, signature.function, signature.inputs)
-    # A name that is no integer is invisible to a server.
+    # A server ignores names that are not integers.
     temporary = path / f".writing-{uuid.uuid4().hex}"
     try:
         archive.write_out(str(temporary), verbose=False)
@@ -136,7 +140,7 @@ def _publish(temporary, path):
         try:
             return temporary.rename(path / str(version))
         except OSError:
-            # Taken in the meantime by another process: a rename never replaces a filled folder.
+            # Another process took the number: a rename never replaces a folder with content.
             if not (path / str(version)).exists():
                 raise
             version += 1
@@ -148,18 +152,18 @@ def _versions(path):
 
 
 def _check_initialized(flow):
-    """Raises `ValueError` where the first request would set weights."""
+    """Raises `ValueError` for a flow whose first request would set weights."""
     for module in flow.distribution.submodules:
         initialized = getattr(module, "initialized", None)
         if isinstance(initialized, keras.Variable) and not int(initialized.numpy()):
             raise ValueError(
-                f"{module.name} still waits for its first batch, from which it starts: call "
+                f"{module.name} still waits for its first batch, which initialises it: call "
                 f"`flow.adapt(data)` or `flow.fit(data)` before the export. Received: {flow}"
             )
 
 
 def _check_finite(flow):
-    """Raises `ValueError` for weights that answer every request with NaN."""
+    """Raises `ValueError` for weights with NaN or inf, which would answer every request by NaN."""
     for variable in flow.weights:
         value = tf.convert_to_tensor(variable.value)
         if value.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(value)):

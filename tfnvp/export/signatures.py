@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import keras
 import tensorflow as tf
+
+from tfnvp.export.weights import StoredWeights
 
 SIGNATURES = (
     "log_prob",
@@ -19,24 +22,26 @@ SIGNATURES = (
 
 
 class Signature(NamedTuple):
-    """A function of tensors that returns a dictionary of them, and what it takes."""
+    """A function of tensors that returns a dictionary of tensors, and the specs of its inputs."""
 
     function: Callable
     inputs: list
 
     @property
-    def has_rows(self):
-        """Whether every input has a batch dimension, so that a server can merge requests."""
+    def has_rows(self) -> bool:
+        """Whether every input has a batch dimension, so that a server can batch requests."""
         return all(spec.shape.rank > 0 and spec.shape[0] is None for spec in self.inputs)
 
 
-def make_signatures(flow, weights, jit_compile):
+def make_signatures(
+    flow: keras.Model, weights: StoredWeights, jit_compile: bool
+) -> dict[str, Signature]:
     """Returns all signatures that a flow can have, by name.
 
     Args:
       flow: a `tfnvp.Flow`.
-      weights: the `StoredWeights` to compute with.
-      jit_compile: bool, compile all but random numbers by XLA.
+      weights: the weights to compute with.
+      jit_compile: bool, compile everything but random numbers by XLA.
 
     Returns:
       dictionary from names, in the order of `SIGNATURES`, to `Signature`.
@@ -48,7 +53,7 @@ def make_signatures(flow, weights, jit_compile):
     temperature = [tf.TensorSpec((), tf.float32, name="temperature")]
     temperatures = [_rows("temperature", ())]
     if not isinstance(flow.base, str):
-        temperature = temperatures = []  # Only the bases that we draw from ourselves have one.
+        temperature = temperatures = []  # Only the bases with a name have a temperature.
     inputs = {
         "log_prob": [x],
         "encode": [x],
@@ -58,7 +63,7 @@ def make_signatures(flow, weights, jit_compile):
         "sample_and_log_prob": [number, seed, *temperature],
         "interpolate": [_rows("corners", (4, *flow.event_shape)), _rows("weights", (4,))],
     }
-    if getattr(flow, "accepts_integers", False) and flow.levels is not None:
+    if flow.accepts_integers and flow.levels is not None:
         pixels = _rows("x", flow.event_shape, tf.uint8)
         inputs |= {"log_prob_uint8": [pixels], "encode_uint8": [pixels]}
     if flow.condition_shape is not None:
@@ -75,7 +80,7 @@ def _rows(name, shape, dtype=tf.float32):
 
 
 def _checked(function, specifications):
-    """Makes a runtime verify shapes, which are only notes on a SavedModel's inputs."""
+    """Returns a graph function that checks shapes, which runtimes do not do for a SavedModel."""
     names = [specification.name for specification in specifications]
 
     def checked(*tensors):
@@ -128,7 +133,7 @@ class _Answers:
             fn_output_signature=tf.TensorSpec(self._flow.latent_shape, tf.float32),
         )
         if temperature is not None:
-            # The rows are stated, so that one temperature for two seeds is an error.
+            # With the number of rows in the shape, one temperature for two seeds is an error.
             shape = tf.stack([tf.shape(seed)[0]] + [1] * len(self._flow.latent_shape))
             z *= tf.reshape(temperature, shape)
         return {"x": self._decode(z, condition)}

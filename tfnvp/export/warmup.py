@@ -2,9 +2,11 @@
 
 import itertools
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
+
+from tfnvp.export.signatures import Signature
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 
@@ -12,11 +14,13 @@ FILE = "assets.extra/tf_serving_warmup_requests"
 _MAX_RECORDS = 1000
 
 
-def warmup_requests(model, signatures, batch_sizes, scalars):
+def warmup_requests(
+    model: str, signatures: Mapping[str, Signature], batch_sizes: Iterable[int], scalars: bool
+) -> list[bytes]:
     """Makes one `PredictionLog` for each signature and batch size.
 
     Args:
-      model: name that the requests call the model by.
+      model: name of the model in the requests.
       signatures: dictionary from names to `Signature`.
       batch_sizes: rows of the requests.
       scalars: bool, also for signatures with inputs that have no batch dimension.
@@ -25,7 +29,7 @@ def warmup_requests(model, signatures, batch_sizes, scalars):
       list of serialized records.
 
     Raises:
-      ValueError: if a batch size is no positive int, or the records are more than 1000.
+      ValueError: if a batch size is not a positive int, or there are more than 1000 records.
       ImportError: if `tensorflow-serving-api` is not installed.
 
     Source: TensorFlow Serving, "SavedModel Warmup".
@@ -61,8 +65,8 @@ def warmup_requests(model, signatures, batch_sizes, scalars):
     return records
 
 
-def write_warmup(folder, records):
-    """Writes records beside a SavedModel, where a server looks for them; no file for none."""
+def write_warmup(folder: pathlib.Path, records: list[bytes]) -> None:
+    """Writes records into a SavedModel, where a server looks for them; without records no file."""
     if not records:
         return
     file = pathlib.Path(folder) / FILE
@@ -73,7 +77,7 @@ def write_warmup(folder, records):
 
 
 def _example(specification, rows):
-    """A valid input: one half is inside the domain of data on [0, 1] and of data on the line."""
+    """Returns a valid input: 0.5 is in the domain of data in [0, 1] and of unbounded data."""
     value = rows if specification.name == "num_samples" else 0.5
     shape = [rows if size is None else size for size in specification.shape]
     return tf.cast(tf.fill(shape, value), specification.dtype)

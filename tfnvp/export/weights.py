@@ -7,11 +7,11 @@ import tensorflow as tf
 
 
 class StoredWeights:
-    """The weights of a flow in the type that a SavedModel keeps them in.
+    """The weights of a flow in the type that a SavedModel stores them in.
 
-    With "bfloat16", kernels (trainable Keras weights of two axes and more) are stored as
-    bfloat16, rounded to 8 significant bits, and read as float32. Biases and scales are few, and
-    what they add to a log-likelihood is not averaged over anything: they stay as they are.
+    With "bfloat16", kernels (trainable Keras weights of two or more axes) are stored as bfloat16,
+    rounded to 8 significant bits, and read as float32. Biases and scales stay float32: they are
+    few, and their rounding errors would not average out.
 
     Args:
       flow: a `tfnvp.Flow`.
@@ -28,7 +28,7 @@ class StoredWeights:
     Source: Wang and Kanwar 2019, "BFloat16: the secret to high performance on Cloud TPUs".
     """
 
-    def __init__(self, flow, dtype="float32"):
+    def __init__(self, flow: keras.Model, dtype: str = "float32"):
         if dtype not in ("float32", "bfloat16"):
             raise ValueError(
                 f'`weights_dtype` must be "float32" or "bfloat16". Received: {dtype!r}'
@@ -41,8 +41,8 @@ class StoredWeights:
                 if len(weight.shape) > 1 and weight.dtype == "float32"
             ]
 
-    def scope(self):
-        """A context in which the flow computes with the stored weights instead of its own."""
+    def scope(self) -> contextlib.AbstractContextManager:
+        """Returns a context in which the flow computes with the stored weights."""
         if not self.pairs:
             return contextlib.nullcontext()
         return keras.StatelessScope(

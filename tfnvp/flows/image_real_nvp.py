@@ -1,7 +1,11 @@
 """Real NVP on images: convolutions, checkerboards, channels and several scales."""
 
+from collections.abc import Callable, Sequence
+
 import keras
 import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfnvp.bijectors import (
@@ -16,7 +20,6 @@ from tfnvp.bijectors import (
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.conditioners import ResidualCNN
 from tfnvp.flows.flow import Flow
-from tfnvp.flows.no_rows import at_least_one_row
 from tfnvp.flows.serialization import serialize
 from tfnvp.flows.vector_flow import check_flags, policy_name, wrapped
 from tfnvp.partitions import Channels, Checkerboard
@@ -86,29 +89,44 @@ class ImageRealNVP(Flow):
     one for each coupling, and every coupling starts as the identity.
     """
 
-    # Networks see them at full width, all at once.
+    # All of these rows go through each network at once.
     adaptation_rows = 512
 
     def __init__(
         self,
-        image_shape,
-        scales=2,
-        base_filters=64,
-        residual_blocks=8,
-        scale="tanh",
-        alpha=0.05,
-        normalization="batch_norm",
-        network_batch_norm=True,
-        condition_shape=None,
-        base="normal",
-        levels=256,
-        conditioner_dtype=None,
-        gradient_checkpointing=False,
-        standardize_condition=True,
-        name=None,
+        image_shape: Sequence[int],
+        scales: int = 2,
+        base_filters: int = 64,
+        residual_blocks: int = 8,
+        scale: str = "tanh",
+        alpha: float | None = 0.05,
+        normalization: str | None = "batch_norm",
+        network_batch_norm: bool = True,
+        condition_shape: int | Sequence[int] | None = None,
+        base: str | tfp.distributions.Distribution = "normal",
+        levels: int | None = 256,
+        conditioner_dtype: str | keras.DTypePolicy | None = None,
+        gradient_checkpointing: bool = False,
+        standardize_condition: bool = True,
+        name: str | None = None,
     ):
         conditioner_dtype = policy_name(conditioner_dtype)
-        config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
+        config = {
+            "image_shape": serialize(image_shape),
+            "scales": serialize(scales),
+            "base_filters": serialize(base_filters),
+            "residual_blocks": serialize(residual_blocks),
+            "scale": serialize(scale),
+            "alpha": serialize(alpha),
+            "normalization": serialize(normalization),
+            "network_batch_norm": serialize(network_batch_norm),
+            "condition_shape": serialize(condition_shape),
+            "base": serialize(base),
+            "levels": serialize(levels),
+            "conditioner_dtype": serialize(conditioner_dtype),
+            "gradient_checkpointing": serialize(gradient_checkpointing),
+            "standardize_condition": serialize(standardize_condition),
+        }
         image_shape = _image_shape(image_shape, scales)
         check_flags(
             network_batch_norm=network_batch_norm,
@@ -124,7 +142,7 @@ class ImageRealNVP(Flow):
         standardized = standardize_condition and condition_shape is not None
 
         def coupling(partition, shape, filters, name):
-            """One coupling, and its normalization."""
+            """Returns a coupling and its normalization."""
             moved_channels = partition.shapes(shape)[1][-1]
             network = ResidualCNN(
                 AffineCoupling.parameters_per_variable * moved_channels,
@@ -149,17 +167,23 @@ class ImageRealNVP(Flow):
         self._config = config
 
     @property
-    def accepts_integers(self):
-        """Whole grey levels are dequantized, where their number is known."""
+    def accepts_integers(self) -> bool:
+        """Whether whole grey levels are accepted, and dequantized: where their number is known."""
         return self.levels is not None
 
     def _inverse(self, x, condition):
-        return at_least_one_row(super()._inverse, x, condition)
+        return pad_empty_batch(super()._inverse, x, condition)
 
     def _forward(self, z, condition):
-        return at_least_one_row(super()._forward, z, condition)
+        return pad_empty_batch(super()._forward, z, condition)
 
-    def sample_images(self, n, seed=None, temperature=1.0, condition=None):
+    def sample_images(
+        self,
+        n: int,
+        seed: int | Sequence[int] | None = None,
+        temperature: float = 1.0,
+        condition: npt.ArrayLike | None = None,
+    ) -> tf.Tensor:
         """Draws images as whole grey levels, with the arguments of `sample`.
 
         Returns:
@@ -170,16 +194,35 @@ class ImageRealNVP(Flow):
         """
         if self.levels is None or self.levels > 256:
             raise ValueError(
-                f"images of whole grey levels need 2 to 256 `levels`. Received: {self.levels}"
+                f"`sample_images` needs a flow with 2 to 256 `levels`. Received: {self.levels}"
             )
         return quantize(self.sample(n, seed, temperature, condition), self.levels)
 
-    def latent_scales(self):
-        """Tells at which scale each latent leaves, from 0 (the finest): int array `image_shape`."""
+    def latent_scales(self) -> np.ndarray:
+        """Returns the scale at which each latent leaves, 0 the finest: int array `image_shape`."""
         return _latent_scales(self.event_shape, self.scales)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**self._config, "name": self.name}
+
+
+def pad_empty_batch(
+    function: Callable, x: tf.Tensor, condition: tf.Tensor | None
+) -> tuple[tf.Tensor, ...]:
+    """Returns `function(x, condition)`; an empty batch goes through it as one row of zeros.
+
+    oneDNN's convolution of an empty batch returns the wrong number of channels.
+    """
+    if x.shape[0]:
+        return function(x, condition)
+    rows = tf.shape(x)[0]
+    missing = tf.cast(tf.equal(rows, 0), tf.int32)
+
+    def pad(tensor):
+        return tf.pad(tensor, [[0, missing]] + [[0, 0]] * (tensor.shape.rank - 1))
+
+    results = function(pad(x), None if condition is None else pad(condition))
+    return tf.nest.map_structure(lambda result: result[:rows], results)
 
 
 def _scale(coupling, shape, filters, index, scales):

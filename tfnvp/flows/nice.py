@@ -1,18 +1,17 @@
 """NICE: additive couplings and a learned diagonal rescaling."""
 
-import math
+from collections.abc import Callable, Sequence
 
 import keras
+import tensorflow_probability as tfp
 
-from tfnvp.bijectors import AdditiveCoupling, Chain, DiagonalScaling
-from tfnvp.bijectors.bijector import event_shape_tuple
-from tfnvp.flows import vector_flow as assembly
-from tfnvp.flows.flow import Flow
-from tfnvp.flows.serialization import serialize
+from tfnvp.bijectors import AdditiveCoupling, DiagonalScaling
+from tfnvp.flows.vector_flow import VectorFlow, VectorOptions
+from tfnvp.partitions import Partition
 
 
 @keras.saving.register_keras_serializable("tfnvp")
-class NICE(Flow):
+class NICE(VectorFlow):
     """A stack of additive couplings over a learned diagonal rescaling of the base.
 
     Generating, with couplings `f_1 ... f_n` and latents `z`::
@@ -61,58 +60,48 @@ class NICE(Flow):
     Source: Dinh, Krueger and Bengio 2014 (NICE).
     """
 
-    compiles_well = True
+    bijector_name = "nice"
 
     def __init__(
         self,
-        event_shape,
-        couplings=4,
-        hidden_units=(1000,) * 5,
-        base="normal",
-        partition=None,
-        activation="relu",
-        dropout=0.0,
-        residual=False,
-        logit_alpha=None,
-        standardize=False,
-        whiten=False,
-        condition_shape=None,
-        levels=None,
-        conditioner_dtype=None,
-        gradient_checkpointing=False,
-        standardize_condition=True,
-        name=None,
+        event_shape: int | Sequence[int],
+        couplings: int = 4,
+        hidden_units: Sequence = (1000,) * 5,
+        base: str | tfp.distributions.Distribution = "normal",
+        partition: Partition | Sequence[Partition] | str | None = None,
+        activation: str | Callable = "relu",
+        dropout: float = 0.0,
+        residual: bool = False,
+        logit_alpha: float | None = None,
+        standardize: bool = False,
+        whiten: bool | float = False,
+        condition_shape: int | Sequence[int] | None = None,
+        levels: int | None = None,
+        conditioner_dtype: str | keras.DTypePolicy | None = None,
+        gradient_checkpointing: bool = False,
+        standardize_condition: bool = True,
+        name: str | None = None,
     ):
-        conditioner_dtype = assembly.policy_name(conditioner_dtype)
-        config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
-        event_shape = event_shape_tuple(event_shape)
-        assembly.check_couplings(couplings)
-        assembly.check_flags(
-            residual=residual,
-            standardize=standardize,
-            gradient_checkpointing=gradient_checkpointing,
-            standardize_condition=standardize_condition,
-        )
-        before = assembly.data_side(event_shape, logit_alpha, standardize, whiten)
-        size = math.prod(event_shape)
-        layers = assembly.couplings(
+        super().__init__(
+            VectorOptions(
+                event_shape=event_shape,
+                couplings=couplings,
+                hidden_units=hidden_units,
+                base=base,
+                partition=partition,
+                activation=activation,
+                dropout=dropout,
+                residual=residual,
+                logit_alpha=logit_alpha,
+                standardize=standardize,
+                whiten=whiten,
+                condition_shape=condition_shape,
+                levels=levels,
+                conditioner_dtype=conditioner_dtype,
+                gradient_checkpointing=gradient_checkpointing,
+                standardize_condition=standardize_condition,
+                name=name,
+            ),
             AdditiveCoupling,
-            size,
-            assembly.partitions_for(partition, couplings, size),
-            assembly.hidden_units_for(hidden_units, couplings),
-            condition_shape,
-            {
-                "activation": activation,
-                "dropout": dropout,
-                "residual": residual,
-                "dtype": conditioner_dtype,
-            },
-            gradient_checkpointing,
-            standardize_condition,
+            arrange=lambda couplings, size: [*couplings, DiagonalScaling(size)],
         )
-        chain = Chain([*before, *layers, DiagonalScaling(size)], name="nice")
-        super().__init__(chain, event_shape, base, condition_shape, levels, name)
-        self._config = config
-
-    def get_config(self):
-        return {**self._config, "name": self.name}

@@ -1,18 +1,18 @@
 """Real NVP on vectors: affine couplings."""
 
-import math
+import functools
+from collections.abc import Callable, Sequence
 
 import keras
+import tensorflow_probability as tfp
 
-from tfnvp.bijectors import AffineCoupling, Chain
-from tfnvp.bijectors.bijector import event_shape_tuple
-from tfnvp.flows import vector_flow as assembly
-from tfnvp.flows.flow import Flow
-from tfnvp.flows.serialization import serialize
+from tfnvp.bijectors import AffineCoupling
+from tfnvp.flows.vector_flow import VectorFlow, VectorOptions, with_linear_maps
+from tfnvp.partitions import Partition
 
 
 @keras.saving.register_keras_serializable("tfnvp")
-class RealNVP(Flow):
+class RealNVP(VectorFlow):
     """A stack of affine couplings over the base, for vectors (flattened where they are not).
 
     Generating, with couplings `f_1 ... f_n` and latents `z`::
@@ -66,61 +66,52 @@ class RealNVP(Flow):
     Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.
     """
 
-    compiles_well = True
+    bijector_name = "real_nvp"
 
     def __init__(
         self,
-        event_shape,
-        couplings=8,
-        hidden_units=(128, 128),
-        scale="tanh",
-        condition_shape=None,
-        base="normal",
-        partition=None,
-        activation="relu",
-        dropout=0.0,
-        residual=False,
-        logit_alpha=None,
-        standardize=True,
-        levels=None,
-        conditioner_dtype=None,
-        whiten=False,
-        linear=None,
-        gradient_checkpointing=False,
-        standardize_condition=True,
-        name=None,
+        event_shape: int | Sequence[int],
+        couplings: int = 8,
+        hidden_units: Sequence = (128, 128),
+        scale: str = "tanh",
+        condition_shape: int | Sequence[int] | None = None,
+        base: str | tfp.distributions.Distribution = "normal",
+        partition: Partition | Sequence[Partition] | str | None = None,
+        activation: str | Callable = "relu",
+        dropout: float = 0.0,
+        residual: bool = False,
+        logit_alpha: float | None = None,
+        standardize: bool = True,
+        levels: int | None = None,
+        conditioner_dtype: str | keras.DTypePolicy | None = None,
+        whiten: bool | float = False,
+        linear: str | None = None,
+        gradient_checkpointing: bool = False,
+        standardize_condition: bool = True,
+        name: str | None = None,
     ):
-        conditioner_dtype = assembly.policy_name(conditioner_dtype)
-        config = {k: serialize(v) for k, v in locals().items() if k not in ("self", "__class__")}
-        event_shape = event_shape_tuple(event_shape)
-        assembly.check_couplings(couplings)
-        assembly.check_flags(
-            residual=residual,
-            standardize=standardize,
-            gradient_checkpointing=gradient_checkpointing,
-            standardize_condition=standardize_condition,
-        )
-        before = assembly.data_side(event_shape, logit_alpha, standardize, whiten)
-        size = math.prod(event_shape)
-        layers = assembly.couplings(
+        super().__init__(
+            VectorOptions(
+                event_shape=event_shape,
+                couplings=couplings,
+                hidden_units=hidden_units,
+                base=base,
+                partition=partition,
+                activation=activation,
+                dropout=dropout,
+                residual=residual,
+                logit_alpha=logit_alpha,
+                standardize=standardize,
+                whiten=whiten,
+                condition_shape=condition_shape,
+                levels=levels,
+                conditioner_dtype=conditioner_dtype,
+                gradient_checkpointing=gradient_checkpointing,
+                standardize_condition=standardize_condition,
+                name=name,
+            ),
             AffineCoupling,
-            size,
-            assembly.partitions_for(partition, couplings, size),
-            assembly.hidden_units_for(hidden_units, couplings),
-            condition_shape,
-            {
-                "activation": activation,
-                "dropout": dropout,
-                "residual": residual,
-                "dtype": conditioner_dtype,
-            },
-            gradient_checkpointing,
-            standardize_condition,
-            scale=scale,
+            coupling_options={"scale": scale},
+            other_options={"linear": linear},
+            arrange=functools.partial(with_linear_maps, linear=linear),
         )
-        chain = Chain([*before, *assembly.between(layers, linear, size)], name="real_nvp")
-        super().__init__(chain, event_shape, base, condition_shape, levels, name)
-        self._config = config
-
-    def get_config(self):
-        return {**self._config, "name": self.name}

@@ -3,30 +3,23 @@
 import keras
 import tensorflow as tf
 
-
-class AdoptedVariable(keras.Variable):
-    """A Keras variable around a `tf.Variable` that exists already, as TFP's own bijectors have."""
-
-    def _convert_to_tensor(self, value, dtype=None):
-        if isinstance(value, tf.Variable):
-            return value
-        return super()._convert_to_tensor(value, dtype)
+from tfnvp import _internals
 
 
-def find(module):
-    """Returns the Keras layers, and the Keras variables of no layer, that a module uses.
+def find(module: tf.Module) -> tuple[list[keras.layers.Layer], list[keras.Variable]]:
+    """Returns the Keras layers that a module uses, and its variables outside of them.
 
-    Every `tf.Variable` of the module is covered by one of them, so a Keras model that holds both
-    lists trains and saves all.
+    Together they cover every `tf.Variable` of the module, so that a Keras model with both lists as
+    attributes trains and saves all of them.
     """
-    layers = _of_type(module, keras.layers.Layer)
-    inner = {id(sub) for layer in layers for sub in layer._flatten_layers(include_self=False)}
+    layers = _internals.objects_in(module, keras.layers.Layer)
+    inner = {id(sub) for layer in layers for sub in _internals.all_layers(layer, False)}
     layers = [layer for layer in layers if id(layer) not in inner]
-    variables = _of_type(module, keras.Variable)
+    variables = _internals.objects_in(module, keras.Variable)
     known = {id(v.value) for v in variables}
     known.update(id(v.value) for layer in layers for v in layer.weights)
     variables += [
-        AdoptedVariable(
+        _internals.AdoptedVariable(
             v,
             dtype=v.dtype.name,
             trainable=v.trainable,
@@ -36,7 +29,3 @@ def find(module):
         if id(v) not in known
     ]
     return layers, variables
-
-
-def _of_type(module, kind):
-    return list(module._flatten(predicate=lambda value: isinstance(value, kind)))

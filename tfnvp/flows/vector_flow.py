@@ -1,21 +1,166 @@
-"""What NICE and Real NVP on vectors share: the way from data to a vector, and the couplings."""
+"""What the flows on vectors share: their options, the way from data to a vector, the couplings."""
 
+import dataclasses
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
 import tensorflow_probability as tfp
 
-from tfnvp.bijectors import ActNorm, Logit, LULinear, Whitening
+from tfnvp.bijectors import ActNorm, Chain, Logit, LULinear, Whitening
+from tfnvp.bijectors.bijector import event_shape_tuple
+from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import MLP, GradientCheckpointing, StandardizedCondition
+from tfnvp.flows.flow import Flow
+from tfnvp.flows.serialization import serialize
 from tfnvp.partitions import EvenOdd, Mask, Partition
 
 tfb = tfp.bijectors
 
 
-def data_side(event_shape, logit_alpha, standardize, whiten=False):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VectorOptions:
+    """The constructor arguments that all flows on vectors take; see `tfnvp.RealNVP` for each."""
+
+    event_shape: int | Sequence[int]
+    couplings: int
+    hidden_units: Sequence
+    base: str | tfp.distributions.Distribution
+    partition: Partition | Sequence[Partition] | str | None
+    activation: str | Callable
+    dropout: float
+    residual: bool
+    logit_alpha: float | None
+    standardize: bool
+    whiten: bool | float
+    condition_shape: int | Sequence[int] | None
+    levels: int | None
+    conditioner_dtype: str | keras.DTypePolicy | None
+    gradient_checkpointing: bool
+    standardize_condition: bool
+    name: str | None
+
+    def check(self) -> None:
+        """Raises `ValueError` for an invalid number of couplings or an invalid flag."""
+        if isinstance(self.couplings, bool) or not (
+            isinstance(self.couplings, int) and self.couplings >= 1
+        ):
+            raise ValueError(f"`couplings` must be a positive int. Received: {self.couplings!r}")
+        check_flags(
+            residual=self.residual,
+            standardize=self.standardize,
+            gradient_checkpointing=self.gradient_checkpointing,
+            standardize_condition=self.standardize_condition,
+        )
+
+    def networks(self, partitions: Sequence[Partition], size: int, parameters: int) -> list:
+        """Returns one network for each coupling.
+
+        Args:
+          partitions: the partition of each coupling.
+          size: int, number of variables.
+          parameters: int, how many numbers a coupling needs for each variable that it moves.
+        """
+        networks = []
+        widths = hidden_units_for(self.hidden_units, self.couplings)
+        for i, (partition, units) in enumerate(zip(partitions, widths, strict=True)):
+            (moved,) = partition.shapes((size,))[1]
+            network = MLP(
+                moved * parameters,
+                units,
+                activation=self.activation,
+                dropout=self.dropout,
+                residual=self.residual,
+                dtype=self.conditioner_dtype,
+                name=f"conditioner_{i}",
+            )
+            standardized = self.standardize_condition and self.condition_shape is not None
+            networks.append(wrapped(network, self.gradient_checkpointing, standardized))
+        return networks
+
+
+class VectorFlow(Flow):
+    """A stack of couplings on vectors; its subclasses declare which.
+
+    A subclass lists its arguments and their defaults, and hands over what differs: the class of its
+    couplings, their arguments, and the bijectors around them.
+
+    Args:
+      options: the arguments that all subclasses have.
+      coupling: class of the couplings.
+      coupling_options: arguments of the subclass that are keyword arguments of each coupling.
+      other_options: further arguments of the subclass, for its saved configuration.
+      arrange: function of the list of couplings and the number of variables; it returns the
+        bijectors from data side to base. Default: the couplings alone.
+      parameters: int, how many numbers a coupling needs for each variable that it moves. Default:
+        `coupling.parameters_per_variable`.
+    """
+
+    compiles_well = True
+
+    #: Name of the bijector.
+    bijector_name = "vector_flow"
+
+    def __init__(
+        self,
+        options: VectorOptions,
+        coupling: type[Coupling],
+        coupling_options: dict | None = None,
+        other_options: dict | None = None,
+        arrange: Callable[[list, int], list] | None = None,
+        parameters: int | None = None,
+    ):
+        coupling_options, other_options = coupling_options or {}, other_options or {}
+        options = dataclasses.replace(
+            options, conditioner_dtype=policy_name(options.conditioner_dtype)
+        )
+        arguments = {**vars(options), **coupling_options, **other_options}
+        config = {name: serialize(value) for name, value in arguments.items()}
+        event_shape = event_shape_tuple(options.event_shape)
+        options.check()
+        before = data_side(event_shape, options.logit_alpha, options.standardize, options.whiten)
+        size = math.prod(event_shape)
+        if size < 2:
+            raise ValueError(
+                "`event_shape` must have two variables or more: a coupling changes some of them, "
+                f"given the others. Received: {size} variable"
+            )
+        partitions = partitions_for(options.partition, options.couplings, size)
+        parameters = parameters or coupling.parameters_per_variable
+        layers = [
+            coupling(
+                network,
+                partition,
+                (size,),
+                condition_shape=options.condition_shape,
+                name=f"coupling_{i}",
+                **coupling_options,
+            )
+            for i, (network, partition) in enumerate(
+                zip(options.networks(partitions, size, parameters), partitions, strict=True)
+            )
+        ]
+        if arrange is not None:
+            layers = arrange(layers, size)
+        super().__init__(
+            Chain([*before, *layers], name=self.bijector_name),
+            event_shape,
+            options.base,
+            options.condition_shape,
+            options.levels,
+            options.name,
+        )
+        self._config = config
+
+    def get_config(self) -> dict:
+        return {**self._config, "name": self.name}
+
+
+def data_side(
+    event_shape: tuple, logit_alpha: float | None, standardize: bool, whiten: bool | float = False
+) -> list:
     """Returns the bijectors between data and the vector that the couplings transform."""
     size = math.prod(event_shape)
     bijectors = []
@@ -38,60 +183,25 @@ def data_side(event_shape, logit_alpha, standardize, whiten=False):
     return bijectors
 
 
-def couplings(
-    kind,
-    size,
-    partitions,
-    hidden_units,
-    condition_shape,
-    mlp,
-    gradient_checkpointing,
-    standardize_condition,
-    **kwargs,
-):
-    """Returns one coupling of class `kind` for each partition, with an `MLP` of its own."""
-    if size < 2:
-        raise ValueError(
-            "`event_shape` must have two variables or more: a coupling changes some of them, given "
-            f"the others. Received: {size} variable"
-        )
-    standardized = standardize_condition and condition_shape is not None
-    layers = []
-    for i, (partition, units) in enumerate(zip(partitions, hidden_units, strict=True)):
-        (moved,) = partition.shapes((size,))[1]
-        conditioner = MLP(
-            moved * kind.parameters_per_variable, units, name=f"conditioner_{i}", **mlp
-        )
-        layers.append(
-            kind(
-                wrapped(conditioner, gradient_checkpointing, standardized),
-                partition,
-                (size,),
-                condition_shape=condition_shape,
-                name=f"coupling_{i}",
-                **kwargs,
-            )
-        )
-    return layers
-
-
-def wrapped(network, gradient_checkpointing, standardize_condition):
-    """Returns a coupling's network with what the flow's arguments put around it."""
+def wrapped(
+    network: keras.layers.Layer, gradient_checkpointing: bool, standardize_condition: bool
+) -> keras.layers.Layer:
+    """Returns a coupling's network inside the layers that the flow's arguments ask for."""
     if gradient_checkpointing:
         network = GradientCheckpointing(network)
     return StandardizedCondition(network) if standardize_condition else network
 
 
-def between(couplings, linear, size):
+def with_linear_maps(couplings: list, size: int, linear: str | None) -> list:
     """Puts a learned linear map, of variables in random order, around and between couplings.
 
     Args:
       couplings: list of bijectors.
-      linear: "lu", or None for the couplings alone.
       size: number of variables.
+      linear: "lu", or None for the couplings alone.
 
     Raises:
-      ValueError: if `linear` is something else.
+      ValueError: if `linear` is another value.
     """
     if linear is None:
         return couplings
@@ -105,29 +215,26 @@ def between(couplings, linear, size):
     return layers
 
 
-def check_couplings(couplings):
-    """Raises `ValueError` unless the number of couplings is a positive int."""
-    if isinstance(couplings, bool) or not isinstance(couplings, int) or couplings < 1:
-        raise ValueError(f"`couplings` must be a positive int. Received: {couplings!r}")
-
-
-def policy_name(conditioner_dtype):
+def policy_name(conditioner_dtype: str | keras.DTypePolicy | None) -> str:
     """Returns the name of a Keras dtype policy, by default of the global one.
 
-    A saved flow says which it was, whatever the global policy is where it is loaded.
+    A file names the policy of its flow, so that it does not depend on the global policy of the
+    program that loads it.
     """
     return keras.dtype_policies.get(conditioner_dtype or keras.config.dtype_policy()).name
 
 
-def check_flags(**flags):
+def check_flags(**flags) -> None:
     """Raises `ValueError` for arguments that are neither True nor False."""
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
 
 
-def partitions_for(partition, couplings, size):
-    """Returns a partition for each coupling: the given ones, or one and its swap by turns."""
+def partitions_for(
+    partition: Partition | Sequence[Partition] | str | None, couplings: int, size: int
+) -> list[Partition]:
+    """Returns a partition for each coupling: the given ones, or one alternating with its swap."""
     if partition is None:
         partition = EvenOdd()
     if isinstance(partition, str):
@@ -144,7 +251,7 @@ def partitions_for(partition, couplings, size):
 
 
 def _random_partitions(partition, couplings, size):
-    """Random halves, each followed by its swap; always the same for the same numbers."""
+    """Returns random halves, each followed by its swap; the same arguments give the same halves."""
     if partition != "random":
         raise ValueError(
             '`partition` must be "random", a tfnvp.partitions.Partition or a sequence of them. '
@@ -158,7 +265,7 @@ def _random_partitions(partition, couplings, size):
     return [mask for half in masks for mask in (half, half.swap())][:couplings]
 
 
-def hidden_units_for(hidden_units, couplings):
+def hidden_units_for(hidden_units: Sequence, couplings: int) -> list[tuple]:
     """Returns the hidden widths for each coupling: the same for all, or a sequence for each."""
     is_sequence = isinstance(hidden_units, Iterable) and not isinstance(hidden_units, str)
     hidden_units = list(hidden_units) if is_sequence else [hidden_units]

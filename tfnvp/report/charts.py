@@ -1,12 +1,15 @@
-"""Charts and pictures as HTML that needs nothing else, in the colours of the page around them."""
+"""Charts and pictures as self-contained HTML, in the colours of the page around them."""
 
 import base64
 import io
 import re
+from collections.abc import Callable, Mapping, Sequence
 
 import markupsafe
 import numpy as np
+import numpy.typing as npt
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -16,7 +19,7 @@ from tfnvp import plotting
 #: Legible on white and on black.
 BLUE, ORANGE, *_ = COLOURS = ("#3b82c4", "#e07b22", "#3a9d6b", "#b8559a", "#8f8f3a")
 
-# Stands for the colour of the page's text, which only the browser knows.
+# Placeholder for the colour of the page's text, which depends on the browser.
 _INK = "#010203"
 _REM_PER_INCH = 6.8
 _STYLE = {
@@ -35,12 +38,19 @@ _STYLE = {
 }
 
 
-def chart(name, label, draw, rows=1, columns=1, size=(6.4, 3.2)):
+def chart(
+    name: str,
+    label: str,
+    draw: Callable[[np.ndarray], object],
+    rows: int = 1,
+    columns: int = 1,
+    size: tuple[float, float] = (6.4, 3.2),
+) -> markupsafe.Markup:
     """Draws a chart.
 
     Args:
-      name: what tells its parts from those of other charts on the page, letters only.
-      label: what it shows, for those who hear the page.
+      name: prefix of the identifiers in the chart, letters only, unique on the page.
+      label: description of the chart for screen readers.
       draw: function of the array of axes `[rows, columns]`.
       rows: int.
       columns: int.
@@ -62,7 +72,7 @@ def chart(name, label, draw, rows=1, columns=1, size=(6.4, 3.2)):
         )
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    # HTML knows these names without their addresses; sizes are the page's affair.
+    # HTML needs no namespaces; the page sets the size.
     svg = re.sub(r'<svg [^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', svg, count=1)
     svg = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", svg)
     opening = markupsafe.Markup('<svg role="img" aria-label="{}" style="max-width: {}rem"')
@@ -70,7 +80,7 @@ def chart(name, label, draw, rows=1, columns=1, size=(6.4, 3.2)):
     return opening + markupsafe.Markup(svg.removeprefix("<svg"))
 
 
-def picture(images, label, **kwargs):
+def picture(images: npt.ArrayLike, label: str, **kwargs) -> markupsafe.Markup:
     """Returns `plotting.image_grid(images, **kwargs)` as an `<img>` element."""
     file = io.BytesIO()
     plotting.image_grid(images, **kwargs).save(file, format="PNG", optimize=True)
@@ -78,14 +88,20 @@ def picture(images, label, **kwargs):
     return markupsafe.Markup('<img alt="{}" src="data:image/png;base64,{}">').format(label, content)
 
 
-def histograms(axes, groups, bins=40, label="", colours=COLOURS):
-    """Draws the shares of groups of numbers over common bins.
+def histograms(
+    axes: Axes,
+    groups: Mapping[str, np.ndarray],
+    bins: int = 40,
+    label: str = "",
+    colours: Sequence[str] = COLOURS,
+) -> None:
+    """Draws histograms of groups of numbers over common bins.
 
     Args:
       axes: matplotlib axes.
-      groups: mapping of names to numbers; those beyond the outermost 0.5 % go to the last bins.
+      groups: mapping of names to numbers; the outer 0.5 % on each side count in the outer bins.
       bins: int.
-      label: of the numbers.
+      label: label of the axis.
       colours: one for each group.
     """
     everything = np.concatenate(list(groups.values()))

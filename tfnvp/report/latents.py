@@ -1,23 +1,25 @@
-"""Sections on the latents: do they look like the base, and what does each layer do to volume?"""
+"""Sections on the latents: their distribution against the base, and NICE's learned scales."""
 
 import numpy as np
 from scipy import stats
 
 from tfnvp.bijectors import DiagonalScaling
 from tfnvp.bijectors.compose import members
+from tfnvp.quantization import BASE_SAMPLE
 from tfnvp.report.charts import BLUE, ORANGE, chart
+from tfnvp.report.report_data import ReportData
 from tfnvp.report.section import Section
 
 _QUANTILES = 200
 _BASES = {"normal": stats.norm, "logistic": stats.logistic}
 
 
-def latents(subject):
-    """Quantiles of the latents of test data against those of the base."""
-    z = subject.flow.encode(subject.test).numpy()
+def latents(report: ReportData) -> Section:
+    """Plots quantiles of the latents of test data against those of the base."""
+    z = report.flow.encode(report.test).numpy()
     z = z.reshape(len(z), -1)
     shares = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    expected = _base_quantiles(subject.flow, shares, subject.seed)
+    expected = _base_quantiles(report.flow, shares, report.seed)
     pooled = np.quantile(z, shares)
     single = np.quantile(z, shares, axis=0)
     low, high = np.quantile(single, [0.05, 0.95], axis=1)
@@ -30,16 +32,19 @@ def latents(subject):
         panel.set(xlabel="quantiles of the base", ylabel="quantiles of the latents")
 
     text = (
-        "Points on the line: the latents of test data are distributed as the base, which is what "
-        "training aims at. The band holds nine tenths of the single variables. A steeper course "
-        "at the ends means tails heavier than the base's."
+        "Quantiles of the latents of test data against those of the base. Training aims at points "
+        "on the line. The band contains the middle 90 % of the single variables. A curve that is "
+        "steeper at its ends means tails that are heavier than those of the base."
     )
-    found = subject.diagnostics
+    found = report.diagnostics
     table = (
         ("mean, standard deviation", f"{z.mean():.3f}, {z.std():.3f}"),
         ("excess kurtosis of all latents together", f"{stats.kurtosis(z, axis=None):.3f}"),
         ("largest deviation of a mean from the base's", f"{found.latent_mean_deviation:.3f}"),
-        ("largest deviation of a covariance", f"{found.latent_covariance_deviation:.3f}"),
+        (
+            "largest deviation of a covariance from the base's",
+            f"{found.latent_covariance_deviation:.3f}",
+        ),
         ("share of values that are not finite", f"{found.non_finite:.2g}"),
         *(
             (f"largest |log-det| of {name}", f"{value:.3g}")
@@ -51,15 +56,17 @@ def latents(subject):
 
 
 def _base_quantiles(flow, shares, seed):
-    """Quantiles of all variables of the base together: by formula, or of draws."""
+    """Returns quantiles of all variables of the base together: exact ones, or those of samples."""
     if isinstance(flow.base, str):
         return _BASES[flow.base].ppf(shares)
-    return np.quantile(flow.distribution.distribution.sample(10_000, seed=(5, seed)), shares)
+    return np.quantile(
+        flow.distribution.distribution.sample(10_000, seed=(BASE_SAMPLE, seed)), shares
+    )
 
 
-def spectrum(subject):
-    """The learned scales of a flow that ends in a diagonal rescaling, sorted, as in NICE."""
-    scalings = [b for b in members(subject.flow.bijector) if isinstance(b, DiagonalScaling)]
+def spectrum(report: ReportData) -> Section | None:
+    """Plots the sorted scales of a flow with a diagonal rescaling; returns None for others."""
+    scalings = [b for b in members(report.flow.bijector) if isinstance(b, DiagonalScaling)]
     if not scalings:
         return None
     scales = np.sort(np.exp(np.ravel(scalings[-1].log_scale)))[::-1]
@@ -70,9 +77,9 @@ def spectrum(subject):
         panel.set(xlabel="latent variable, sorted", ylabel="scale σ")
 
     text = (
-        "The standard deviation that the rescaling gives to each latent variable, 1 / S in NICE's "
-        "notation. Variables with large scales carry the coarse content; those with scales near "
-        "zero are directions in which the data does not vary."
+        "The standard deviation that the rescaling gives to each latent variable, 1 / S in the "
+        "notation of NICE. Variables with large scales hold the coarse content; those with scales "
+        "near zero are directions in which the data hardly varies."
     )
     label = "spectrum of the learned rescaling"
     table = (

@@ -1,29 +1,30 @@
-"""The section on likelihoods: training and test data, and data of no such kind."""
+"""The section on likelihoods: of training data, test data and unusual data."""
 
 import math
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from tfnvp.data import dequantize
+from tfnvp.quantization import UNUSUAL_IMAGES_NOISE, dequantize
 from tfnvp.report.charts import COLOURS, chart, histograms
+from tfnvp.report.report_data import ReportData
 from tfnvp.report.section import Section
 
 
-def likelihoods(subject):
-    """Histograms of likelihoods of training, test and unusual data, and how well they part."""
-    if subject.splits is None:
+def likelihoods(report: ReportData) -> Section | None:
+    """Plots likelihoods of training, test and unusual data, and measures their separation."""
+    if report.splits is None:
         return None
-    flow = subject.flow
-    known = {"test": subject.test_log_prob}
-    if subject.train is not None:
-        known = {"train": flow.log_prob(subject.train).numpy(), **known}
-    unusual = {name: flow.log_prob(rows).numpy() for name, rows in unusual_data(subject).items()}
+    flow = report.flow
+    known = {"test": report.test_log_prob}
+    if report.train is not None:
+        known = {"train": flow.log_prob(report.train).numpy(), **known}
+    unusual = {name: flow.log_prob(rows).numpy() for name, rows in unusual_data(report).items()}
 
     def panel(name, label, groups, colours):
         def draw(axes):
-            shown = {name: subject.likelihood(values) for name, values in groups.items()}
-            histograms(axes[0, 0], shown, label=subject.unit, colours=colours)
+            shown = {name: report.likelihood(values) for name, values in groups.items()}
+            histograms(axes[0, 0], shown, label=report.unit, colours=colours)
             axes[0, 0].legend(fontsize=8)
 
         return chart(name, label, draw, size=(3.8, 2.6)), label
@@ -32,52 +33,55 @@ def likelihoods(subject):
         panel("known", "Training and test data", known, COLOURS[2 - len(known) :]),
         panel("unusual", "Unusual data", {"test": known["test"], **unusual}, COLOURS[1:]),
     )
-    head = (("data", f"{subject.unit}, mean ± standard error", "rows", "AUC against test"),)
+    head = (("data", f"{report.unit}, mean ± standard error", "rows", "AUC against test"),)
     rows = tuple(
-        (name, _mean(subject, values), str(len(values)), _auc(known["test"], values, name))
+        (name, _mean(report, values), str(len(values)), _auc(known["test"], values, name))
         for name, values in {**known, **unusual}.items()
     )
     text = (
-        "A gap between training and test data means that the flow has learned its data by heart. "
-        f"Of each test row, the unusual data keep something: {_KINDS[subject.is_images]} AUC is "
-        "the chance that a test row is likelier than an unusual one: 1 parts them wholly, 0.5 not "
-        "at all. Flows can find simple images of another kind likelier than their own data."
+        "A gap between training and test data is a sign of overfitting. "
+        f"Unusual data is made of the test rows: {_KINDS[report.is_images]} AUC is the probability "
+        "that a test row has a higher likelihood than an unusual row: 1 is perfect separation, "
+        "0.5 is chance. Flows can assign higher likelihoods to simple images of another data set "
+        "than to their own data."
     )
     return Section("Likelihoods", text, figures, head + rows)
 
 
 _KINDS = {
-    True: "shuffled pixels their grey levels. Noise keeps nothing.",
-    False: "shuffled columns the values of each column, but not what goes with what. Uniform rows "
-    "keep the range only.",
+    True: "shuffled pixels keep the grey levels of each image, noise keeps nothing.",
+    False: "shuffled columns keep the values of each column, but no relation between columns; "
+    "uniform rows keep only the range of each column.",
 }
 
 
-def unusual_data(subject):
-    """Data of the same shape that the flow should find unlikely, by name."""
-    generator = np.random.default_rng(subject.seed)
-    x = subject.test
-    if subject.is_images:
+def unusual_data(report: ReportData) -> dict[str, np.ndarray]:
+    """Returns data of the same shape that should have lower likelihoods, by name."""
+    generator = np.random.default_rng(report.seed)
+    x = report.test
+    if report.is_images:
         pixels = x.reshape(len(x), -1, x.shape[-1] if x.ndim == 4 else 1)
         order = np.argsort(generator.uniform(size=pixels.shape[:2]), axis=1)[..., np.newaxis]
         made = {"pixels shuffled": np.take_along_axis(pixels, order, axis=1).reshape(x.shape)}
         made["noise"] = generator.uniform(size=x.shape).astype("float32")
-        if subject.flow.levels is not None:
-            grey = generator.integers(0, subject.flow.levels, x.shape)
-            made["noise"] = dequantize(grey, subject.flow.levels, seed=(6, subject.seed)).numpy()
+        if report.flow.levels is not None:
+            grey = generator.integers(0, report.flow.levels, x.shape)
+            made["noise"] = dequantize(
+                grey, report.flow.levels, seed=(UNUSUAL_IMAGES_NOISE, report.seed)
+            ).numpy()
     else:
         low, high = x.min(axis=0), x.max(axis=0)
         made = {
             "columns shuffled": generator.permuted(x, axis=0),
             "uniform": generator.uniform(low, high, x.shape).astype("float32"),
         }
-    if subject.other is not None:
-        made[subject.other.name] = subject.take(subject.other.test)
+    if report.other is not None:
+        made[report.other.name] = report.take(report.other.test)
     return made
 
 
-def _mean(subject, log_prob):
-    values = np.asarray(subject.likelihood(log_prob), "float64")
+def _mean(report, log_prob):
+    values = np.asarray(report.likelihood(log_prob), "float64")
     error = values.std(ddof=1) / math.sqrt(len(values))
     return f"{values.mean():.3f} ± {error:.3f}"
 

@@ -1,10 +1,10 @@
-"""What a page is made of."""
+"""One section of a report."""
 
 from typing import NamedTuple
 
 
 class Section(NamedTuple):
-    """A heading, words, figures (HTML) with captions, and a table of two columns or more."""
+    """A title, a text, figures (HTML) with captions, and a table of two columns or more."""
 
     title: str
     text: str = ""

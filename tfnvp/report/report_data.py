@@ -1,26 +1,29 @@
-"""What a report is about: a flow, the data it is held against, and the run it came from."""
+"""What the sections of a report are computed from."""
 
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
-from tfnvp.data import Splits, dequantize
+from tfnvp.data import Splits
 from tfnvp.flows import Flow
+from tfnvp.flows.diagnostics import Diagnostics
+from tfnvp.quantization import REPORT_NOISE, dequantize
 
 
 @dataclasses.dataclass(frozen=True)
-class Subject:
-    """A flow with its data, at most `rows` of each split, quantized data dequantized.
+class ReportData:
+    """A flow, at most `rows` rows of each split of its data (dequantized), and its run folder.
 
     Args:
       flow: a `tfnvp.Flow` without condition.
-      splits: `tfnvp.data.Splits`, or None; then the flow is looked at by its own samples.
-      other: `tfnvp.data.Splits` of other data of the same shape, or None.
-      folder: run folder with `history.csv` and the rest, or None.
+      splits: `tfnvp.data.Splits`, or None for the flow's own samples instead.
+      other: `tfnvp.data.Splits` of another data set of the same shape, or None.
+      folder: run folder, or None.
       rows: int.
-      seed: int, of all noise and choices.
+      seed: int, seed of the choice of rows and of all noise.
     """
 
     flow: Flow
@@ -31,60 +34,60 @@ class Subject:
     seed: int
 
     @property
-    def is_images(self):
-        """Whether data points are pictures."""
+    def is_images(self) -> bool:
+        """Whether data points are images."""
         return len(self.flow.event_shape) >= 2
 
     @property
-    def is_plane(self):
+    def is_plane(self) -> bool:
         """Whether data points are points in the plane."""
         return self.flow.event_shape == (2,)
 
     @property
-    def columns(self):
+    def columns(self) -> Sequence[str]:
         """Names of the variables of a vector."""
         named = self.splits.columns if self.splits else None
         return named or [f"x{i + 1}" for i in range(self.flow.event_size)]
 
     @functools.cached_property
-    def train(self):
-        """Training rows, or None where they are a stream."""
+    def train(self) -> np.ndarray | None:
+        """Training rows, or None where they are not in memory."""
         rows = self.splits.train
         return self.take(rows) if isinstance(rows, np.ndarray) else None
 
     @functools.cached_property
-    def test(self):
+    def test(self) -> np.ndarray:
         """Test rows; without data, samples of the flow."""
         return self.samples if self.splits is None else self.take(self.splits.test)
 
     @functools.cached_property
-    def samples(self):
+    def samples(self) -> np.ndarray:
         """Samples of the flow."""
         return self.flow.sample(self.rows, seed=self.seed).numpy()
 
     @functools.cached_property
-    def test_log_prob(self):
+    def test_log_prob(self) -> np.ndarray:
         """Log-densities of the test rows, in nats."""
         return self.flow.log_prob(self.test).numpy()
 
     @functools.cached_property
-    def diagnostics(self):
-        """`flow.check` of the test rows."""
+    def diagnostics(self) -> Diagnostics:
+        """The result of `flow.check` on the test rows."""
         return self.flow.check(self.test)
 
-    def take(self, stored):
-        """Rows by chance, as the flow takes them."""
+    def take(self, stored: np.ndarray) -> np.ndarray:
+        """Returns random rows of a split, dequantized where the flow has grey levels."""
         generator = np.random.default_rng(self.seed)
         chosen = stored[generator.permutation(len(stored))[: self.rows]]
         if self.flow.levels is None:
             return chosen
-        return dequantize(chosen, self.flow.levels, seed=(4, self.seed)).numpy()
+        return dequantize(chosen, self.flow.levels, seed=(REPORT_NOISE, self.seed)).numpy()
 
-    def likelihood(self, log_prob):
-        """Log-densities in the unit that they are shown in: bits per dimension, or nats."""
+    def likelihood(self, log_prob: np.ndarray) -> np.ndarray:
+        """Converts log-densities in nats to `unit`."""
         return log_prob if self.flow.levels is None else self.flow.bits_per_dim(log_prob)
 
     @property
-    def unit(self):
-        """Name of that unit."""
+    def unit(self) -> str:
+        """The unit in which the report shows likelihoods."""
         return "log-density, nats" if self.flow.levels is None else "bits per dimension"

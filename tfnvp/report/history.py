@@ -1,4 +1,4 @@
-"""Sections on where a flow comes from: learning curves and the model card."""
+"""Sections on the history of a flow: learning curves and the model card."""
 
 import csv
 
@@ -8,16 +8,17 @@ import tensorflow as tf
 
 from tfnvp._version import __version__
 from tfnvp.report.charts import chart
+from tfnvp.report.report_data import ReportData
 from tfnvp.report.section import Section
 from tfnvp.runs import card as run_card
 
-# What the page says of a flow in its own words.
-_SAID = ("name", "event_shape", "image_shape", "base", "levels")
+# Options that the page shows elsewhere.
+_SHOWN = ("name", "event_shape", "image_shape", "base", "levels")
 
 
-def curves(subject):
-    """Learning curves, from the run's `history.csv`."""
-    file = None if subject.folder is None else subject.folder / "history.csv"
+def curves(report: ReportData) -> Section | None:
+    """Returns the learning curves of the run, or None without any."""
+    file = None if report.folder is None else report.folder / "history.csv"
     if file is None or not file.is_file():
         return None
     with file.open(newline="") as lines:
@@ -44,32 +45,35 @@ def curves(subject):
         panel.set_ylabel("bits per dimension" if quantity == "bits_per_dim" else "loss, nats")
         panel.legend()
 
-    text = "The axis leaves out the worst twentieth. Dropout makes training look worse than it is."
+    text = (
+        "The worst 5 % of the values are outside of the plot. With dropout the training curve is "
+        "worse than the flow."
+    )
     return Section("Learning curves", text, ((chart("curves", "learning curves", draw), ""),))
 
 
 def _options(flow):
-    """What a flow's constructor was given, as far as it is numbers and words."""
+    """Returns the arguments of a flow's constructor that are numbers or texts."""
     return {
         name.replace("_", " "): value
         for name, value in flow.get_config().items()
-        if isinstance(value, (str, int, float, tuple, list)) and name not in _SAID
+        if isinstance(value, (str, int, float, tuple, list)) and name not in _SHOWN
     }
 
 
-def cards(subject):
-    """What the model is, and what its run folder knows about it."""
-    flow = subject.flow
+def cards(report: ReportData) -> list[Section]:
+    """Returns tables of the model's options and, of a run, its model card."""
+    flow = report.flow
     facts = {
         "class": type(flow).__name__,
         "event shape": flow.event_shape,
         "parameters": f"{flow.count_params():,}",
         **_options(flow),
         "base": flow.base if isinstance(flow.base, str) else flow.base.name,
-        "grey levels": flow.levels or "none: real numbers",
+        "grey levels": flow.levels or "none (real numbers)",
         "tfnvp, tensorflow, keras": ", ".join((__version__, tf.__version__, keras.__version__)),
     }
-    card = run_card.read_card(subject.folder) if subject.folder is not None else None
+    card = run_card.read_card(report.folder) if report.folder is not None else None
     return [
         Section(title, *(("", (), tuple(part.items())) if isinstance(part, dict) else (part,)))
         for title, part in {"Model": facts, **(card or {})}.items()

@@ -1,48 +1,49 @@
-"""Sections that show what a flow makes: samples, what lies between data, and round trips."""
+"""Sections with samples, interpolations and reconstructions."""
 
 import numpy as np
 import tensorflow as tf
 from matplotlib.ticker import MaxNLocator
 
 from tfnvp.report.charts import BLUE, ORANGE, chart, histograms, picture
+from tfnvp.report.report_data import ReportData
 from tfnvp.report.section import Section
 
-_COLUMNS = 12  # Of a table, that are drawn.
-_POINTS = 120  # Along one side of a density picture.
+_COLUMNS = 12  # Columns of a table that are drawn.
+_POINTS = 120  # Points along each side of a picture of the density.
 _SQUARE = (3.0, 2.8)
 
 
-def samples(subject):
-    """Samples, beside the data where that says more."""
-    if subject.is_images:
-        images = subject.samples[:64]
-        figures = [(picture(images, "samples"), f"{len(images)} samples, as they came.")]
-        if subject.splits is not None:
-            data = picture(subject.test[:64], "data")
-            figures.append((data, f"{len(subject.test[:64])} images of the data, for comparison."))
+def samples(report: ReportData) -> Section:
+    """Shows samples beside data."""
+    if report.is_images:
+        images = report.samples[:64]
+        figures = [(picture(images, "samples"), f"{len(images)} samples, not selected.")]
+        if report.splits is not None:
+            data = picture(report.test[:64], "data")
+            figures.append((data, f"{len(report.test[:64])} test images, for comparison."))
         return Section("Samples", "", tuple(figures))
-    if subject.is_plane:
-        return Section("Samples", "", _plane(subject))
-    return _marginals(subject)
+    if report.is_plane:
+        return Section("Samples", "", _plane(report))
+    return _marginals(report)
 
 
-def _plane(subject):
-    """Data, samples and density over the same piece of the plane."""
-    points = {"samples": subject.samples}
-    if subject.splits is not None:
-        points = {"data": subject.test, **points}
+def _plane(report):
+    """Draws data, samples and density over the same part of the plane."""
+    points = {"samples": report.samples}
+    if report.splits is not None:
+        points = {"data": report.test, **points}
     corners = np.quantile(np.concatenate(list(points.values())), [0.002, 0.998], axis=0)
     middle, half = corners.mean(axis=0), 0.62 * (corners[1] - corners[0]) + 1e-6
     lines = [np.linspace(m - h, m + h, _POINTS) for m, h in zip(middle, half, strict=True)]
     grid = np.stack(np.meshgrid(*lines), axis=-1).astype("float32").reshape(-1, 2)
-    density = np.exp(subject.flow.log_prob(grid).numpy()).reshape(_POINTS, _POINTS)
+    density = np.exp(report.flow.log_prob(grid).numpy()).reshape(_POINTS, _POINTS)
 
     def panel(name, draw):
         def draw_within_limits(axes):
             draw(axes[0, 0])
             axes[0, 0].set(xlim=lines[0][[0, -1]], ylim=lines[1][[0, -1]])
-            axes[0, 0].set_xlabel(subject.columns[0], parse_math=False)
-            axes[0, 0].set_ylabel(subject.columns[1], parse_math=False)
+            axes[0, 0].set_xlabel(report.columns[0], parse_math=False)
+            axes[0, 0].set_ylabel(report.columns[1], parse_math=False)
 
         return chart(name, name, draw_within_limits, size=_SQUARE), name.capitalize()
 
@@ -59,8 +60,8 @@ def _plane(subject):
     )
 
 
-def _marginals(subject):
-    shown = min(_COLUMNS, subject.flow.event_size)
+def _marginals(report):
+    shown = min(_COLUMNS, report.flow.event_size)
     columns = min(shown, 4)
     rows = -(-shown // columns)
 
@@ -69,41 +70,43 @@ def _marginals(subject):
             if i >= shown:
                 panel.set_axis_off()
                 continue
-            groups = {"samples": subject.samples[:, i]}
-            if subject.splits is not None:
-                groups["data"] = subject.test[:, i]
-            bins = int(np.clip(np.sqrt(len(subject.test)), 5, 30))
-            histograms(panel, groups, bins, subject.columns[i])
+            groups = {"samples": report.samples[:, i]}
+            if report.splits is not None:
+                groups["data"] = report.test[:, i]
+            bins = int(np.clip(np.sqrt(len(report.test)), 5, 30))
+            histograms(panel, groups, bins, report.columns[i])
             panel.xaxis.set_major_locator(MaxNLocator(3))
         handles = axes[0, 0].get_legend_handles_labels()
         axes[0, 0].figure.legend(*handles, loc="outside upper right", ncols=2, fontsize=7)
 
     label = "histograms of the columns of data and samples"
     figure = chart("marginals", label, draw, rows, columns, (1.9 * columns, 1.5 * rows))
-    caption = f"The first {shown} of {subject.flow.event_size} columns."
-    if subject.splits is None:
+    caption = f"The first {shown} of {report.flow.event_size} columns."
+    if report.splits is None:
         return Section("Samples", "", ((figure, caption),))
-    with np.errstate(invalid="ignore"):  # Constant columns have none.
-        correlations = [np.corrcoef(x, rowvar=False) for x in (subject.test, subject.samples)]
+    with np.errstate(invalid="ignore"):  # Constant columns have no correlation.
+        correlations = [np.corrcoef(x, rowvar=False) for x in (report.test, report.samples)]
     difference = np.nanmax(np.abs(correlations[0] - correlations[1]))
     table = (("largest difference between correlations of data and samples", f"{difference:.3f}"),)
     return Section("Samples", "", ((figure, caption),), table)
 
 
-def interpolation(subject):
-    """What lies between four data points; in the plane, what becomes of a grid of latents."""
-    if subject.is_images:
-        grid = subject.flow.interpolate(subject.test[:4], 8, 8)
-        source = "images of the test split" if subject.splits else "samples"
-        text = f"Four {source} in the corners; between them, decoded latents along quarter circles."
+def interpolation(report: ReportData) -> Section | None:
+    """Shows an interpolation between four images or, in the plane, a decoded grid of latents."""
+    if report.is_images:
+        grid = report.flow.interpolate(report.test[:4], 8, 8)
+        source = "images of the test split" if report.splits else "samples"
+        text = (
+            f"Four {source} at the corners; between them, latents along quarter circles, decoded."
+        )
         return Section("Interpolation", "", ((picture(grid, "interpolation"), text),))
-    if subject.is_plane:
-        return Section("Deformation", "A grid of latents, decoded.", _deformation(subject.flow))
+    if report.is_plane:
+        return Section("Deformation", "A grid of latents, decoded.", _deformation(report.flow))
     return None
 
 
 def _deformation(flow):
-    """Both families of lines of a latent grid, and where the flow takes them."""
+    """Draws a grid of lines in latent space, and the same lines decoded."""
     along, across = np.linspace(-3.0, 3.0, 200), np.linspace(-3.0, 3.0, 25)
     one_way = np.stack(np.meshgrid(across, along, indexing="ij"), axis=-1)
     lines = np.concatenate([one_way, one_way[..., ::-1]]).astype("float32")
@@ -120,10 +123,10 @@ def _deformation(flow):
     return panel("latents", lines), panel("decoded", decoded)
 
 
-def reconstruction(subject):
-    """The error of encoding and decoding, which is zero but for rounding."""
-    x = subject.test
-    back = subject.flow.decode(subject.flow.encode(x)).numpy()
+def reconstruction(report: ReportData) -> Section:
+    """Shows the error of encoding and decoding, which comes from rounding alone."""
+    x = report.test
+    back = report.flow.decode(report.flow.encode(x)).numpy()
     error = np.abs(back - x)
     largest = error.reshape(len(x), -1).max(axis=1)
     scale = np.abs(x).max()
@@ -133,14 +136,14 @@ def reconstruction(subject):
         histograms(axes[0, 0], {"": exponents}, 40, "log10 of the largest error of each row")
 
     text = (
-        "A flow is invertible, so decoding what was encoded gives the data back, up to rounding in "
-        "float32. Errors near the size of the data mean that the flow is numerically broken."
+        "A flow is invertible: encoding and decoding returns the data, up to rounding in float32. "
+        "Errors near the size of the data mean that the flow is numerically unstable."
     )
     figures = [(chart("errors", "round-trip errors", draw, size=(6.4, 2.0)), "")]
-    if subject.is_images:
+    if report.is_images:
         n = min(8, len(x))
         shown = np.stack([x[:n], back[:n], error[:n] / max(error[:n].max(), 1e-30)])
-        caption = "Images, decoded again, and the difference enlarged until it fills the range."
+        caption = "Images, their reconstructions, and the differences, scaled to the full range."
         figures.append((picture(shown, "reconstruction"), caption))
     table = (
         ("largest error", f"{error.max():.2e}"),

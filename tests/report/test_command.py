@@ -1,0 +1,33 @@
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+import tfnvp
+from tfnvp.cli import main
+
+
+def test_runs_on_tables_are_reported_and_evaluated_on_their_table(tmp_path, monkeypatch, capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main(list(arguments))
+        return stopped.value.code
+
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    np.save("t.npy", rows)
+    folder = pathlib.Path("r")
+    folder.mkdir()
+    tfnvp.RealNVP(3, couplings=2, hidden_units=(8,)).save(folder / "model.keras")
+    source = {"table": str(tmp_path / "t.npy")}
+    config = {"name": "realnvp-table", "dataset": "t", "options": {}, "source_of_data": source}
+    (folder / "config.json").write_text(json.dumps(config))
+    calls = []
+    monkeypatch.setattr("tfnvp.report.write_report", lambda *arguments: calls.append(arguments))
+    assert run("report", "r", "-o", "page.html") == 0
+    assert "report in page.html" in capsys.readouterr().out
+    test = calls[0][2].test
+    assert set(test[:, 0]) <= set(rows[:, 0].astype("float32"))
+    assert run("evaluate", "r", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == len(test) == 20

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+import tfnvp
+from tests.conftest import perturb
+from tfnvp.evaluation import evaluate
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    """A flow of four grey levels with a condition of two numbers."""
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(4,), condition_shape=2, levels=4)
+    return perturb(flow)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 4, (1001, 2))
+
+
+@pytest.mark.parametrize("rows", [1, 999, 1000, 1001])
+def test_one_condition_serves_every_row(conditional, pixels, rows):
+    one = np.float32([0.5, -1.0])
+    results = [
+        evaluate(conditional, pixels[:rows], 1, condition=condition)
+        for condition in (one, one[np.newaxis], np.tile(one, [rows, 1]))
+    ]
+    assert [result.rows for result in results] == [rows] * 3
+    np.testing.assert_allclose([result.nats for result in results], results[0].nats, rtol=1e-6)
+    other = evaluate(conditional, pixels[:rows], 1, condition=-one)
+    assert other.nats != pytest.approx(results[0].nats, rel=1e-4)
+
+
+def test_it_averages_rows_and_draws_of_noise(conditional, pixels):
+    condition = np.random.default_rng(1).normal(size=(1001, 2)).astype("float32")
+    found = evaluate(conditional, pixels, 2, condition=condition)
+    # Every row has its own condition, also beyond the first thousand, and every chunk its seed.
+    log_probs = []
+    for first, last in ((0, 1000), (1000, 1001)):
+        draws = [
+            conditional.log_prob(
+                tfnvp.data.dequantize(pixels[first:last], 4, seed=(2 + first, i)),
+                condition[first:last],
+            )
+            for i in range(2)
+        ]
+        log_probs += list(np.mean(draws, axis=0))
+    assert found.nats == pytest.approx(np.mean(log_probs), rel=1e-5)
+    assert found.nats_standard_error == pytest.approx(
+        np.std(log_probs, ddof=1) / np.sqrt(1001), rel=1e-4
+    )
+    assert found.bits_per_dim == pytest.approx(conditional.bits_per_dim(found.nats))
+    assert found.bits_per_dim_standard_error == pytest.approx(
+        found.nats_standard_error / (2 * np.log(2))
+    )
+    assert (found.rows, found.draws) == (1001, 2)
+
+
+def test_rows_without_a_finite_density_are_counted(conditional):
+    import tensorflow_probability as tfp
+
+    flow = tfnvp.Flow(tfp.bijectors.Exp(), 1)
+    x = np.float32([[1.0], [0.0], [2.0]])
+    with pytest.warns(UserWarning, match="1 of 3 rows have the log-density .*first is row 2"):
+        assert not np.isfinite(evaluate(flow, x).nats)
+    assert (evaluate(flow, x[:1]).draws, evaluate(flow, x[:1]).bits_per_dim) == (1, None)
+    with pytest.raises(ValueError, match="`rows` must hold one row or more"):
+        evaluate(flow, x[:0])

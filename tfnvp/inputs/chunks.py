@@ -1,0 +1,45 @@
+"""Rows with their conditions, in chunks."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+def row_chunks(
+    size: int,
+    x: npt.ArrayLike,
+    condition: npt.ArrayLike | None = None,
+    condition_shape: Sequence[int] | None = None,
+) -> Iterator[tuple]:
+    """Yields `(first, rows, condition)` for consecutive chunks of at most `size` rows.
+
+    Args:
+      size: int, rows of a chunk; the last one can have fewer.
+      x: `[n, ...]`, array, tensor, list or table.
+      condition: `[*condition_shape]` or `[1, *condition_shape]`, one for all rows, which goes with
+        every chunk; or `[n, *condition_shape]`, cut into chunks with the rows; or None.
+      condition_shape: shape of one condition.
+
+    `first` is the index of the chunk's first row.
+
+    Raises:
+      ValueError: if there are several conditions, but not one for each row.
+
+    >>> [first for first, *_ in row_chunks(2, [10, 20, 30])]
+    [0, 2]
+    >>> list(row_chunks(2, [10, 20, 30], [[0.5]], condition_shape=(1,)))
+    [(0, [10, 20], [[0.5]]), (2, [30], [[0.5]])]
+    >>> list(row_chunks(2, [10, 20, 30], [[1], [2], [3]], condition_shape=(1,)))
+    [(0, [10, 20], [[1], [2]]), (2, [30], [[3]])]
+    """
+    one_for_all = condition is None or np.ndim(condition) == len(condition_shape or ())
+    one_for_all = one_for_all or len(condition) == 1
+    if not one_for_all and len(condition) != len(x):
+        raise ValueError(
+            "`condition` must have one row for each of `x`, or be one for all. "
+            f"Received: {len(condition)} conditions for {len(x)} rows"
+        )
+    for first in range(0, len(x), size):
+        last = first + size
+        yield first, x[first:last], condition if one_for_all else condition[first:last]
