@@ -68,7 +68,7 @@ def of_table(name, rows):
     """The task of a table, prepared as `benchmarks.tables` does, without regularisation."""
 
     def data(seed):
-        # Needs tfnvp, which is not where the neighbours are.
+        # Needs tfnvp, which the environments of other libraries lack.
         from benchmarks import tables
 
         splits = tables.prepare(name, rows, seed=0)
