@@ -43,7 +43,7 @@ def _moons(seed):
 
 
 def _digits(seed):
-    """8x8 digits with fresh noise, as logits; the log-dets of that are the same for everybody."""
+    """8x8 digits with fresh noise, as logits; all libraries use the same log-dets."""
     from tfnvp.data import load_digits
 
     digits = load_digits()

@@ -1,8 +1,8 @@
 """What README and docs show runs, what they name exists, and the site builds without a warning.
 
 The blocks of a page share one folder, those in Python share their names too, and all run in order,
-as a reader would type them. Trainings are cut to two epochs. Commands that need a server, a data
-set or hours are not run, but their options are parsed.
+as a reader would type them. Flows get few couplings and trainings one epoch. Commands that need a
+server, a data set or hours are not run, but their options are parsed.
 """
 
 import configparser
@@ -25,7 +25,7 @@ import typer
 
 import tfnvp
 from tests.integration.pages import PAGES, ROOT, blocks, commands, name
-from tests.integration.short_trainings import short_trainings
+from tests.integration.short_trainings import short_trainings, small_flows
 
 DOCS = ROOT / "docs"
 SHELL = ("bash", "sh", "console")
@@ -47,9 +47,13 @@ PROGRAMS = {
 # Words of a command line that name something that is not at hand.
 NOT_AT_HAND = re.compile(
     r"[A-Z]{2,}|(?!mnist[.]keras).*(mnist|fashion|cifar10|celeba|olivetti|faces|bsds300|power).*"
-    r"|--strategy|--(install|show)-completion"
+    r"|--strategy|--resume|--on-divergence|--(install|show)-completion"
 )
-SHORTER = {"inpaint": ["--steps", "5"], "report": ["--rows", "60"]}
+SHORTER = {
+    "train": ["--set", "couplings=2"],
+    "inpaint": ["--steps", "5"],
+    "report": ["--rows", "60"],
+}
 
 
 def runs(page):
@@ -84,7 +88,7 @@ def main(words):
 
 @pytest.fixture(scope="module")
 def readers_folder(tmp_path_factory):
-    """A folder with the files and runs that pages speak of, and the commands that made them."""
+    """A folder with the files and runs that pages name, and the commands that were run so far."""
     folder = tmp_path_factory.mktemp("reader")
     generator = np.random.default_rng(0)
     rows = generator.normal(size=(400, 3)) @ generator.normal(size=(3, 3))
@@ -98,7 +102,7 @@ def readers_folder(tmp_path_factory):
         pyarrow.csv.read_csv(folder / "data.csv"), str(folder / "big.parquet")
     )
     done = [["tfnvp", "train"], ["tfnvp", "train", "--table", "data.csv"]]
-    with short_trainings(), contextlib.chdir(folder):
+    with short_trainings(["log_prob"]), contextlib.chdir(folder):
         for words in done:
             main(words)
     return folder, done
@@ -109,14 +113,15 @@ def readers_folder(tmp_path_factory):
 def test_what_a_page_shows_runs(page, monkeypatch, tmp_path, request):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
-    done = []
+    asked = re.findall(r'signatures\["(\w+)"\]', page.read_text(encoding="utf-8"))
+    signatures, done = asked or ["log_prob"], []
     shown = [block for block in runs(page) if block.language in SHELL]
     if any(is_run(words) for block in shown for words in commands(block)):
         folder, done = request.getfixturevalue("readers_folder")
         shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     policy = keras.config.dtype_policy()
     try:
-        with short_trainings():
+        with short_trainings(signatures), small_flows():
             for block in runs(page):
                 if block.language == "python":
                     # Empty lines before it, so that an error names the line of the page.
@@ -126,6 +131,7 @@ def test_what_a_page_shows_runs(page, monkeypatch, tmp_path, request):
                 for words in commands(block):
                     if is_run(words) and words not in done:
                         main(words)
+                        done.append(words)
     finally:
         keras.config.set_dtype_policy(policy)
 
