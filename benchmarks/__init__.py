@@ -1,1 +1,1 @@
-"""Measured comparisons with the arithmetic floor and with neighbouring libraries; see README.md."""
+"""Measured comparisons with the arithmetic floor and with other libraries; see README.md."""

@@ -1,4 +1,4 @@
-"""Interleaved measuring: all libraries warm in processes of their own, asked one at a time."""
+"""Interleaved measuring: all libraries wait in their own processes and run one at a time."""
 
 import json
 import os
@@ -199,5 +199,5 @@ def processor_name():
 
 
 def interpreter(library, peers_python=None):
-    """The Python that has a library: this one for TensorFlow, the neighbours' own for others."""
+    """The Python that has a library: this one for TensorFlow, their own for other libraries."""
     return sys.executable if library in _IN_THIS_ENVIRONMENT or not peers_python else peers_python

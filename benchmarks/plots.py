@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import results
-from benchmarks.libraries import LABELLED, NEIGHBOURS, OURS
+from benchmarks.libraries import LABELLED, OTHERS, OURS
 from benchmarks.workloads import SWEEPS
 
 
@@ -24,7 +24,7 @@ def save_ratios(cells, path):
         axis.set_visible(False)
     for axis, ((work, cell), libraries) in zip(axes.flat, cells.items(), strict=False):
         ratios = results.ratios(libraries)
-        names = [name for name in (*OURS, *LABELLED, *NEIGHBOURS) if name in ratios]
+        names = [name for name in (*OURS, *LABELLED, *OTHERS) if name in ratios]
         names.sort(key=ratios.get, reverse=True)
         places = np.arange(len(names))
         colours = ["tab:orange" if name in (*OURS, *LABELLED) else "tab:blue" for name in names]

@@ -43,7 +43,7 @@ def _moons(seed):
 
 
 def _digits(seed):
-    """8x8 digits with fresh noise, as logits; the log-dets of that are the same for everybody."""
+    """8x8 digits with fresh noise, as logits; all libraries use the same log-dets."""
     from tfnvp.data import load_digits
 
     digits = load_digits()
@@ -68,7 +68,7 @@ def of_table(name, rows):
     """The task of a table, prepared as `benchmarks.tables` does, without regularisation."""
 
     def data(seed):
-        # Needs tfnvp, which is not where the neighbours are.
+        # Needs tfnvp, which the environments of other libraries lack.
         from benchmarks import tables
 
         splits = tables.prepare(name, rows, seed=0)

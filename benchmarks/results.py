@@ -4,7 +4,7 @@ import json
 import pathlib
 import statistics
 
-from benchmarks.libraries import FLOORS, LABELLED, NEIGHBOURS, OURS
+from benchmarks.libraries import FLOORS, LABELLED, OTHERS, OURS
 
 FLOOR = "floor"
 _START, _END = "<!-- table -->", "<!-- /table -->"
@@ -79,15 +79,15 @@ def ratios(libraries):
     return {name: result["median"] / floor for name, result in libraries.items()}
 
 
-def best_neighbour(libraries):
-    """Name of the neighbour with the lowest median, or None."""
-    present = [name for name in NEIGHBOURS if name in libraries]
+def best_other(libraries):
+    """Name of the other library with the lowest median, or None."""
+    present = [name for name in OTHERS if name in libraries]
     return min(present, key=lambda name: libraries[name]["median"], default=None)
 
 
 def markdown(cells):
-    """Two tables: ours against floor and best neighbour, and everybody's ratio to the floor."""
-    return "\n".join([*_summary(cells), "", *_everybody(cells), "", *_conditions(cells)])
+    """Tables of tfnvp, the floor and the best other library, and of all ratios to the floor."""
+    return "\n".join([*_summary(cells), "", *_ratios(cells), "", *_conditions(cells)])
 
 
 def _summary(cells):
@@ -95,21 +95,21 @@ def _summary(cells):
     head = ["cell", "floor ms"]
     for name in ours:
         head += [f"{name} ms (min)", "× floor"]
-    head += ["best neighbour ms (min)", "tfnvp / best"]
+    head += ["best other library ms (min)", "tfnvp / best"]
     rows = []
     for (work, cell), libraries in cells.items():
         row = [f"{work} {cell}", _time(libraries.get(FLOOR))]
         for name in ours:
             row += [_time(libraries.get(name), least=True), _over_floor(libraries, name)]
-        best = best_neighbour(libraries)
+        best = best_other(libraries)
         row += [f"{_time(libraries[best], least=True)} {best}" if best else "–"]
         row += [_ratio(libraries, "tfnvp", best)]
         rows.append(row)
     return _table(head, rows)
 
 
-def _everybody(cells):
-    names = [n for n in (*FLOORS, *OURS, *LABELLED, *NEIGHBOURS) if _anywhere(cells, n)]
+def _ratios(cells):
+    names = [n for n in (*FLOORS, *OURS, *LABELLED, *OTHERS) if _anywhere(cells, n)]
     rows = [
         [f"{work} {cell}", *[_over_floor(libraries, name) for name in names]]
         for (work, cell), libraries in cells.items()

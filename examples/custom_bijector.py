@@ -1,4 +1,4 @@
-"""A bijector of your own, proved by `check_bijector`, and a mistake in it that the check finds.
+"""Your own bijector, tested by `check_bijector`, and a mistake in it that the check finds.
 
 The bijector is y = sinh(tail * arcsinh(x)) with a learned tail for each variable: above 1 it gives
 heavy tails, below 1 light ones. At the end of a flow it learns data with outliers.
@@ -24,7 +24,7 @@ class Tails(tfnvp.bijectors.Bijector):
     def __init__(self, size, name="tails"):
         parameters = dict(locals())
         self.log_tail = keras.Variable(np.zeros(size, "float32"), name="log_tail")
-        # The Keras variables and layers that it uses, so that everybody finds them.
+        # The Keras variables and layers that it uses, so that TFP and Keras find them.
         super().__init__(1, [self.log_tail], parameters, name)
 
     def _forward_and_log_det(self, x):

@@ -1,6 +1,6 @@
-"""A conditioner of your own: any Keras layer from the variables that pass to shift and log-scale.
+"""Your own conditioner: any Keras layer from the variables that pass to shift and log-scale.
 
-Here one with Fourier features, for data that repeats: points on a sine wave, which it learns better
+This one has Fourier features, for periodic data: points on a sine wave, which it learns better
 than an MLP four times its size. Registered with Keras, it is saved and loaded with the flow.
 """
 
@@ -24,7 +24,7 @@ class FourierMLP(keras.layers.Layer):
         super().__init__(**kwargs)
         self.outputs, self.frequencies, self.units = outputs, frequencies, units
         self.hidden = keras.layers.Dense(units, "relu")
-        # Starting at zero, the coupling starts as the identity.
+        # With zeros here, the coupling starts as the identity.
         self.last = keras.layers.Dense(outputs, kernel_initializer="zeros")
 
     def build(self, input_shape):

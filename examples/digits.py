@@ -15,7 +15,7 @@ from tfnvp.callbacks import BitsPerDim, LatentDiagnostics, SampleGrid
 def main(epochs=200, every=20, folder="digits"):
     folder = pathlib.Path(folder)
     folder.mkdir(exist_ok=True)
-    digits = tfnvp.data.load_digits()  # Whole grey levels, 0 to 16.
+    digits = tfnvp.data.load_digits()  # Integer grey levels, 0 to 16.
 
     keras.utils.set_random_seed(0)
     flow = tfnvp.RealNVP(

@@ -1,8 +1,8 @@
-"""A flow that straightens a target for Hamiltonian Monte Carlo.
+"""A flow as preconditioner of Hamiltonian Monte Carlo.
 
-Neal's funnel defeats a fixed step size: its neck is a thousand times narrower than its mouth. A
+No fixed step size suits Neal's funnel: its neck is a thousand times narrower than its mouth. A
 flow fitted to the funnel by variational inference maps it to nearly a normal, where the same
-sampler walks freely: `tfp.mcmc.TransformedTransitionKernel` takes the flow's bijector.
+sampler works well: `tfp.mcmc.TransformedTransitionKernel` takes the flow's bijector.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """A flow as one distribution among others in a `tfd.JointDistributionNamed`.
 
-A trained flow is the prior of a signal that is seen through noise. The joint distribution samples
-both and scores both; its log-density weighs draws of the prior into the signal's posterior mean.
+A trained flow is the prior of a signal that is observed with noise. The joint distribution samples
+both and has their log-density, which weights draws of the prior for the signal's posterior mean.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main(epochs=30, n=5000, draws=5000):
     )
     truth = joint.sample(500, seed=(0, 1))
 
-    # Draws of the prior, each weighted by how well it explains what is seen: [draws, 500].
+    # Draws of the prior, weighted by the likelihood of the observation: [draws, 500].
     signal = prior.sample(draws, seed=2)[:, tf.newaxis]
     log_joint = joint.log_prob({"signal": signal, "seen": truth["seen"]})
     weights = tf.nn.softmax(log_joint - prior.distribution.log_prob(signal), axis=0)

@@ -24,7 +24,7 @@ def rings(n, seed=0):
 
 
 def mixture(components=3):
-    # Spread evenly: two components that start together would share a cluster.
+    # Spread evenly: two components with the same start would share a cluster.
     angle = tf.range(components, dtype=tf.float32) * (2 * np.pi / components)
     locations = 1.5 * tf.stack([tf.cos(angle), tf.sin(angle)], axis=1)
     return tfd.MixtureSameFamily(

@@ -98,7 +98,7 @@ def main():
             answer = {name: value.tolist() for name, value in answer.items()}
         else:
             answer = predict_rest(arguments.rest, *what)
-    except Exception as error:  # No server, no such model, another input: each says what it is.
+    except Exception as error:  # No server, no such model, wrong input: the message says which.
         sys.exit(f"{arguments.grpc or arguments.rest}: {error}")
     json.dump(answer, sys.stdout)
     print()

@@ -41,7 +41,7 @@ def split(seed):
 
 def fit_flow(kind, train, validation, seed, epochs, settings):
     """The flow whose validation rows are likeliest, of all settings."""
-    # An "epoch" of ten passes: validating after each of a few steps would take longer than they do.
+    # An "epoch" of ten passes: a validation after every few steps would take longer than the steps.
     batches = tf.data.Dataset.from_tensor_slices(train).shuffle(len(train)).repeat(10).batch(64)
     flows = []
     for options in settings:

@@ -1,6 +1,11 @@
 """Fixtures and data that several test modules share."""
 
+import ctypes
+import gc
 import os
+import signal
+import sys
+import threading
 
 import keras
 import numpy as np
@@ -18,9 +23,26 @@ os.environ.setdefault(
 )
 
 
+def pytest_configure():
+    """Accepts SIGINT, here and in child processes, also where `nohup pytest &` ignores it."""
+    here = threading.current_thread() is threading.main_thread()
+    if here and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _drop_programs():
+    """Frees graphs and compiled programs after each module, and gives their memory back."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def perturb(module, deviation=0.3, seed=0):

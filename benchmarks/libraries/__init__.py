@@ -1,4 +1,4 @@
-"""One module for each library: the same flow and the same tasks in its own idiom.
+"""One module for each library: the same flow and the same tasks in its usual code.
 
 A module has
 
@@ -14,16 +14,17 @@ A module has
 #: The matrix products alone; the faster one counts.
 FLOORS = ("floor_tensorflow", "floor_torch")
 
-#: What is compared with the neighbours.
+#: This package, with its defaults.
 OURS = ("tfnvp",)
 
-#: Ours by other rules, which are told beside it.
+#: This package with other options, in rows of their own.
 LABELLED = ("tfnvp_bfloat16",)
 
-#: Ours with averaged weights, where likelihoods are compared.
+#: This package with averaged weights, for likelihoods.
 AVERAGED = ("tfnvp_averaged",)
 
-NEIGHBOURS = (
+#: Other libraries, and flows written by hand in TFP and PyTorch.
+OTHERS = (
     "torch_plain",
     "normflows",
     "nflows",
@@ -35,9 +36,9 @@ NEIGHBOURS = (
     "tfp",
 )
 
-#: Ours with other inputs, for the share of the input pipeline.
+#: This package with other inputs, for the share of the input pipeline.
 PIPELINES = ("tfnvp_cached", "tfnvp", "tfnvp_dequantized")
 
-#: What trains, and what is timed beside it.
-COMPARED = (*OURS, *LABELLED, *NEIGHBOURS)
+#: What trains a flow.
+COMPARED = (*OURS, *LABELLED, *OTHERS)
 ALL = (*FLOORS, *COMPARED)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from benchmarks import __main__ as command_line
 from benchmarks import interleave, parts, results
-from benchmarks.libraries import FLOORS, NEIGHBOURS
+from benchmarks.libraries import FLOORS, OTHERS
 from benchmarks.workloads import SCALING, WORKLOADS, Cell
 
 pytestmark = pytest.mark.slow
@@ -73,7 +73,7 @@ def _result(library, milliseconds):
     }
 
 
-def test_ratios_are_of_medians_to_the_faster_floor_and_the_best_neighbour(tmp_path):
+def test_ratios_are_of_medians_to_the_faster_floor_and_the_best_other(tmp_path):
     path = tmp_path / "results.jsonl"
     lines = [
         _result(FLOORS[0], [2.0, 1.0, 3.0]),
@@ -88,7 +88,7 @@ def test_ratios_are_of_medians_to_the_faster_floor_and_the_best_neighbour(tmp_pa
     cells = results.read(path)
     (libraries,) = cells.values()
     assert results.ratios(libraries)["zuko"] == 4.0
-    assert results.best_neighbour(libraries) == "distrax"
+    assert results.best_other(libraries) == "distrax"
     row = "| W3 train-256 | 2 | 3 (2.5) | 1.50 | 6 (6) distrax | 0.50 |"
     assert row in results.markdown(cells)
 
@@ -132,7 +132,7 @@ def test_unknown_names_are_refused():
         run = CliRunner().invoke(command_line.app, ["run", option, value])
         assert run.exit_code == 2
         assert value in run.output
-    assert set(NEIGHBOURS).isdisjoint(FLOORS)
+    assert set(OTHERS).isdisjoint(FLOORS)
 
 
 def test_parts_of_every_call_are_timed():

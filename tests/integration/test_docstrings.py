@@ -1,3 +1,5 @@
+"""The examples in docstrings run."""
+
 import doctest
 import importlib
 import pkgutil
@@ -5,6 +7,7 @@ import pkgutil
 import pytest
 
 import tfnvp
+from tests.integration.short_trainings import short_trainings
 
 MODULES = sorted(
     module.name
@@ -16,4 +19,5 @@ MODULES = sorted(
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name):
     module = importlib.import_module(name)
-    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+    with short_trainings():
+        assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0

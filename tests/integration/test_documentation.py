@@ -1,56 +1,259 @@
-"""The Python of README and docs runs, and the site builds without a warning.
+"""What README and docs show runs, what they name exists, and the site builds without a warning.
 
-Blocks of a page share their names and run in order, as a reader would type them.
+The blocks of a page share one folder, those in Python share their names too, and all run in order,
+as a reader would type them. Flows get few couplings and trainings one epoch. Commands that need a
+server, a data set or hours are not run, but their options are parsed.
 """
 
+import configparser
+import contextlib
+import functools
+import importlib
+import json
 import os
-import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import warnings
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
+import typer
 
 import tfnvp
+from tests.integration.pages import PAGES, ROOT, blocks, commands, name
+from tests.integration.short_trainings import short_trainings, small_flows
 
-ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# Several devices, a server, data sets on disk, or arrays of the reader's: what these pages show is
-# tested by test_replicas, test_runtimes, test_records, test_resume and test_examples.
-NOT_ALONE = {"scaling.md", "serving.md", "speed.md"}
-PAGES = sorted(
-    page
-    for page in [ROOT / "README.md", *DOCS.rglob("*.md")]
-    if BLOCK.search(page.read_text(encoding="utf-8"))
-    and str(page.relative_to(DOCS if page.is_relative_to(DOCS) else ROOT)) not in NOT_ALONE
-)
+SHELL = ("bash", "sh", "console")
 MODULES = ["bijectors", "callbacks", "conditioners", "data", "partitions", "testing"]
+# What continuous integration runs by itself, and what it cannot run here.
+PROGRAMS = {
+    "pytest": ".ci/run runs it",
+    "ruff": ".ci/run runs it",
+    "lint-imports": ".ci/run runs it",
+    "mkdocs": "test_the_site_builds_without_warnings runs it",
+    ".ci/run": "runs these tests",
+    "git": "needs a network",
+    "docker": "needs a server",
+    "curl": "test_requests_of_the_pages_get_the_answers_that_they_show replays it",
+    "cd": "the tests have a folder of their own",
+    ".": "the tests have an environment of their own",
+    "export": "describes several hosts",
+}
+# Words of a command line that name something that is not at hand. `doctor` trains, and fails if one
+# epoch is all: the tests of the command line run it.
+NOT_AT_HAND = re.compile(
+    r"doctor|[A-Z]{2,}|(?!mnist[.]keras).*(mnist|fashion|cifar10|celeba|olivetti|faces|bsds300|power).*"
+    r"|--strategy|--resume|--on-divergence|--(install|show)-completion"
+)
+SHORTER = {
+    "train": ["--set", "couplings=2"],
+    "inpaint": ["--steps", "5"],
+    "report": ["--rows", "60"],
+}
 
 
-def test_there_are_pages():
-    names = {page.stem for page in PAGES}
-    assert {"README", "keras", "tfp", "serving", "faq", "mathematics", "likelihoods"} <= names
+def runs(page):
+    """The blocks of a page that run."""
+    return [
+        block
+        for block in blocks(page)
+        if block.fragment is None and block.language in ("python", *SHELL)
+    ]
+
+
+RUNNING = [page for page in PAGES if runs(page)]
+
+
+def is_run(words):
+    """Whether a command of the shell is run here."""
+    return words[0] == "tfnvp" and not any(NOT_AT_HAND.fullmatch(word) for word in words)
+
+
+def main(words):
+    """Runs a `tfnvp` command in this process and folder."""
+    from tfnvp.cli import main
+
+    shown = warnings.showwarning
+    try:
+        with pytest.raises(SystemExit) as end:
+            main([*words[1:], *SHORTER.get(words[1], [])])
+    finally:
+        warnings.showwarning = shown
+    assert not end.value.code, " ".join(words)
+
+
+@pytest.fixture(scope="module")
+def readers_folder(tmp_path_factory):
+    """A folder with the files and runs that pages name, and the commands that were run so far."""
+    folder = tmp_path_factory.mktemp("reader")
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(400, 3)) @ generator.normal(size=(3, 3))
+    header = ",".join("abc")
+    np.savetxt(folder / "data.csv", rows, delimiter=",", header=header, comments="")
+    np.savetxt(folder / "new.csv", rows[:20] + 1, delimiter=",", header=header, comments="")
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(
+        pyarrow.csv.read_csv(folder / "data.csv"), str(folder / "big.parquet")
+    )
+    done = [["tfnvp", "train"], ["tfnvp", "train", "--table", "data.csv"]]
+    with short_trainings(["log_prob"]), contextlib.chdir(folder):
+        for words in done:
+            main(words)
+    return folder, done
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_python_of_a_page_runs(page, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)  # Some blocks write files.
-    fit = tfnvp.Flow.fit
-
-    def short_fit(flow, *args, epochs=1, **kwargs):
-        return fit(flow, *args, epochs=kwargs.get("initial_epoch", 0) + min(epochs, 2), **kwargs)
-
-    monkeypatch.setattr(tfnvp.Flow, "fit", short_fit)
-    # Compiling would take longer than everything else.
-    monkeypatch.setattr(tfnvp.Flow, "uses_xla", lambda flow: False)
-    text = page.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", RUNNING, ids=name)
+def test_what_a_page_shows_runs(page, monkeypatch, tmp_path, request):
+    monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
-    for block in BLOCK.finditer(text):
-        # Empty lines before it, so that an error names the line of the page.
-        code = "\n" * text[: block.start(1)].count("\n") + block[1]
-        exec(compile(code, page, "exec"), names)
+    asked = re.findall(r'signatures\["(\w+)"\]', page.read_text(encoding="utf-8"))
+    signatures, done = asked or ["log_prob"], []
+    shown = [block for block in runs(page) if block.language in SHELL]
+    if any(is_run(words) for block in shown for words in commands(block)):
+        folder, done = request.getfixturevalue("readers_folder")
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    policy = keras.config.dtype_policy()
+    try:
+        with short_trainings(signatures), small_flows():
+            for block in runs(page):
+                if block.language == "python":
+                    # Empty lines before it, so that an error names the line of the page.
+                    code = compile("\n" * (block.line - 1) + block.code, name(page), "exec")
+                    exec(code, names)
+                    continue
+                for words in commands(block):
+                    if is_run(words) and words not in done:
+                        main(words)
+                        done.append(words)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _commands(page):
+    return [words for block in blocks(page) if block.language in SHELL for words in commands(block)]
+
+
+@functools.cache
+def _parsers():
+    from benchmarks.__main__ import app as benchmarks
+    from tfnvp.cli.app import app
+
+    return {"tfnvp": typer.main.get_command(app), "benchmarks": typer.main.get_command(benchmarks)}
+
+
+def _parse(program, words):
+    """Raises where a command has no such option, or where a value is of the wrong type."""
+    command = _parsers()[program]
+    if words and not words[0].startswith("--"):
+        command.commands[words[0]].make_context(words[0], list(words[1:]))
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert words[0] in command.commands or words[0] in options, words
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _commands(page)], ids=name)
+def test_commands_have_the_options_that_a_page_gives_them(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    extras = configparser.ConfigParser()
+    extras.read(ROOT / "setup.cfg")
+    for words in _commands(page):
+        while re.match(r"[A-Z_]+=", words[0]):
+            words = words[1:]
+        program, *rest = words
+        if program == "tfnvp":
+            _parse("tfnvp", rest)
+            if "--recipe" in rest:
+                tfnvp.recipes.get(rest[rest.index("--recipe") + 1])
+        elif words[:3] == ["python", "-m", "benchmarks"]:
+            _parse("benchmarks", rest[2:])
+        elif words[:3] == ["python", "-m", "pytest"]:
+            assert all((ROOT / word).exists() for word in rest[2:] if word.startswith("tests/"))
+        elif words[:3] == ["python", "-m", "venv"]:
+            continue
+        elif program == "python":  # test_examples runs them.
+            assert (ROOT / rest[0]).is_file(), words
+        elif program.endswith("pip"):
+            assert rest[0] == "install"
+            for extra in re.findall(r"\.\[([\w,]+)\]", " ".join(rest)):
+                assert set(extra.split(",")) <= set(extras["options.extras_require"]), words
+            assert all((ROOT / word).is_file() for word in rest if word.endswith(".txt"))
+        else:
+            assert program in PROGRAMS, words
+
+
+def test_at_most_ten_blocks_are_fragments():
+    assert {ROOT / "README.md", DOCS / "faq.md", DOCS / "tutorials" / "keras.md"} <= set(RUNNING)
+    fragments = [block for page in PAGES for block in blocks(page) if block.fragment]
+    assert len(fragments) <= 10
+    # Other languages are those that nothing can run: configuration, answers, messages.
+    languages = {block.language for page in PAGES for block in blocks(page)}
+    assert languages <= {"python", *SHELL, "json", "yaml", "text"}
+
+
+def test_every_name_of_the_package_on_a_page_exists():
+    missing = {}
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for dotted in set(re.findall(r"(?<![\w/.-])tfnvp(?:\.[A-Za-z_]\w*)+", text)):
+            try:
+                _resolve(dotted)
+            except (ImportError, AttributeError):
+                missing[f"{name(page)}: {dotted}"] = None
+    assert not missing
+
+
+def _resolve(dotted):
+    found = tfnvp
+    for part in dotted.split(".")[1:]:
+        if not hasattr(found, part):
+            importlib.import_module(f"{found.__name__}.{part}")
+        found = getattr(found, part)
+
+
+def test_every_file_of_the_repository_on_a_page_exists():
+    pattern = re.compile(r"`((?:tests|tfnvp|examples|benchmarks|docs)/[\w./-]+)`")
+    missing = [
+        f"{name(page)}: {path}"
+        for page in PAGES
+        if page.name != "CHANGELOG.md"
+        for path in pattern.findall(page.read_text(encoding="utf-8"))
+        if not (ROOT / path).exists()
+    ]
+    assert not missing
+
+
+def test_requests_of_the_pages_get_the_answers_that_they_show():
+    """Each JSON answer below a request is that of the exported model, to its last digits."""
+    page = DOCS / "serving.md"
+    signatures = tf.saved_model.load(str(ROOT / "saved_models" / "two-moons" / "1")).signatures
+    found, request = 0, None
+    for block in blocks(page):
+        if block.language in SHELL:
+            sent = [words for words in commands(block) if words[0] == "curl"]
+            request = json.loads(sent[0][-1]) if sent else None
+        elif block.language == "json":
+            signature = signatures[request["signature_name"]]
+            inputs = signature.structured_input_signature[1]
+            given = request.get("inputs")
+            if given is None:
+                (rows,) = (request["instances"],)
+                given = (
+                    {key: [row[key] for row in rows] for key in rows[0]}
+                    if isinstance(rows[0], dict)
+                    else {next(iter(inputs)): rows}
+                )
+            outputs = signature(**{k: tf.constant(v, inputs[k].dtype) for k, v in given.items()})
+            (answer,) = json.loads(block.code).values()
+            np.testing.assert_allclose(next(iter(outputs.values())), answer, rtol=1e-5)
+            found += 1
+    assert found == 3
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -58,13 +261,14 @@ def test_every_public_name_is_in_the_reference(module):
     pages = (DOCS / "api").glob("*.md")
     reference = "".join(page.read_text(encoding="utf-8") + "\n" for page in pages)
     missing = [
-        name
-        for name in getattr(tfnvp, module).__all__
-        if not name.isupper() and f"::: tfnvp.{module}.{name}\n" not in reference
+        public
+        for public in importlib.import_module(f"tfnvp.{module}").__all__
+        if not public.isupper() and f"::: tfnvp.{module}.{public}\n" not in reference
     ]
     assert not missing
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_warnings(tmp_path):
     pytest.importorskip("mkdocs")
     pytest.importorskip("mkdocstrings")

@@ -1,4 +1,4 @@
-"""Every example runs with --quick, in this process: TensorFlow is imported once."""
+"""Every example runs with --quick and small flows, in this process: TensorFlow is imported once."""
 
 import pathlib
 import re
@@ -6,6 +6,8 @@ import runpy
 import sys
 
 import pytest
+
+from tests.integration.short_trainings import short_trainings, small_flows
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +24,8 @@ def test_there_are_examples():
 def test_example_runs_and_prints_a_result(path, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)  # Some write pictures.
     monkeypatch.setattr(sys, "argv", [str(path), "--quick"])
-    runpy.run_path(str(path), run_name="__main__")
+    with short_trainings(), small_flows():
+        runpy.run_path(str(path), run_name="__main__")
     out = capsys.readouterr().out
     assert out
     assert not re.search(r"\bnan\b", out.lower())

@@ -56,11 +56,10 @@ def finish(*processes):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """What every scenario gives: in one process, on two devices, and on either of two workers."""
+    """Results of every scenario: in one process, on two devices, and on each of two workers."""
     folder = tmp_path_factory.mktemp("replicas")
     paths = {kind: folder / f"{kind}.npz" for kind in ("none", "mirrored", "worker_0", "worker_1")}
-    finish(start("none", paths["none"]))
-    finish(start("mirrored", paths["mirrored"]))
+    finish(start("none", paths["none"]), start("mirrored", paths["mirrored"]))
     finish(*start_workers([paths["worker_0"], paths["worker_1"]]))
     return {kind: dict(np.load(path)) for kind, path in paths.items()}
 

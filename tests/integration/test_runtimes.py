@@ -238,21 +238,16 @@ def test_tensorflow_alone_gives_the_same_answers(exported, tensorflow_only, flow
     exported.compare(flow, got)
 
 
-def test_saved_model_cli_shows_and_runs(exported, tmp_path):
+def test_saved_model_cli_runs_a_signature(exported, tmp_path):
     cli = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli"]
     model = ["--dir", exported.model("image"), "--tag_set", "serve"]
     signature = [*model, "--signature_def", "sample_and_log_prob"]
-    run = functools.partial(
-        subprocess.run, capture_output=True, text=True, env=ENVIRONMENT, check=True
-    )
-    shown = run([*cli, "show", *signature]).stdout
-    for name in ("num_samples", "seed", "temperature", "log_prob"):
-        assert f"['{name}'] tensor_info" in shown
     inputs = []
     for name in ("num_samples", "seed", "temperature"):
         np.save(tmp_path / f"{name}.npy", exported.feeds["image"][f"sample_and_log_prob/{name}"])
         inputs.append(f"{name}={tmp_path / name}.npy")
-    run([*cli, "run", *signature, "--inputs", ";".join(inputs), "--outdir", tmp_path])
+    run = [*cli, "run", *signature, "--inputs", ";".join(inputs), "--outdir", tmp_path]
+    subprocess.run(run, capture_output=True, env=ENVIRONMENT, check=True)
     got = {f"sample_and_log_prob/{n}": np.load(tmp_path / f"{n}.npy") for n in ("x", "log_prob")}
     exported.compare("image", got)
 

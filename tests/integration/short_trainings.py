@@ -1,0 +1,64 @@
+"""Small flows and trainings of one epoch, for programs that are tried and not measured."""
+
+import contextlib
+import functools
+
+import pytest
+
+import tfnvp
+
+# The most that a flow gets of what takes time to trace.
+SMALL = {"couplings": 2, "residual_blocks": 1, "base_filters": 4}
+
+
+@contextlib.contextmanager
+def short_trainings(signatures=None):
+    """Within it, `fit` takes one epoch without XLA, which takes longer to compile than to run.
+
+    Args:
+      signatures: names; the signatures of exports that name none. Default: all.
+    """
+    fit, compile_, export = tfnvp.Flow.fit, tfnvp.Flow.compile, tfnvp.Flow.export
+
+    @functools.wraps(fit)
+    def short_fit(flow, *args, epochs=1, **kwargs):
+        return fit(flow, *args, epochs=kwargs.get("initial_epoch", 0) + min(epochs, 1), **kwargs)
+
+    @functools.wraps(compile_)
+    def compile_without_xla(flow, *args, **kwargs):
+        return compile_(flow, *args, **{"jit_compile": False, **kwargs})
+
+    @functools.wraps(export)
+    def export_few(flow, path, **kwargs):
+        kwargs["signatures"] = kwargs.get("signatures") or signatures
+        return export(flow, path, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tfnvp.Flow, "fit", short_fit)
+        patch.setattr(tfnvp.Flow, "compile", compile_without_xla)
+        patch.setattr(tfnvp.Flow, "export", export_few)
+        yield
+
+
+@contextlib.contextmanager
+def small_flows():
+    """Within it, `tfnvp.NICE`, `RealNVP` and `ImageRealNVP` make flows of few couplings."""
+
+    def small(kind, defaults):
+        @functools.wraps(kind)
+        def make(*args, **kwargs):
+            wanted = {**defaults, **kwargs}
+            for name in wanted.keys() & SMALL:
+                wanted[name] = min(wanted[name], SMALL[name])
+            return kind(*args, **wanted)
+
+        return make
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, defaults in {
+            "NICE": {"couplings": 2, "hidden_units": (16,)},
+            "RealNVP": {"couplings": 2},
+            "ImageRealNVP": {"residual_blocks": 1, "base_filters": 4},
+        }.items():
+            patch.setattr(tfnvp, name, small(getattr(tfnvp, name), defaults))
+        yield
