@@ -1,13 +1,9 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfnvp
 from tests.conftest import perturb
-from tfnvp import recipes
-from tfnvp.data import Splits
-from tfnvp.runs import train_recipe as training
 
 
 @pytest.fixture
@@ -18,7 +14,7 @@ def boxes():
     return np.stack([first, generator.uniform(0.0, 5.0, 3000)], axis=1).astype("float32")
 
 
-def test_it_starts_close_to_the_density_of_its_sample(boxes):
+def test_a_mixture_starts_close_to_the_density_of_its_sample(boxes):
     base = tfnvp.bases.logistic_mixture(boxes, components=10)
     entropy = -np.log(0.5 / 0.01) + np.log(5.0)
     nats = -float(np.mean(base.log_prob(boxes)))
@@ -29,20 +25,15 @@ def test_it_starts_close_to_the_density_of_its_sample(boxes):
     assert -float(np.mean(single.log_prob(boxes))) > nats + 2
 
 
-def test_a_flow_trains_it_and_is_restored_with_it(boxes, tmp_path):
+def test_a_flow_trains_it(boxes):
     base = tfnvp.bases.logistic_mixture(boxes, components=3)
     flow = tfnvp.NICE(2, couplings=2, hidden_units=(4,), base=base)
     assert len(flow.trainable_variables) == 2 * 4 + 1 + 3
     before = [v.numpy() for v in base.trainable_variables]
-    flow.compile("adam")
-    flow.fit(boxes, epochs=1, verbose=0)
+    flow.compile("adam", run_eagerly=True)
+    flow.fit(boxes[:64], epochs=1, verbose=0)
     for old, new in zip(before, base.trainable_variables, strict=True):
         assert (old != new.numpy()).any()
-    perturb(flow, 0.1)
-    flow.save(tmp_path / "flow.keras")
-    restored = keras.saving.load_model(tmp_path / "flow.keras")
-    np.testing.assert_allclose(restored.log_prob(boxes), flow.log_prob(boxes), rtol=1e-6)
-    np.testing.assert_allclose(restored.sample(5, seed=1), flow.sample(5, seed=1), rtol=1e-6)
 
 
 def test_log_density_is_that_of_the_formula():
@@ -55,15 +46,6 @@ def test_log_density_is_that_of_the_formula():
     u = np.exp(-(z[..., np.newaxis] - loc) / scale)
     expected = np.log((shares * u / (scale * (1 + u) ** 2)).sum(axis=-1)).sum(axis=-1)
     np.testing.assert_allclose(base.log_prob(z), expected, rtol=1e-4)
-
-
-def test_a_recipe_starts_it_from_training_data():
-    rows = np.random.default_rng(0).integers(0, 4, (200, 3, 2, 1)).astype("uint8")
-    recipe = recipes.get("nice-digits").override(["base=logistic_mixture", "hidden_units=[4]"])
-    flow = training.make_flow(recipe, Splits("tiny", rows, rows, rows, levels=4))
-    assert flow.distribution.distribution.name == "logistic_mixture"
-    assert flow.latent_shape == (6,)
-    assert np.isfinite(flow.log_prob(np.full((2, 3, 2, 1), 0.4, "float32"))).all()
 
 
 @pytest.mark.parametrize("components", [0, 6])

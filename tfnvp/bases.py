@@ -1,6 +1,9 @@
 """Base distributions of flows: by name, given, or learned with the flow."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -8,32 +11,32 @@ tfb, tfd = tfp.bijectors, tfp.distributions
 
 BASES = {"normal": tfd.Normal, "logistic": tfd.Logistic}
 
-# Standard deviation of a uniform distribution of width 1, over that of a logistic of scale 1.
+# Ratio of the standard deviations of a uniform of width 1 and a logistic of scale 1.
 _SCALE_OF_UNIFORM = 1.0 / (2.0 * np.pi)
 
 _SMALLEST_SCALE = 1e-5
 
 
-def logistic_mixture(z, components=10):
-    """A learned factorial base: for each variable a mixture of logistics of its own.
+def logistic_mixture(z: npt.ArrayLike, components: int = 10) -> tfd.Independent:
+    """Returns a learned factorial base: a mixture of logistics for each variable.
 
     ::
 
         log p(z) = sum_d log sum_k softmax(logits_d)_k Logistic(z_d; loc_dk, scale_dk)
 
-    It starts from quantiles of a sample of latents: cut into cells of equal share, each variable
-    gets a component at the middle of every cell, as wide as the cell. Variables independent of one
-    another are all that NICE asks of its base.
+    It is initialised from quantiles of a sample of latents: they divide the range of a variable
+    into cells of equal probability, and each cell gets a component at its middle, as wide as the
+    cell. The variables are independent, as NICE requires of its base.
 
     Args:
       z: `[n, ...]`, latents, such as `flow.encode(x)` of a flow that is adapted to its data.
-      components: int, how many for each variable.
+      components: int, number of components for each variable.
 
     Returns:
       `tfd.Independent` over events of shape `z.shape[1:]`, with three variables.
 
     Raises:
-      ValueError: if there are fewer rows than components, or fewer than one component.
+      ValueError: if `components` is below 1 or above the number of rows.
 
     >>> import numpy as np, tfnvp
     >>> z = np.random.default_rng(0).normal(size=(1000, 2)).astype("float32")
@@ -63,7 +66,7 @@ def logistic_mixture(z, components=10):
     return tfd.Independent(mixture, z.ndim - 1, name="logistic_mixture")
 
 
-def make_base(base, event_shape):
+def make_base(base: str | tfd.Distribution, event_shape: tuple[int, ...]) -> tfd.Distribution:
     """Returns the base as a distribution over `event_shape`.
 
     Args:
@@ -72,7 +75,8 @@ def make_base(base, event_shape):
       event_shape: tuple of ints.
 
     Raises:
-      ValueError: if the name is unknown or the distribution has another event shape.
+      TypeError: if `base` is neither a name nor a distribution.
+      ValueError: if the name is unknown, or the distribution has another event shape or dtype.
     """
     if isinstance(base, str):
         if base not in BASES:
@@ -94,17 +98,23 @@ def make_base(base, event_shape):
         )
     if base.dtype != tf.float32:
         raise ValueError(
-            "`base` must be of float32, as flows are; for other types take the bijectors and a "
+            "`base` must be of float32, as flows are; for other types use the bijectors and a "
             f"tfd.TransformedDistribution. Received: {base}"
         )
     return base
 
 
-def sample_base(base, distribution, n, seed, temperature):
-    """Draws `[n, *event_shape]` from the base, standard deviations times `temperature`.
+def sample_base(
+    base: str | tfd.Distribution,
+    distribution: tfd.Distribution,
+    n: int | tf.Tensor,
+    seed: Sequence[int] | tf.Tensor,
+    temperature: float | tf.Tensor,
+) -> tf.Tensor:
+    """Draws `[n, *event_shape]` from the base, its standard deviation times `temperature`.
 
-    The generator is pinned to Philox: XLA's default would give other numbers than the plain
-    graph for the same seed.
+    The generator is always Philox: XLA's default would give other numbers than TensorFlow's for the
+    same seed.
     """
     if not isinstance(base, str):
         return distribution.sample(n, seed=seed)
@@ -112,7 +122,7 @@ def sample_base(base, distribution, n, seed, temperature):
     if base == "normal":
         noise = tf.random.stateless_normal(shape, seed, alg="philox")
     else:
-        # The open interval: a draw of exactly 0 would be an infinite latent.
+        # The open interval: the logit of exactly 0 is infinite.
         tiny = 2.0**-25
         uniform = tf.random.stateless_uniform(shape, seed, minval=0.0, maxval=1.0, alg="philox")
         uniform = tf.clip_by_value(uniform, tiny, 1.0 - 2.0**-24)

@@ -1,26 +1,34 @@
-"""Pictures: grids of images, drawn by Pillow without a display."""
+"""Pictures of samples: grids of images and scatter plots, drawn without a display."""
 
 import math
+import os
 import pathlib
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from tfnvp._atomic import replacing
 from tfnvp.quantization import quantize
 
 
-def image_grid(images, columns=None, scale=None, gap=1, smooth=None):
-    """Puts images side by side into one.
+def image_grid(
+    images: npt.ArrayLike,
+    columns: int | None = None,
+    scale: int | None = None,
+    gap: int = 1,
+    smooth: bool | None = None,
+) -> Image.Image:
+    """Draws a grid of images.
 
     Args:
       images: array `[n, H, W]`, `[n, H, W, 1]` or `[n, H, W, 3]`, or with two leading axes
         `[rows, columns, ...]`; values in [0, 1], others are clipped.
-      columns: int, images in a row; default: about a square, or the second leading axis.
-      scale: int, how many times to enlarge each pixel; default: to images of about 64 pixels.
-      gap: int, pixels of white between images, before enlarging.
-      smooth: bool, enlarge by bicubic interpolation instead of repeating pixels. Default: for
-        images below 16 pixels, which the eye cannot read as blocks.
+      columns: int, images per row; default: the second leading axis, or about a square.
+      scale: int, factor of enlargement; default: to images of about 64 pixels.
+      gap: int, white pixels between images, before enlargement.
+      smooth: bool, whether to enlarge by bicubic interpolation instead of repeating pixels.
+        Default: for images of fewer than 16 pixels, which are hard to recognise as blocks.
 
     Returns:
       `PIL.Image.Image`.
@@ -56,7 +64,7 @@ def image_grid(images, columns=None, scale=None, gap=1, smooth=None):
     return picture
 
 
-def save_grid(path, images, **kwargs):
+def save_grid(path: str | os.PathLike, images: npt.ArrayLike, **kwargs) -> pathlib.Path:
     """Writes `image_grid(images, **kwargs)` as a PNG file and returns its path."""
     path = pathlib.Path(path)
     with replacing(path) as temporary:
@@ -64,20 +72,20 @@ def save_grid(path, images, **kwargs):
     return path
 
 
-def has_picture(event_shape):
-    """Whether `samples_picture` can draw data points of this shape: images, or points."""
+def has_picture(event_shape: tuple[int, ...]) -> bool:
+    """Returns whether `samples_picture` can draw data points of a shape: images, or points."""
     return event_shape == (2,) or len(event_shape) == 2 or event_shape[2:] in ((1,), (3,))
 
 
-def samples_picture(samples, levels=None):
-    """Draws samples as suits them: a grid of images, or points in the plane.
+def samples_picture(samples: npt.ArrayLike, levels: int | None = None) -> Image.Image | None:
+    """Draws samples: images as a grid, points in the plane as a scatter plot.
 
     Args:
       samples: array `[n, ...]`.
-      levels: int, how many grey levels the data has that images are like; they are drawn in those.
+      levels: int, number of grey levels of the data; images are drawn in these.
 
     Returns:
-      `PIL.Image.Image`, or None for samples of another kind.
+      `PIL.Image.Image`, or None for samples of another shape.
     """
     samples = np.asarray(samples)
     if not has_picture(samples.shape[1:]):
@@ -87,30 +95,32 @@ def samples_picture(samples, levels=None):
     return image_grid(in_grey_levels(samples, levels), smooth=smoothing(levels))
 
 
-def in_grey_levels(images, levels):
-    """Returns images in [0, 1] as whole grey levels of so many, scaled to [0, 1] again.
+def in_grey_levels(images: npt.ArrayLike, levels: int | None) -> npt.ArrayLike:
+    """Rounds images in [0, 1] to grey levels, scaled to [0, 1]; without `levels`, returns them.
 
     >>> in_grey_levels([0.1, 0.7], levels=2).tolist()
     [0.0, 1.0]
     """
-    if levels is None or levels > 256:  # Pictures have no more.
+    if levels is None or levels > 256:  # Picture files have at most 256.
         return images
     return quantize(np.asarray(images, "float32"), levels).numpy() / (levels - 1)
 
 
-def smoothing(levels):
-    """Returns the `smooth` of `image_grid` for images of so many levels.
+def smoothing(levels: int | None) -> bool | None:
+    """Returns the argument `smooth` of `image_grid` for images with a number of grey levels.
 
-    Interpolated, black and white would be grey.
+    Interpolation would turn black and white into grey.
     """
     return False if levels == 2 else None
 
 
-def save_samples(path, samples, levels=None):
-    """Writes `samples_picture(samples, levels)`, if there is one, as a PNG file.
+def save_samples(
+    path: str | os.PathLike, samples: npt.ArrayLike, levels: int | None = None
+) -> pathlib.Path | None:
+    """Writes `samples_picture(samples, levels)` as a PNG file.
 
     Returns:
-      The path, or None for samples of another kind.
+      The path, or None for samples of another shape, for which it writes no file.
     """
     picture = samples_picture(samples, levels)
     if picture is None:
@@ -120,8 +130,8 @@ def save_samples(path, samples, levels=None):
     return pathlib.Path(path)
 
 
-def scatter(points, title="samples"):
-    """Draws points `[n, 2]`.
+def scatter(points: npt.ArrayLike, title: str = "samples") -> Image.Image:
+    """Draws points `[n, 2]` as a scatter plot.
 
     Returns:
       `PIL.Image.Image`.

@@ -2,11 +2,12 @@
 
 import pathlib
 
-from tfnvp.runs import folder as run_folder
+from tfnvp.flows import Flow
+from tfnvp.runs.folder import load_model
 
 FOLDER = pathlib.Path(__file__).parent / "pretrained_models"
 
-#: Name to what it is; `saved_models/NAME` in the repository is the same model, exported.
+#: Descriptions by name; `saved_models/NAME` in the repository is the same model, exported.
 PRETRAINED = {
     "digits": "Real NVP on scikit-learn's 8x8 digits, recipe realnvp-digits",
     "digits-nice": "NICE on scikit-learn's 8x8 digits, recipe nice-digits",
@@ -15,7 +16,7 @@ PRETRAINED = {
 }
 
 
-def load_pretrained(name):
+def load_pretrained(name: str) -> Flow:
     """Loads a trained flow by its name, without a download.
 
     | name | data | shape |
@@ -31,10 +32,10 @@ def load_pretrained(name):
       name: one of the names above.
 
     Returns:
-      `tfnvp.Flow`, not compiled: to train it further, call `compile` and `fit`.
+      `tfnvp.Flow`, not compiled; `compile` and `fit` train it further.
 
     Raises:
-      ValueError: if there is no model of that name.
+      ValueError: if the name is unknown.
 
     >>> import tfnvp
     >>> tfnvp.load_pretrained("digits").sample(2, seed=0).shape.as_list()
@@ -44,4 +45,4 @@ def load_pretrained(name):
     """
     if name not in PRETRAINED:
         raise ValueError(f"`name` must be one of {', '.join(PRETRAINED)}. Received: {name!r}")
-    return run_folder.load_model(FOLDER / f"{name}.keras")
+    return load_model(FOLDER / f"{name}.keras")

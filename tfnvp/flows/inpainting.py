@@ -1,25 +1,31 @@
-"""Filling in the hidden part of images by gradient ascent on their likelihood."""
+"""Inpainting: fills the hidden pixels of images by gradient ascent on the likelihood."""
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+
+from tfnvp.flows.flow import Flow
 
 MASKS = ("top", "bottom", "left", "right", "even", "center", "random")
 
 
-def hidden_mask(kind, event_shape, seed=0):
-    """Returns which pixels of an image are hidden.
+def hidden_mask(kind: str, event_shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Returns a mask of hidden pixels.
 
     Args:
       kind: "top", "bottom", "left" or "right" half, "even" columns, the "center" (the middle half
         of rows and columns), or a "random" three quarters.
       event_shape: `(H, W)` or `(H, W, C)`.
-      seed: int, of the random mask.
+      seed: int, seed of the random mask.
 
     Returns:
       boolean array of `event_shape`, true where hidden.
 
     Raises:
-      ValueError: if the kind is unknown or the event is no image.
+      ValueError: if the kind is unknown or the event is not an image.
+
+    >>> hidden_mask("left", (2, 4)).astype(int).tolist()
+    [[1, 1, 0, 0], [1, 1, 0, 0]]
     """
     if kind not in MASKS:
         raise ValueError(f"`mask` must be one of {', '.join(MASKS)}. Received: {kind!r}")
@@ -44,8 +50,16 @@ def hidden_mask(kind, event_shape, seed=0):
     return hidden if len(event_shape) == 2 else np.repeat(hidden[..., None], event_shape[2], -1)
 
 
-def inpaint(flow, images, hidden, steps=3000, step_size=1e-4, seed=0, condition=None):
-    """Fills hidden pixels by annealed, noisy gradient ascent; observed pixels stay as they are.
+def inpaint(
+    flow: Flow,
+    images: npt.ArrayLike,
+    hidden: npt.ArrayLike,
+    steps: int = 3000,
+    step_size: float = 1e-4,
+    seed: int = 0,
+    condition: npt.ArrayLike | None = None,
+) -> tf.Tensor:
+    """Fills hidden pixels by annealed, noisy gradient ascent; observed pixels do not change.
 
     ::
 
@@ -53,16 +67,16 @@ def inpaint(flow, images, hidden, steps=3000, step_size=1e-4, seed=0, condition=
         a_i = step_size * 1000 / (100 + i)
 
     from uniform noise. The paper has `a_i = 10 / (100 + i)`, which is `step_size=0.01`; the
-    authors' code takes the gradient of the mean over 100 images, which makes it 0.0001. Larger
-    steps leave pixels bouncing between black and white.
+    authors' code uses the gradient of the mean over 100 images, which makes it 0.0001. With larger
+    steps, pixels jump between black and white.
 
     Args:
       flow: a `tfnvp.Flow` over images in [0, 1].
-      images: `[n, *event_shape]`; what they hold where hidden is not looked at.
+      images: `[n, *event_shape]`; hidden pixels are ignored.
       hidden: boolean array of `event_shape`, or `[n, *event_shape]`, true where hidden.
-      steps: int, number of steps; the paper's pictures took about 100,000.
+      steps: int, number of steps; about 100,000 for the paper's pictures.
       step_size: float.
-      seed: int; the same seed gives the same result.
+      seed: int, seed of the noise.
       condition: `[n, *condition_shape]`, for conditional flows.
 
     Returns:

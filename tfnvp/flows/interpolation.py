@@ -5,8 +5,8 @@ import math
 import tensorflow as tf
 
 
-def four_corner_latents(corners, rows, columns):
-    """Returns the grid of latents spanned by four of them along quarter circles.
+def four_corner_latents(corners: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
+    """Returns the grid of latents that four corners span, along quarter circles.
 
     ::
 
@@ -14,8 +14,8 @@ def four_corner_latents(corners, rows, columns):
 
     Args:
       corners: `[4, ...]`: top left, top right, bottom left, bottom right.
-      rows: int, the number of angles `a` from 0 to pi/2.
-      columns: int, the number of angles `b` from 0 to pi/2.
+      rows: int, number of angles `a` from 0 to pi/2.
+      columns: int, number of angles `b` from 0 to pi/2.
 
     Returns:
       `[rows, columns, ...]`; its four corners are `corners`.

@@ -1,12 +1,13 @@
-"""Bijectors, distributions and their arguments as plain data, and back; no code is ever loaded.
+"""Bijectors, distributions and their arguments as JSON types, and back; no code is ever loaded.
 
-A TFP object is described by its class and the arguments it was made with, its `parameters`. Only
-public classes of `tfnvp.bijectors`, `tfp.bijectors` and `tfp.distributions`, and those that the
-program registered with Keras, are ever made from a description, whatever a file says. Values of
-variables are not part of it: Keras saves them.
+A TFP object is described by its class and its `parameters`, the arguments of its constructor.
+Whatever a file holds, a description makes only objects of public classes of `tfnvp.bijectors`,
+`tfnvp.partitions`, `tfp.bijectors` and `tfp.distributions`, and of classes that the program has
+registered with Keras. Values of weights are not part of a description: Keras saves them.
 """
 
 import json
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ _NAMESPACES = {
     "tfp.bijectors": (tfp.bijectors, tfp.bijectors.Bijector),
     "tfp.distributions": (tfp.distributions, tfp.distributions.Distribution),
 }
-# A class of another package can have the name of one of these.
+# By package, since other packages can have classes of the same names.
 _OF_PACKAGES = {
     "tfnvp": ["tfnvp.bijectors"],
     "tensorflow_probability": ["tfp.bijectors", "tfp.distributions"],
@@ -30,12 +31,12 @@ _KINDS = (tfp.bijectors.Bijector, tfp.distributions.Distribution)
 _KEY = "tfnvp_type"
 
 
-def serialize(value):
+def serialize(value: Any) -> Any:
     """Returns a description of a value by JSON types.
 
     Raises:
-      TypeError: for what has none, such as a function or an instance of a class that is neither
-        ours, TFP's nor Keras'.
+      TypeError: for a value that cannot be described, such as a function, or an instance of a class
+        that is neither ours, TFP's nor Keras' nor registered with Keras.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
@@ -61,7 +62,7 @@ def serialize(value):
         return {_KEY: "keras", "object": described}
     if isinstance(value, partitions.Partition):
         return _describe("tfnvp.partitions", type(value).__name__, value.get_config())
-    # TFP hands out private variants, such as `_Chain`, of some public classes.
+    # Some objects of TFP are of private variants of public classes, such as `_Chain`.
     name = type(value).__name__.lstrip("_")
     for namespace in _OF_PACKAGES.get(type(value).__module__.partition(".")[0], ()):
         module, kind = _NAMESPACES[namespace]
@@ -79,7 +80,7 @@ def serialize(value):
 
 
 def _describe(namespace, name, arguments):
-    # Arguments left at None are the defaults, and some (as `parameters`) are no arguments at all.
+    # None is the default of these arguments, and some (`parameters`) are no arguments.
     arguments = {k: serialize(v) for k, v in arguments.items() if v is not None}
     return {_KEY: namespace, "name": name, "arguments": arguments}
 
@@ -95,11 +96,11 @@ def _serialize_array(value):
     }
 
 
-def deserialize(value):
+def deserialize(value: Any) -> Any:
     """Makes a value from its description; the inverse of `serialize`.
 
     Raises:
-      ValueError: for a description of something that is not a public class of the namespaces.
+      ValueError: for the description of a class that is not public, or not registered.
     """
     if isinstance(value, (list, tuple)):
         return [deserialize(v) for v in value]
