@@ -1,7 +1,7 @@
 """Digits given their class: one row of samples for each class, and Bayes' rule as a classifier.
 
-A flow of p(image | class) samples images of a given class. The class with the highest likelihood of an
-image classifies it, without a trained classifier. Writes conditional_digits.png.
+A flow of p(image | class) samples images of a given class. The class with the highest likelihood
+of an image classifies it, without a trained classifier. Writes conditional_digits.png.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Interpolation of faces: four faces in the corners, and decoded latents between them.
 
 Trains a small convolutional Real NVP on a folder of pictures of faces, or on the Olivetti faces of
-scikit-learn (a download of 4 MB), and writes faces_interpolation.png. With --quick, it uses drawn faces.
+scikit-learn (a download of 4 MB), and writes faces_interpolation.png. With --quick it
+uses drawn faces.
 """
 
 import argparse

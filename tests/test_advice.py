@@ -26,11 +26,6 @@ def test_columns_without_a_density_are_named(columns, message):
     assert len(caught) == 1
 
 
-def test_suspicious_columns_are_found_in_a_sample():
-    sample = np.column_stack([NORMAL, np.full(64, 0.5), np.arange(64), NORMAL[:, 1]])
-    assert advice.suspicious_columns(sample) == [1, 3, 4, 5]
-
-
 def test_large_values_with_fractions_are_not_whole_numbers(recwarn):
     # They are whole numbers only in float32.
     advice.warn_of_columns({"big": 3e8 + 1e8 * NORMAL[:, 0]})

@@ -8,12 +8,10 @@ import inspect
 import pathlib
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
-
-#: Rows of an array that advice looks at first, spread evenly.
-SAMPLE_ROWS = 1024
 
 # Grey levels without noise show in the first rows.
 _ROWS_FOR_LEVELS = 64
@@ -38,11 +36,6 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 def _is_internal(file: str) -> bool:
     return file.startswith(_PACKAGE) or "/keras/" in file or "/tensorflow/" in file
-
-
-def spread_sample(rows: np.ndarray, most: int = SAMPLE_ROWS) -> np.ndarray:
-    """Returns at most `most` rows, spread evenly, since arrays may be sorted."""
-    return rows[:: max(1, -(-len(rows) // most))]
 
 
 def _listed(texts: Iterable[str]) -> str:
@@ -82,21 +75,6 @@ def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
         )
 
 
-def suspicious_columns(sample: np.ndarray) -> list[int]:
-    """Returns the columns of a sample `[n, columns]` that `warn_of_columns` should look at whole.
-
-    They are constant, whole numbers, or begin as another column does.
-    """
-    with np.errstate(invalid="ignore"):
-        found = set(np.flatnonzero((sample == np.rint(sample)).all(axis=0)))
-        found.update(np.flatnonzero(sample.min(axis=0) == sample.max(axis=0)))
-    first = {}
-    for i, start in enumerate(np.ascontiguousarray(sample[:16].T)):
-        if (other := first.setdefault(start.tobytes(), i)) != i:
-            found.update((other, i))
-    return sorted(map(int, found))
-
-
 def _is_whole(column: np.ndarray) -> bool:
     # All larger numbers are whole in float64.
     return not (column % 1).any() and np.abs(column).max(initial=0) < 2**52
@@ -129,12 +107,7 @@ def warn_of_levels(x: np.ndarray, levels: int | None = None, name: str = "x") ->
 
 
 def warn_of_few_levels(x: np.ndarray, levels: int | None) -> None:
-    """Warns of grey levels that are 0 and 1 alone, where the flow has more levels.
-
-    Args:
-      x: array of whole grey levels.
-      levels: number of grey levels of the flow.
-    """
+    """Warns of grey levels that are 0 and 1 alone, where the flow has more levels."""
     if levels is not None and levels > 2 and x.size and x.max() == 1:
         warn(
             f"`x` holds 0 and 1 alone, which are nearly black among {levels} grey levels: give the "
@@ -148,12 +121,7 @@ def warn_of_bools(levels: int) -> None:
 
 
 def warn_of_negative_bits(logs: Mapping[str, float], levels: int) -> None:
-    """Warns of bits per dimension below 0, which dequantized data cannot have.
-
-    Args:
-      logs: mapping of names of metrics to numbers.
-      levels: number of grey levels of the flow.
-    """
+    """Warns of bits per dimension below 0, which dequantized data cannot have."""
     for name in ("bits_per_dim", "val_bits_per_dim"):
         if logs.get(name, 0.0) < 0:
             warn(
@@ -197,12 +165,7 @@ def warn_of_labels(condition: np.ndarray) -> None:
 
 
 def warn_of_condition_scale(condition: np.ndarray, is_standardized: bool) -> None:
-    """Warns of conditions far from 1, from which networks learn slowly or not at all.
-
-    Args:
-      condition: `[n, ...]`.
-      is_standardized: whether the flow standardises conditions once it has seen some.
-    """
+    """Warns of conditions far from 1, from which networks learn slowly or not at all."""
     rows = len(condition)
     if not rows:
         return
@@ -283,30 +246,16 @@ def warn_of_renamed(old: str, new: str) -> None:
     warn(f"`{old}` is now called `{new}`", DeprecationWarning)
 
 
-def column_namer(names: list[str] | None) -> Callable[[tuple], str]:
-    """Returns a function from an index such as `(2,)` to what messages call that variable."""
-    if names:
-        return lambda index: f"column {names[index[0]]!r}"
-    return lambda index: f"variable {', '.join(map(str, index))}"
-
-
 # --- files of data ------------------------------------------------------------------------------
 
 
-def warn_of_skipped(count, total, what, first=None):
-    """Warns of data points that a reader left out.
-
-    Args:
-      count: how many.
-      total: of how many.
-      what: what they are, in the plural.
-      first: which is the first of them, where that is known.
-    """
+def warn_of_skipped(count: int, total: int, what: str, first: Any = None) -> None:
+    """Warns of data points that a reader left out."""
     first = "" if first is None else f", the first is {first}"
     warn(f"{count} of {total} {what} are left out because they are damaged{first}")
 
 
-def warn_of_missing_header(file, names):
+def warn_of_missing_header(file: Any, names: Iterable[str]) -> None:
     """Warns of a `.csv` whose first line holds numbers instead of names."""
     warn(
         f"{file} seems to have no header: its first row, all of it numbers, is taken for the "
@@ -314,14 +263,14 @@ def warn_of_missing_header(file, names):
     )
 
 
-def warn_of_grey_images(grey, total, folder):
+def warn_of_grey_images(grey: int, total: int, folder: Any) -> None:
     """Warns of grey images among colour images."""
     warn(
         f"{grey} of {total} images in {folder} are grey: they become colour images, like the others"
     )
 
 
-def warn_of_black_and_white(folder, levels):
+def warn_of_black_and_white(folder: Any, levels: int) -> None:
     """Warns of black and white images that are read as images of many grey levels."""
     warn(
         f"the images in {folder} are black and white alone, and count as {levels} grey levels: "
@@ -329,13 +278,8 @@ def warn_of_black_and_white(folder, levels):
     )
 
 
-def warn_of_lost_records(folder, lost):
-    """Warns of broken records that are left out.
-
-    Args:
-      folder: path of the records.
-      lost: mapping of names of shards to numbers of records.
-    """
+def warn_of_lost_records(folder: Any, lost: Mapping[str, int]) -> None:
+    """Warns of broken records that are left out."""
     each = ", ".join(f"{rows} in {file}" for file, rows in lost.items())
     warn(f"{folder}: {sum(lost.values())} broken records left out: {each}")
 
@@ -343,7 +287,7 @@ def warn_of_lost_records(folder, lost):
 # --- export, evaluation ---------------------------------------------------------------------------
 
 
-def warn_of_other_shapes(version, changed) -> None:
+def warn_of_other_shapes(version: Any, changed: Mapping[str, tuple]) -> None:
     """Warns where the version before an export has data of other shapes.
 
     Args:
@@ -357,13 +301,8 @@ def warn_of_other_shapes(version, changed) -> None:
     )
 
 
-def warn_of_unusable_likelihood(log_probs, bad) -> None:
-    """Warns where log-densities are not finite, and with them their mean.
-
-    Args:
-      log_probs: array `[n]`, in nats.
-      bad: indices of those that are not finite.
-    """
+def warn_of_unusable_likelihood(log_probs: np.ndarray, bad: np.ndarray) -> None:
+    """Warns where log-densities are not finite, and with them their mean."""
     warn(
         f"{len(bad)} of {len(log_probs)} rows have the log-density {log_probs[bad[0]]}, the first "
         f"is row {bad[0] + 1}: their mean is not finite either"

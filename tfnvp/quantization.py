@@ -120,7 +120,7 @@ class BitsPerDim(keras.metrics.Mean):
         self._levels = levels
         self._dims = dims
 
-    def update_state(self, log_prob, sample_weight=None):
+    def update_state(self, log_prob, sample_weight=None) -> None:
         super().update_state(bits_per_dim(log_prob, self._levels, self._dims), sample_weight)
 
 

@@ -31,7 +31,7 @@ class Diagnostics(NamedTuple):
     non_finite: float
 
 
-def diagnose(flow, x, condition=None):
+def diagnose(flow, x, condition=None) -> Diagnostics:
     """Measures a flow on data.
 
     ::

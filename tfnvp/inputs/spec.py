@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfnvp import advice
 from tfnvp._internals import is_invert
 from tfnvp.bijectors.compose import members
+from tfnvp.inputs.columns import column_namer, spread_sample, suspicious_columns
 from tfnvp.inputs.conversion import column_names, to_array, to_arrays
 from tfnvp.inputs.precision import LARGEST, check_precision
 from tfnvp.inputs.rules import (
@@ -52,9 +53,8 @@ class DataSpec:
       support: smallest and largest value of data, or None for all that float32 holds.
       name: what messages call the data.
 
-    >>> spec = DataSpec((2,), support=(0.0, 1.0))
-    >>> spec.find_fault(np.array([[0.5, 0.5], [0.5, 3.0]]))
-    '`x` must hold floats in [0, 1], which the flow's logit accepts. Received: values from 0.5 ...
+    >>> DataSpec((2,)).find_fault(np.array([[0.5, float("nan")]]))
+    '`x` must be finite. Received: 1 values that are not, the first is x[0, 1]: nan'
     """
 
     event_shape: tuple[int, ...]
@@ -192,7 +192,9 @@ class DataSpec:
 
     # --- Data of Keras' methods, before the first batch ----------------------------------------
 
-    def check(self, x: Any, condition: Any = None, sample_weight: Any = None, training=False):
+    def check(
+        self, x: Any, condition: Any = None, sample_weight: Any = None, training=False
+    ) -> tuple:
         """Checks data as Keras' methods take it, before anything is changed.
 
         Args:
@@ -214,7 +216,7 @@ class DataSpec:
                 raise ValueError(f"`{self.name}` must not be empty. Received: {x}")
             self.check_dataset(x.element_spec)
             return x, condition, sample_weight
-        names = advice.column_namer(column_names(x)) if training else None
+        names = column_namer(column_names(x)) if training else None
         x, condition = to_arrays(x, self.name), to_arrays(condition, "condition")
         rows, conditions = x, condition
         if isinstance(x, dict):
@@ -255,7 +257,7 @@ class DataSpec:
             raise ValueError(fault)
         if training and self.name == "x":
             # Only many rows show what float32 flattens: a few may be close to each other.
-            check_precision(advice.spread_sample(rows), names, f"`{self.name}`")
+            check_precision(spread_sample(rows), names, f"`{self.name}`")
 
     # --- What is wrong with a batch -------------------------------------------------------------
 
@@ -299,7 +301,7 @@ class DataSpec:
         if self.levels is None:
             columns = x.reshape(len(x), -1)
             found = {}
-            for i in advice.suspicious_columns(advice.spread_sample(columns)):
+            for i in suspicious_columns(spread_sample(columns)):
                 index = ", ".join(map(str, np.unravel_index(i, self.event_shape)))
                 found[names[i] if names else f"{self.name}[:, {index}]"] = columns[:, i]
             advice.warn_of_columns(found)
@@ -309,7 +311,7 @@ class DataSpec:
         if self.support is None and self.levels is None:
             return
         x = np.asarray(x)
-        fault = None if self.support is None else self._outside_support(x)
+        fault = self._outside_support(x) if self.support else None
         if fault and not np.isfinite(x).all():
             fault = self._outside_support(x[np.isfinite(x)])
         if fault:

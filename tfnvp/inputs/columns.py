@@ -1,0 +1,35 @@
+"""Columns of data: their names in messages, and which of them deserve a closer look."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+# Rows of an array that are looked at first, spread evenly.
+_SAMPLE_ROWS = 1024
+
+
+def spread_sample(rows: np.ndarray, most: int = _SAMPLE_ROWS) -> np.ndarray:
+    """Returns at most `most` rows, spread evenly, since arrays may be sorted."""
+    return rows[:: max(1, -(-len(rows) // most))]
+
+
+def suspicious_columns(sample: np.ndarray) -> list[int]:
+    """Returns the columns of a sample `[n, columns]` that may have no density.
+
+    They are constant, whole numbers, or begin as another column does.
+    """
+    with np.errstate(invalid="ignore"):
+        found = set(np.flatnonzero((sample == np.rint(sample)).all(axis=0)))
+        found.update(np.flatnonzero(sample.min(axis=0) == sample.max(axis=0)))
+    first = {}
+    for i, start in enumerate(np.ascontiguousarray(sample[:16].T)):
+        if (other := first.setdefault(start.tobytes(), i)) != i:
+            found.update((other, i))
+    return sorted(map(int, found))
+
+
+def column_namer(names: list[str] | None) -> Callable[[tuple], str]:
+    """Returns a function from an index such as `(2,)` to what messages call that variable."""
+    if names:
+        return lambda index: f"column {names[index[0]]!r}"
+    return lambda index: f"variable {', '.join(map(str, index))}"
