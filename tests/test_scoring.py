@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
     places = ["--output", folder / "run", "--saved-models", folder / "saved"]
     assert run("train", "--table", table, *arguments, *places) == 0
     # A sixteenth of the training rows, as nobody said otherwise.
-    assert run_folder.RunFolder(folder / "run").config()["batch_size"] == 50
+    assert run_folder.read_config(folder / "run")["batch_size"] == 50
     return folder / "run"
 
 
@@ -123,7 +123,7 @@ def test_the_card_tells_columns_and_what_is_unusual(trained):
     assert "float32 weights" in card["Test likelihood"]["measured with"]
     assert "measured with" not in run_card.read_card(trained)["Test likelihood"]
     outliers = card["Outliers"]
-    assert outliers["validation rows"] == 100
+    assert outliers["of so many validation rows"] == 100
     assert outliers["which is a quantile of at most"] == 0.01
     flow = run_folder.load_model(trained)
     rows = people(400, 3)
