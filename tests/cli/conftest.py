@@ -1,12 +1,12 @@
 """One small training, of which the tests of all commands ask something."""
 
 import contextlib
-import functools
 import io
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import tfnvp
@@ -26,16 +26,25 @@ def _own_folder(tmp_path, monkeypatch):
 def trained(tmp_path_factory):
     """`tfnvp train` on the digits for two epochs: its run, output and folder of SavedModels."""
     work = tmp_path_factory.mktemp("work")
-    # One signature: all of them are exported in the tests of exports.
-    export = functools.partialmethod(tfnvp.Flow.export, signatures=["log_prob"])
-    printed = io.StringIO()
+    printed, healthy = io.StringIO(), tfnvp.Flow.export
+
+    def export(flow, path, card):
+        tf.config.run_functions_eagerly(False)
+        # All signatures are exported in the tests of exports.
+        return healthy(flow, path, card=card, signatures=["log_prob"])
+
     with (
         pytest.MonkeyPatch.context() as patch,
         contextlib.chdir(work),
         contextlib.redirect_stdout(printed),
     ):
         patch.setattr(tfnvp.Flow, "export", export)
-        assert run("train", *TINY, "--epochs", 2) == 0
+        # Tracing takes longer than so few steps.
+        tf.config.run_functions_eagerly(True)
+        try:
+            assert run("train", *TINY, "--epochs", 2, "--batch-size", 1300) == 0
+        finally:
+            tf.config.run_functions_eagerly(False)
     return SimpleNamespace(
         run=RunFolder(work / "runs/digits-real_nvp-1"),
         saved_models=work / "saved_models",

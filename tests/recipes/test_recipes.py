@@ -4,14 +4,13 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 import tfnvp
 from tests.conftest import perturb
-from tfnvp import cli
-from tfnvp.recipes import RECIPES, get
-from tfnvp.runs import train_recipe as training
-from tfnvp.runs.train_recipe import MODELS
+from tfnvp import recipes
+from tfnvp.recipes import MODELS, RECIPES, get
+from tfnvp.recipes.recipe import read_recipes
+from tfnvp.runs.build import compile_flow
 
 SHAPES = {
     "digits": (8, 8),
@@ -104,7 +103,7 @@ def test_every_recipe_inverts_at_reduced_width(name):
         z = np.random.default_rng(0).normal(size=(20, math.prod(shape)))
         options["base"] = tfnvp.bases.logistic_mixture(z, components=2)
     # Little: residual networks at random carry values far from those of training.
-    flow = perturb(MODELS[recipe.model](shape, **options), 0.02)
+    flow = perturb(getattr(tfnvp, MODELS[recipe.model])(shape, **options), 0.02)
     x = np.random.default_rng(0).uniform(0.2, 0.8, (3, *shape)).astype("float32")
     z = flow.encode(x)
     np.testing.assert_allclose(flow.decode(z), x, atol=1e-4)
@@ -140,7 +139,7 @@ def test_bad_arguments_are_named(call, message):
 def test_short_trainings_warm_up_and_average_less(epochs):
     recipe = get("realnvp-digits").replace(epochs=epochs)
     flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
-    training.compile_flow(flow, recipe, rows=8 * recipe.batch_size)
+    compile_flow(flow, recipe, rows=8 * recipe.batch_size)
     steps, optimizer = 8 * epochs, flow.optimizer
     peak = max(range(steps), key=lambda step: float(optimizer._learning_rate(step)))
     assert peak <= steps / 5
@@ -148,12 +147,73 @@ def test_short_trainings_warm_up_and_average_less(epochs):
     assert optimizer.ema_momentum == pytest.approx(min(0.99, 1 - 1.5 / steps))
 
 
-def test_a_folder_of_images_gets_convolutions(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for i in range(20):
-        pixels = np.random.default_rng(i).integers(0, 256, (4, 4, 3)).astype("uint8")
-        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-    small = ["--set", "base_filters=2", "--set", "residual_blocks=1", "--dry-run"]
-    with pytest.raises(SystemExit) as exit_info:
-        cli.main(["train", "--images", str(tmp_path), *small])
-    assert not exit_info.value.code
+def test_a_kind_of_data_or_a_model_has_a_recipe():
+    names = [recipes.default(data).name for data in ("digits", "table", "images")]
+    assert names == ["realnvp-digits", "realnvp-table", "realnvp-images"]
+    assert recipes.default(model="nice").name == "nice-digits"
+    with pytest.raises(ValueError, match="unknown model 'image_real_nvp': choose one of real_nvp"):
+        recipes.default(model="image_real_nvp")
+
+
+TABLES = """
+[parent]
+abstract = true
+dataset = "digits"
+model = "nice"
+epochs = 3
+batch_size = 8
+learning_rate = 1e-3
+options = { base = "normal", hidden_units = [4, 4] }
+[child]
+base = "parent"
+description = "first"
+epochs = 5
+options = { base = "logistic" }
+[grandchild]
+base = "child"
+description = "second"
+options = { hidden_units = [8] }
+"""
+
+
+def test_tables_inherit_fields_and_options():
+    found = read_recipes(TABLES)
+    assert list(found) == ["child", "grandchild"]
+    last = found["grandchild"]
+    assert (last.name, last.description, last.dataset, last.epochs) == (
+        "grandchild",
+        "second",
+        "digits",
+        5,
+    )
+    assert last.options == {"base": "logistic", "hidden_units": (8,)}
+    assert found["child"].options["hidden_units"] == (4, 4)
+    # What is given nowhere has its default.
+    assert last.weight_decay is None
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ('[a]\nbase = "b"', "'a' cannot be read: `base` must name another table.* 'b'"),
+        ('[a]\nbase = "a"', "`base` must name another table"),
+        ('[a]\nbase = "child"\ndropout = 0.5', "'a' cannot be read: .*dropout"),
+        ('[a]\nbase = "child"\nepochs = 0', "'a' cannot be read: `epochs` must be an int of 1"),
+        ('[a]\nbase = "child"\nmodel = "glow"', "`model` must be one of nice, real_nvp"),
+        ("[a]", "'a' cannot be read: .*missing"),
+    ],
+)
+def test_a_table_that_is_no_recipe_is_named(table, message):
+    with pytest.raises(ValueError, match=message):
+        read_recipes(TABLES + table)
+
+
+def test_published_configurations_are_those_of_the_papers():
+    nice = get("nice-mnist")
+    assert (nice.learning_rate, nice.beta_2, nice.epsilon, nice.epochs) == (1e-3, 0.99, 1e-4, 1500)
+    assert nice.options == {"hidden_units": (1000,) * 5, "base": "logistic"}
+    assert "1980.50" in nice.published
+    real_nvp = get("realnvp-imagenet64")
+    assert (real_nvp.batch_size, real_nvp.learning_rate) == (64, 1e-3)
+    assert real_nvp.options == {"scales": 5, "base_filters": 32, "residual_blocks": 2}
+    assert "3.98 bits/dim" in real_nvp.published

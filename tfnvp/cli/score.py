@@ -94,7 +94,7 @@ def _with_scores(table, scores, source):
     theirs = [name for name in columns if name in table.column_names]
     if 0 < len(theirs) < len(columns):
         raise ValueError(
-            f"{source} has its own column {theirs[0]!r}, a name of scores: rename it first"
+            f"{source} has a column {theirs[0]!r} of its own, a name of scores: rename it first"
         )
     for name, values in columns.items():
         column = pyarrow.array(values, types.get(name, pyarrow.float64()))
@@ -143,7 +143,7 @@ def _print(scores, reference, table, output):
     if summary["skipped"]:
         first = int(np.argmax(np.isnan(scores.log_density))) + 1
         console.print(
-            "rows without a score, with missing or infinite values, or text: "
+            "rows without score, for values that are missing, infinite or text: "
             f"{summary['skipped']}, the first is row {first}"
         )
     if not scored:
