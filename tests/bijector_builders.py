@@ -85,7 +85,6 @@ BIJECTORS = {
     "affine sigmoid": (lambda: coupling(scale="sigmoid", partition=Split(-1)), (4,)),
     "affine softclamp": (lambda: coupling(scale="softclamp"), (4,)),
     "affine exp": (lambda: coupling(scale="exp", partition=Split(2, swapped=True)), (4,)),
-    "affine float64": (lambda: coupling(dtype="float64"), (4,)),
     "affine of rows": (lambda: coupling(size=(2, 3), partition=Mask(_IMAGE_MASK)), (2, 3)),
     "affine checkerboard": (lambda: coupling(size=(2, 3, 1), partition=Checkerboard()), (2, 3, 1)),
     "affine channels": (lambda: coupling(size=(2, 2, 2), partition=Channels()), (2, 2, 2)),

@@ -101,7 +101,7 @@ def _is_command(arguments):
             if letter in "cm" or letter in _WITH_VALUE:
                 value = argument[place:] or next(rest, "")
                 if letter == "m":
-                    return value.partition(".")[0] == "tfnvp"
+                    return value in ("tfnvp", "tfnvp.__main__")
                 if letter == "c":
                     return False
                 break

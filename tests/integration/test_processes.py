@@ -53,6 +53,27 @@ def test_help_needs_no_tensorflow(tmp_path, start):
     assert imported.isdisjoint(HEAVY)
 
 
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("python -m tfnvp train", True),
+        ("python -X dev -Wd -Im tfnvp train", True),
+        ("python -mtfnvp", True),
+        ("python -W error /usr/bin/tfnvp", True),
+        ("python --check-hash-based-pycs never -m tfnvp", True),
+        ("python -m app tfnvp", False),
+        ("python -m tfnvp.data.digits", False),
+        ("python app.py tfnvp", False),
+        ("python -c tfnvp", False),
+        ("python -i", False),
+        ("python", False),
+        ("", False),
+    ],
+)
+def test_only_the_command_line_puts_off_registering(command, expected):
+    assert tfnvp._is_command(command.split()) is expected
+
+
 def test_a_program_started_as_a_module_loads_our_classes(tmp_path):
     app = tmp_path / "app"
     app.mkdir()

@@ -74,6 +74,20 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
     def _inverse_and_log_det(self, y, **kwargs):
         raise NotImplementedError
 
+    # TFP's own hooks, for its default cache and for what calls them directly.
+
+    def _forward(self, x, **kwargs):
+        return self._forward_and_log_det(x, **kwargs)[0]
+
+    def _inverse(self, y, **kwargs):
+        return self._inverse_and_log_det(y, **kwargs)[0]
+
+    def _forward_log_det_jacobian(self, x, **kwargs):
+        return self._forward_and_log_det(x, **kwargs)[1]
+
+    def _inverse_log_det_jacobian(self, y, **kwargs):
+        return self._inverse_and_log_det(y, **kwargs)[1]
+
     def forward_and_log_det(self, x, event_ndims: int | None = None, **kwargs) -> tuple:
         """Returns `forward(x)` and `forward_log_det_jacobian(x)` in one pass.
 
