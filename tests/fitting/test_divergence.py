@@ -146,34 +146,19 @@ def test_bad_rows_of_a_stream_are_named(moons, roll_back):
     flow = tfnvp.RealNVP(2, standardize=False, **SMALL)
     flow.compile("adam")
     callbacks = [tfnvp.callbacks.RollBackOnNonFinite()] if roll_back else []
-    with pytest.raises(NonFiniteLossError, match=r"batch 10 at.*not finite, first in batch 8"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"batch 10 at.*In batch 8 .*must be finite.*x\[30, 1\]"
+    ):
         flow.fit(data, epochs=2, verbose=0, callbacks=callbacks)
     if roll_back:
         assert all(np.isfinite(v).all() for v in flow.variables)
     started = tfnvp.RealNVP(2, **SMALL)
     started.compile("adam")
     before = started.get_weights()
-    with pytest.raises(ValueError, match=r"not finite in 1 of its first 1000 rows, .* row 731"):
+    with pytest.raises(ValueError, match=r"must be finite.*x\[730, 1\].*1000 rows that init"):
         started.fit(data, verbose=0)
     for old, new in zip(before, started.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-
-
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")
-def test_bad_rows_are_left_out_and_counted(moons):
-    broken = moons.copy()
-    broken[[3, 500, 999], 0] = [np.nan, np.inf, -np.inf]
-    finite = tfnvp.data.FiniteRows()
-    conditions = np.zeros((1000, 1), "float32")
-    conditions[7] = np.nan
-    data = tf.data.Dataset.from_tensor_slices((broken, conditions)).batch(100).apply(finite)
-    flow = tfnvp.RealNVP(2, condition_shape=1, **SMALL)
-    flow.compile("adam", jit_compile=False)
-    flow.adapt(moons, np.zeros((1000, 1), "float32"))
-    loss = flow.fit(data, epochs=2, verbose=0).history["loss"]
-    assert np.isfinite(loss).all()
-    assert finite.skipped % 4 == 0
-    assert finite.skipped >= 8
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")
@@ -188,16 +173,6 @@ def test_empty_streams_are_refused(standardize):
         flow.fit(np.ones((4, 2), "float32"), validation_data=empty, verbose=0)
     with pytest.raises(ValueError, match="training data is empty"):
         flow.fit(empty.filter(lambda x: True), verbose=0)
-
-
-def test_a_batch_larger_than_the_data_is_one_batch(moons):
-    batches = list(tfnvp.data.training_dataset(moons[:5], None, batch_size=100, seed=0))
-    np.testing.assert_array_equal(np.sort(batches[0], axis=0), np.sort(moons[:5], axis=0))
-    assert len(batches) == 1
-    with pytest.raises(ValueError, match="`rows` must not be empty"):
-        tfnvp.data.training_dataset(moons[:0], None, 4)
-    with pytest.raises(ValueError, match="`batch_size` must be"):
-        tfnvp.data.training_dataset(moons, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +196,7 @@ def test_data_out_of_the_range_of_a_logit_is_named(roll_back):
     callbacks = [tfnvp.callbacks.RollBackOnNonFinite()] if roll_back else []
     # Arrays are checked before the first step.
     data = tf.data.Dataset.from_tensor_slices(grey).batch(32)
-    with pytest.raises(NonFiniteLossError, match=r"takes data in \[0, 1\]; batch 1 .* to 25"):
+    with pytest.raises(NonFiniteLossError, match=r"In batch 1 .*floats in \[0, 1\].* to 25"):
         flow.fit(data, verbose=0, callbacks=callbacks)
 
 
@@ -249,11 +224,11 @@ def test_data_that_the_logit_takes_is_not_blamed(moons):
 @pytest.mark.parametrize(
     ("where", "bad", "message"),
     [
-        ("x", np.nan, r"not finite, first in batch 6 of the epoch, row 51"),
-        ("condition", np.nan, r"not finite, first in batch 6 of the epoch, row 51"),
-        ("condition", 1e30, r"The condition reaches 1e\+30 in batch 6"),
-        ("x", 1e30, r"The data reaches 1e\+30 in batch 6"),
-        ("x", 1.2, r"takes data in \[0, 1\]; batch 6 .* in row 51"),
+        ("x", np.nan, r"In batch 6 of the epoch, `x` must be finite.*x\[50, 0\]"),
+        ("condition", np.nan, r"In batch 6 .*`condition` must be finite.*condition\[50, 0\]"),
+        ("condition", 1e30, r"In batch 6 .*`condition` reaches 1e\+30"),
+        ("x", 1e30, r"In batch 6 .*`x` reaches 1e\+30"),
+        ("x", 1.2, r"In batch 6 .*floats in \[0, 1\].* to 1\.2"),
     ],
 )
 def test_a_late_row_that_is_unusable_is_named(moons, where, bad, message):
@@ -277,7 +252,7 @@ def test_a_late_row_that_is_unusable_leaves_good_weights(moons, jit_compile):
     before = flow.get_weights()
     data["x"][550] = np.nan
     batches = tf.data.Dataset.from_tensor_slices(data).batch(100)
-    with pytest.raises(ValueError, match=r"first in batch 6 of the epoch, row 51"):
+    with pytest.raises(ValueError, match=r"In batch 6 of the epoch.*x\[50, 0\]"):
         flow.fit(batches, verbose=0)
     weights = flow.get_weights()
     assert all(np.isfinite(w).all() for w in weights)

@@ -26,7 +26,10 @@ def find_bad_data(flow, data, batches: int) -> str | None:
         data = data.take(batches)
     for i, batch in enumerate(data):
         if fault := flow.data_spec.find_fault(*_unpack(flow, batch)):
-            return f"In batch {i + 1} of the epoch, {fault}"
+            return (
+                f"In batch {i + 1} of the epoch, {fault}. "
+                "`dataset.apply(tfnvp.data.FiniteRows())` leaves out rows that are not finite"
+            )
     return None
 
 
