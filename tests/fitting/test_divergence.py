@@ -146,9 +146,7 @@ def test_bad_rows_of_a_stream_are_named(moons, roll_back):
     flow = tfnvp.RealNVP(2, standardize=False, **SMALL)
     flow.compile("adam")
     callbacks = [tfnvp.callbacks.RollBackOnNonFinite()] if roll_back else []
-    with pytest.raises(
-        NonFiniteLossError, match=r"batch 10 at.*In batch 8 .*must be finite.*x\[30, 1\]"
-    ):
+    with pytest.raises(NonFiniteLossError, match=r"batch 10 at.*In batch 8 .*finite.*x\[30, 1\]"):
         flow.fit(data, epochs=2, verbose=0, callbacks=callbacks)
     if roll_back:
         assert all(np.isfinite(v).all() for v in flow.variables)
