@@ -1,3 +1,5 @@
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -132,9 +134,9 @@ def test_latents_leave_in_checkerboards(three_scales):
     np.testing.assert_array_equal(scales[:, :, 0], np.tile(block, (2, 2)))
     # The coarser scales do not touch what has left.
     x = floats(2, (8, 8, 1))
-    before = flow.bijector.inverse(x).numpy()
+    before = inverse(flow, x)[0].numpy()
     perturb(flow.bijector.bijectors[-1])
-    after = flow.bijector.inverse(x).numpy()
+    after = inverse(flow, x)[0].numpy()
     np.testing.assert_array_equal(after[:, scales == 0], before[:, scales == 0])
     assert (after[:, scales > 0] != before[:, scales > 0]).any(axis=0).all()
 
@@ -201,12 +203,16 @@ def test_each_network_is_called_once(monkeypatch):
     assert CountingCNN.calls == 30
 
 
-def test_training_changes_every_weight_and_is_saved(tmp_path):
-    flow = tfnvp.ImageRealNVP((4, 4, 2), scales=2, condition_shape=3, **SMALL)
-    x, c = images(8, (4, 4, 2)), np.eye(3, dtype="float32")[np.arange(8) % 3]
+def test_training_changes_every_weight():
+    flow = tfnvp.ImageRealNVP((2, 4, 1), scales=2, condition_shape=3, **SMALL)
+    x, c = floats(8, (2, 4, 1)), np.eye(3, dtype="float32")[np.arange(8) % 3]
     before = [v.numpy() for v in flow.trainable_variables]
-    flow.compile(keras.optimizers.Adam(1e-2), run_eagerly=True)
-    flow.fit(x, c, epochs=2, batch_size=8, verbose=0)
+    optimizer = keras.optimizers.Adam(1e-2)
+    for _ in range(2):  # The first step changes the last layers only: others have no gradient yet.
+        with tf.GradientTape() as tape:
+            loss = -tf.reduce_mean(flow(x, c, training=True))
+        gradients = tape.gradient(loss, [v.value for v in flow.trainable_variables])
+        optimizer.apply_gradients(zip(gradients, flow.trainable_variables, strict=True))
     unchanged = [
         v.path
         for v, old in zip(flow.trainable_variables, before, strict=True)
@@ -214,20 +220,22 @@ def test_training_changes_every_weight_and_is_saved(tmp_path):
     ]
     assert unchanged == []
 
-    pixels = floats(4, (4, 4, 2))
+    pixels = floats(4, (2, 4, 1))
     log_prob = flow.log_prob(pixels, c[:4]).numpy()
     assert np.isfinite(log_prob).all()
     assert (log_prob != flow.log_prob(pixels, c[1:5]).numpy()).all()
     sample = flow.sample_images(4, seed=0, condition=c[0]).numpy()
     assert sample.dtype == np.uint8
-    assert sample.shape == (4, 4, 4, 2)
-    z = flow.encode(pixels, c[:4])
-    np.testing.assert_allclose(flow.decode(z, c[:4]), pixels, atol=1e-5)
+    assert sample.shape == (4, 2, 4, 1)
 
-    flow.save(tmp_path / "flow.keras")
-    restored = keras.saving.load_model(tmp_path / "flow.keras")
-    np.testing.assert_array_equal(restored.log_prob(pixels, c[:4]), log_prob)
-    assert restored.get_config() == flow.get_config()
+
+def test_the_configuration_holds_every_argument():
+    arguments = inspect.signature(tfnvp.ImageRealNVP).parameters
+    flow = tfnvp.ImageRealNVP((2, 2, 1), 1, 1, 0, normalization=None)
+    given = {"image_shape": [2, 2, 1], "scales": 1, "base_filters": 1, "residual_blocks": 0}
+    given |= {"normalization": None, "conditioner_dtype": "float32", "name": flow.name}
+    expected = {name: given.get(name, arguments[name].default) for name in arguments}
+    assert flow.get_config() == expected
 
 
 @pytest.mark.parametrize("condition_shape", [None, 3])
@@ -252,13 +260,17 @@ def test_no_images_give_no_rows(condition_shape):
 
 
 def test_it_learns_from_data_sets_of_integers():
-    flow = tfnvp.ImageRealNVP((2, 2, 1), 1, 2, 0, normalization="act_norm")
+    flow = tfnvp.ImageRealNVP((2, 2, 1), 1, 1, 0, normalization="act_norm")
     x = 100 + images(64, (2, 2, 1)) // 8
+    data = tf.data.Dataset.from_tensor_slices(x).batch(32)
     flow.compile(keras.optimizers.Adam(1e-2))
-    data = tf.data.Dataset.from_tensor_slices(x).batch(16)
-    flow.fit(data, epochs=4, validation_data=x, verbose=0)
-    # The grey levels are 32 of 256.
-    assert 4.8 < flow.evaluate(data, verbose=0, return_dict=True)["bits_per_dim"] < 5.8
+    tf.config.run_functions_eagerly(False)  # Steps are worth a graph.
+    try:
+        flow.fit(data, epochs=4, verbose=0)
+    finally:
+        tf.config.run_functions_eagerly(True)
+    # The grey levels are 32 of 256: 5 bits.
+    assert 4.8 < np.mean(flow.bits_per_dim(flow.log_prob(x))) < 5.8
     assert np.isfinite(flow.sample(50, seed=0)).all()
     assert int(flow.adaptation.done) == 1
 

@@ -50,7 +50,7 @@ def test_a_flow_of_half_precision_has_nearly_the_likelihood_of_single(name):
 def test_the_policy_of_one_flow_is_saved_and_trains(name, tmp_path):
     flow = _FLOWS[name](conditioner_dtype="mixed_bfloat16")
     flow.compile("adam")
-    flow.fit(_rows(flow), batch_size=16, epochs=2, verbose=0)
+    flow.fit(_rows(flow), batch_size=16, epochs=1, verbose=0)
     flow.save(tmp_path / "flow.keras")
     loaded = keras.saving.load_model(tmp_path / "flow.keras")
     x = _rows(flow)
