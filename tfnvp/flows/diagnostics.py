@@ -32,7 +32,7 @@ class Diagnostics(NamedTuple):
     non_finite: float
 
 
-def diagnose(flow, x, condition=None):
+def diagnose(flow, x, condition=None) -> Diagnostics:
     """Measures a flow on data.
 
     ::
@@ -45,7 +45,7 @@ def diagnose(flow, x, condition=None):
       condition: as for `flow.log_prob`.
 
     Returns:
-      `Diagnostics`. Of values that are not finite only the share is told; the rest is measured
+      `Diagnostics`. Of values that are not finite only the share is given; the rest is measured
       without the points that have any.
 
     Raises:
