@@ -88,7 +88,13 @@ def test_saved_model_reproduces_the_likelihood_of_its_card(name, likelihoods_by_
     assert card["Test likelihood"]["nats_standard_error"] > 0
 
 
-@pytest.mark.parametrize("name", pretrained.PRETRAINED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "mnist" else name
+        for name in pretrained.PRETRAINED
+    ],
+)
 def test_pretrained_flow_is_the_saved_model(name):
     flow = tfnvp.load_pretrained(name)
     x = flow.sample(2, seed=0)

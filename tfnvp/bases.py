@@ -7,6 +7,8 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+__all__ = ["logistic_mixture"]
+
 tfb, tfd = tfp.bijectors, tfp.distributions
 
 BASES = {"normal": tfd.Normal, "logistic": tfd.Logistic}

@@ -49,7 +49,7 @@ def several() -> bool:
     )
 
 
-def total(tensors):
+def total(tensors) -> tf.Tensor | list:
     """Sums a tensor, or each of a list, over the replicas; unchanged where there is only one."""
     if not several():
         return tensors

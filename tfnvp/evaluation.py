@@ -11,6 +11,8 @@ from tfnvp.flows import Flow
 from tfnvp.inputs.chunks import row_chunks
 from tfnvp.quantization import EVALUATION_NOISE, dequantize
 
+__all__ = ["Likelihood", "evaluate"]
+
 # Rows that are dequantized and evaluated at a time.
 _ROWS = 1000
 

@@ -70,7 +70,7 @@ class AdamW(_FusedUpdate, keras.optimizers.AdamW):
     """
 
 
-def get(optimizer):
+def get(optimizer) -> keras.Optimizer | dict | str:
     """Returns the optimizer of a name; anything but a known name is returned unchanged."""
     fused = {"adam": Adam, "adamw": AdamW}
     if isinstance(optimizer, str) and optimizer.lower() in fused:

@@ -5,6 +5,8 @@ import pathlib
 from tfnvp.flows import Flow
 from tfnvp.runs.folder import load_model
 
+__all__ = ["PRETRAINED", "load_pretrained"]
+
 FOLDER = pathlib.Path(__file__).parent / "pretrained_models"
 
 #: Descriptions by name; `saved_models/NAME` in the repository is the same model, exported.

@@ -83,7 +83,7 @@ class RunningStatistics(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, x, training=False):
+    def call(self, x, training=False) -> tuple:
         if x.dtype.size < 4:
             x = tf.cast(x, tf.float32)
         # Read here, before the update: a cast to its own type would return the variable.
@@ -100,7 +100,7 @@ class RunningStatistics(keras.layers.Layer):
         self._store(mean, variance, batches)
         return _with_gradients(mean, variance, *moments)
 
-    def adapt(self, x):
+    def adapt(self, x) -> None:
         """Sets the statistics to those of `x`, as if many batches had been seen."""
         mean, variance = tf.nn.moments(tf.reshape(x, (-1, self.channels)), axes=[0])
         self._store(mean, variance, round(1 / (1 - self.momentum)))
@@ -110,7 +110,7 @@ class RunningStatistics(keras.layers.Layer):
         self.variance.assign(tf.cast(variance, self.variance.dtype))
         self.batches.assign(batches)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {**super().get_config(), "channels": self.channels, "momentum": self.momentum}
 
 
@@ -150,7 +150,7 @@ def _moments_over_replicas(x, shift):
     return mean + shift, tf.maximum(second / rows - mean**2, 0.0)
 
 
-def moments(x):
+def moments(x) -> tuple:
     """Mean and variance of every channel, as `tf.nn.moments` over all axes but the last.
 
     Args:
@@ -164,7 +164,7 @@ def moments(x):
     return _fused_moments(x)
 
 
-def scale_and_shift(x, scale, shift):
+def scale_and_shift(x, scale, shift) -> tf.Tensor:
     """Returns `x * scale + shift`, in the type of `x`, with gradients for all three.
 
     Args:

@@ -172,6 +172,6 @@ def test_each_conditioner_is_called_once():
     assert CountingCNN.calls == 4
 
 
-def test_multi_scale_wants_a_bijector():
+def test_multi_scale_takes_only_a_bijector():
     with pytest.raises(TypeError, match="inner"):
         MultiScale(MLP(2))

@@ -6,7 +6,7 @@ import tensorflow_probability as tfp
 import tfnvp
 from tests.bijector_builders import points
 from tests.conftest import perturb
-from tfnvp.bijectors import Chain, Logit
+from tfnvp.bijectors import Chain, DiagonalScaling, Logit, MultiScale
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
@@ -32,6 +32,15 @@ def test_check_measures_deviations_and_log_dets():
     np.testing.assert_allclose(report.latent_covariance_deviation, deviation, rtol=1e-5)
     np.testing.assert_allclose(report.largest_log_det["scale"], 2 * np.log(2), rtol=1e-5)
     assert report.largest_log_det["shift"] == 0.0
+
+
+def test_log_dets_of_members_inside_of_scales_and_inversions_have_names_of_their_own():
+    inner = Chain([DiagonalScaling((2, 2, 2), 0.5), DiagonalScaling((2, 2, 2), 0.25)])
+    chain = Chain([tfb.Invert(DiagonalScaling((4, 4, 1), 0.125)), MultiScale(inner)])
+    report = tfnvp.Flow(chain, (4, 4, 1)).check(points(3, 4, 4, 1))
+    names = ["diagonal_scaling", "diagonal_scaling_1", "diagonal_scaling_2"]
+    assert list(report.largest_log_det) == names
+    np.testing.assert_allclose(list(report.largest_log_det.values()), [2.0, 4.0, 2.0], rtol=1e-6)
 
 
 def test_check_tells_the_share_of_non_finite_values():

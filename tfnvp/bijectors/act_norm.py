@@ -1,4 +1,4 @@
-"""A learned scale and shift for every channel, started from the data."""
+"""A learned scale and shift for every channel, initialised from data."""
 
 import math
 

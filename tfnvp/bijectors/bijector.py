@@ -59,7 +59,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
         self._weights = tuple(v for o in keras_objects for v in _variables_of(o))
 
     @classmethod
-    def _parameter_properties(cls, dtype):
+    def _parameter_properties(cls, dtype) -> dict:
         return {}
 
     @property
@@ -197,7 +197,7 @@ def event_shape_tuple(event_shape, name: str = "event_shape") -> tuple:
 
 
 def _ends_in(shape, event_shape):
-    """Tells whether a shape ends in `event_shape`, as far as it is known."""
+    """Whether a shape ends in `event_shape`, as far as it is known."""
     rank = len(event_shape)
     return shape.rank is None or (
         shape.rank >= rank and shape[shape.rank - rank :].is_compatible_with(event_shape)

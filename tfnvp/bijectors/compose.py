@@ -54,17 +54,17 @@ class Step:
         return value(x, **kwargs), log_det(x, self.event_ndims, **kwargs), None
 
     @property
-    def output(self):
+    def output(self) -> tf.Tensor | None:
         """What the member makes of `input`."""
         return self._results[0]
 
     @property
-    def log_det(self):
+    def log_det(self) -> tf.Tensor | None:
         """The log-det in the direction of the walk: `[batch]`, or a scalar where it is constant."""
         return self._results[1]
 
     @property
-    def log_scale(self):
+    def log_scale(self) -> tf.Tensor | None:
         """For couplings, the log-det of each moved variable; None for others and for shifts."""
         return self._results[2]
 

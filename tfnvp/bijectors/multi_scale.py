@@ -1,5 +1,7 @@
 """Half of an image's variables leave, the others go on at half the resolution."""
 
+from collections.abc import Generator
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -81,7 +83,7 @@ class MultiScale(Bijector):
         """
         initialize(self, y, condition)
 
-    def walk_inner(self, x, walk):
+    def walk_inner(self, x, walk) -> Generator:
         """Walks into `inner` with its half of the variables, for `tfnvp.bijectors.compose.walk`.
 
         Args:

@@ -107,16 +107,16 @@ class Entry:
     def __get__(self, bijector, bijector_class=None):
         return self if bijector is None else Entry(bijector)
 
-    def forward(self, x, **kwargs):
+    def forward(self, x, **kwargs) -> tf.Tensor:
         return self._bijector._value_and_log_det(x, False, kwargs)[0]
 
-    def inverse(self, y, **kwargs):
+    def inverse(self, y, **kwargs) -> tf.Tensor:
         return self._bijector._value_and_log_det(y, True, kwargs)[0]
 
-    def forward_attributes(self, x, **kwargs):
+    def forward_attributes(self, x, **kwargs) -> dict:
         return {"ildj": -self._bijector._value_and_log_det(x, False, kwargs)[1]}
 
-    def inverse_attributes(self, y, **kwargs):
+    def inverse_attributes(self, y, **kwargs) -> dict:
         return {"ildj": self._bijector._value_and_log_det(y, True, kwargs)[1]}
 
 

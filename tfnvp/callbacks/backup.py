@@ -66,16 +66,16 @@ class Backup(keras.callbacks.Callback):
         if self.file.exists():
             self.epoch = self._read()[0]["epoch"]
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         if self.file.exists():
             self._restore(*self._read())
         # Keras tells other workers the same epoch.
         _internals.set_initial_epoch(self.model, self.epoch)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         _internals.set_initial_epoch(self.model, None)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         arrays = {f"variable_{i}": _array(v) for i, v in enumerate(self._variables())}
         memories = []
         for i, (callback, attributes) in enumerate(self._callbacks):

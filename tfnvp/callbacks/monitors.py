@@ -17,7 +17,7 @@ from tfnvp.quantization import MONITOR_NOISE, dequantize
 
 
 class _EveryEpochs(keras.callbacks.Callback):
-    """Calls `measure(epoch)` after every `every` epochs, from the first one on."""
+    """Calls `look(epoch)` after every `every` epochs, from the first one on."""
 
     #: Names of the logs that `measure` returns.
     names = ()
@@ -29,21 +29,21 @@ class _EveryEpochs(keras.callbacks.Callback):
             raise ValueError(f"`every` must be a positive int. Received: {every!r}")
         self.every = every
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         shape, name = self.model.condition_shape, type(self).__name__
         if shape is not None and self.condition is None:
             raise ValueError(f"{name} needs `condition=`, as the flow has condition_shape={shape}")
         if shape is None and self.condition is not None:
             raise ValueError(f"{name} has a `condition`, and the flow takes none")
 
-    def measure(self, epoch):
+    def look(self, epoch: int) -> dict[str, float] | None:
         """Returns a dictionary of logs, or None."""
         raise NotImplementedError
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         due = epoch % self.every == 0
         # Other callbacks expect the same logs after every epoch.
-        found = self.measure(epoch) if due else dict.fromkeys(self.names, np.nan)
+        found = self.look(epoch) if due else dict.fromkeys(self.names, np.nan)
         if logs is not None and found:
             logs.update(found)
 
@@ -104,7 +104,7 @@ class SampleGrid(_EveryEpochs):
         }
         self._writer = None
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         super().on_train_begin(logs)
         shape = self.model.event_shape
         if not plotting.has_picture(shape):
@@ -117,7 +117,7 @@ class SampleGrid(_EveryEpochs):
         if self.log_dir is not None:
             self._writer = tf.summary.create_file_writer(str(self.log_dir))
 
-    def measure(self, epoch: int) -> None:
+    def look(self, epoch: int) -> None:
         """Draws one picture."""
         picture = plotting.samples_picture(self.model.sample(**self._sampling), self.model.levels)
         if self.folder is not None:
@@ -128,7 +128,7 @@ class SampleGrid(_EveryEpochs):
                 tf.summary.image("samples", pixels, step=epoch)
             self._writer.flush()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         if self._writer is not None:
             self._writer.close()
 
@@ -175,12 +175,12 @@ class BitsPerDim(_EveryEpochs):
         self.draws = draws
         self.names = (f"{name}_bits_per_dim", f"{name}_bits_per_dim_standard_error")
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         super().on_train_begin(logs)
         if self.model.levels is None:
             raise ValueError("BitsPerDim needs a flow made with `levels`. Received: None")
 
-    def measure(self, epoch: int) -> dict[str, float]:
+    def look(self, epoch: int) -> dict[str, float]:
         """Measures once."""
         found = evaluate(self.model, self.x, self.draws, condition=self.condition)
         return dict(
@@ -226,12 +226,12 @@ class LatentDiagnostics(_EveryEpochs):
         super().__init__(every, condition)
         self.x = np.asarray(x)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         super().on_train_begin(logs)
         if self.x.dtype.kind in "iu" and self.model.levels is not None:
             self.x = dequantize(self.x, self.model.levels, seed=(MONITOR_NOISE, 0)).numpy()
 
-    def measure(self, epoch: int) -> dict[str, float]:
+    def look(self, epoch: int) -> dict[str, float]:
         """Measures once."""
         z = self.model.encode(self.x, self.condition).numpy().astype("float64")
         found = self.model.check(self.x, self.condition)

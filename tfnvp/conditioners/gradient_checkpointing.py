@@ -40,7 +40,7 @@ class GradientCheckpointing(keras.layers.Wrapper):
             raise TypeError(f"`layer` must be a Keras 3 layer or model. Received: {layer!r}")
         super().__init__(layer, **{"dtype": layer.dtype_policy, **kwargs})
 
-    def call(self, inputs, training=None):
+    def call(self, inputs, training=None) -> tf.Tensor | list:
         if not training:
             return self.layer(inputs)
         states = [(v, tf.identity(v.value)) for v in self.layer.non_trainable_variables]
@@ -67,5 +67,5 @@ class GradientCheckpointing(keras.layers.Wrapper):
         self.add_loss(tensors[count:])
         return tf.nest.pack_sequence_as(outputs, tensors[:count])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         return self.layer.compute_output_shape(input_shape)

@@ -78,14 +78,14 @@ class MLP(keras.layers.Layer):
             name="projection",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
         size = sum(math.prod(shape[1:]) for shape in shapes)
         for layer in [*self.hidden, self.projection]:
             layer.build((None, size))
             size = layer.units
 
-    def call(self, inputs):
+    def call(self, inputs) -> keras.KerasTensor:
         inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
         flat = [
             x if len(x.shape) == 2 else keras.ops.reshape(x, (-1, math.prod(x.shape[1:])))
@@ -103,11 +103,11 @@ class MLP(keras.layers.Layer):
             return outputs
         return keras.ops.reshape(outputs, (-1, *self.outputs_shape))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         batch = input_shape[0][0] if isinstance(input_shape[0], (list, tuple)) else input_shape[0]
         return (batch, *self.outputs_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "output_shape": list(self.outputs_shape),
@@ -130,7 +130,7 @@ def _sizes(value, name):
 
 
 class _Projection(keras.layers.Dense):
-    """A dense layer that in training computes few outputs as sums, which XLA joins to neighbours.
+    """A dense layer that in training computes few outputs as sums, which XLA can fuse.
 
     The gradient of so narrow a matrix product takes XLA longer than all gradients beside it.
     """

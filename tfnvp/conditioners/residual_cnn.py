@@ -108,7 +108,7 @@ class ResidualCNN(keras.layers.Layer):
             norms("second_norm", blocks),
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
         if len(shapes[0]) != 4:
             raise ValueError(
@@ -131,7 +131,7 @@ class ResidualCNN(keras.layers.Layer):
         ]:
             layer.build((None, None, None, self.filters))
 
-    def call(self, inputs):
+    def call(self, inputs) -> tf.Tensor:
         image, *condition = inputs if isinstance(inputs, (list, tuple)) else [inputs]
         relu = keras.ops.relu
         h = self.stem(self._joined(image, condition))
@@ -160,11 +160,11 @@ class ResidualCNN(keras.layers.Layer):
             channels.append(ops.broadcast_to(vector, (batch, height, width, size)))
         return ops.concatenate(channels, axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         image = input_shape[0] if isinstance(input_shape[0], (list, tuple)) else input_shape
         return (*image[:-1], self.output_channels)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "output_channels": self.output_channels,

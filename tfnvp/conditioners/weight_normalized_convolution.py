@@ -31,7 +31,7 @@ class WeightNormalizedConvolution(keras.layers.Layer):
         self.use_bias = use_bias
         self.initial_magnitude = magnitude
 
-    def build(self, input_shape):
+    def build(self, input_shape) -> None:
         channels = input_shape[-1]
         bound = math.sqrt(2.0 / channels)
         self.direction = self.add_weight(
@@ -49,7 +49,7 @@ class WeightNormalizedConvolution(keras.layers.Layer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs) -> keras.KerasTensor:
         ops = keras.ops
         direction = ops.convert_to_tensor(self.direction)
         square = ops.sum(ops.square(direction), axis=(0, 1, 2))
@@ -65,10 +65,10 @@ class WeightNormalizedConvolution(keras.layers.Layer):
             outputs = ops.conv(inputs, kernel, padding="same")
         return outputs if self.bias is None else ops.add(outputs, self.bias)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape) -> tuple:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -44,7 +44,7 @@ def diagnose(flow, x, condition=None) -> Diagnostics:
       condition: as for `flow.log_prob`.
 
     Returns:
-      `Diagnostics`. Of values that are not finite only the share is told; the rest is measured
+      `Diagnostics`. Of values that are not finite only the share is given; the rest is measured
       without the points that have any.
 
     Raises:

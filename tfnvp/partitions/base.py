@@ -2,6 +2,8 @@
 
 import abc
 
+import tensorflow as tf
+
 
 class Partition(abc.ABC):
     """A division of an event's variables into those that pass and those that move.
@@ -19,30 +21,30 @@ class Partition(abc.ABC):
         self.swapped = swapped
 
     @abc.abstractmethod
-    def shapes(self, event_shape):
+    def shapes(self, event_shape) -> tuple:
         """Returns the shapes `(passed, moved)`; raises `ValueError` where none exist."""
 
     @abc.abstractmethod
-    def split(self, x):
+    def split(self, x) -> tuple:
         """Cuts `[..., *event_shape]` into `(passed, moved)`."""
 
     @abc.abstractmethod
-    def merge(self, passed, moved):
+    def merge(self, passed, moved) -> tf.Tensor:
         """Puts `(passed, moved)` together again: the inverse of `split`."""
 
-    def parameters_shape(self, event_shape):
+    def parameters_shape(self, event_shape) -> tuple:
         """Returns the shape of the positions at which a conditioner gives parameters."""
         return self.shapes(event_shape)[1]
 
-    def select_moved(self, parameters):
+    def select_moved(self, parameters) -> tf.Tensor:
         """Takes the parameters of the moved variables from those at `parameters_shape`."""
         return parameters
 
-    def swap(self):
+    def swap(self) -> "Partition":
         """Returns the partition with the roles of the two parts exchanged."""
         return type(self)(**{**self.get_config(), "swapped": not self.swapped})
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Returns the constructor's arguments."""
         return {"swapped": self.swapped}
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 
-def reshape_event(x, event_rank, event_shape):
+def reshape_event(x, event_rank, event_shape) -> tf.Tensor:
     """Gives the last `event_rank` axes of `x` the shape `event_shape`."""
     batch = x.shape[: x.shape.rank - event_rank]
     reshaped = tf.reshape(
@@ -14,7 +14,7 @@ def reshape_event(x, event_rank, event_shape):
     return reshaped
 
 
-def permute(x, order, axis=-1):
+def permute(x, order, axis=-1) -> tf.Tensor:
     """Gathers an axis by a permutation; its gradient gathers too, instead of scattering.
 
     The gradient's own gradient is TensorFlow's: a SavedModel keeps custom gradients of the first

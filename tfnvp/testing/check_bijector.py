@@ -19,7 +19,7 @@ CHECKS = {
 }
 
 
-def check_bijector(bijector, x, condition=None, *, atol=None, rtol=None, skip=()):
+def check_bijector(bijector, x, condition=None, *, atol=None, rtol=None, skip=()) -> None:
     """Raises `AssertionError`, naming property and numbers, unless a bijector keeps its promises.
 
     For any `tfb.Bijector`, ours, TFP's, your own or a composition:

@@ -1,6 +1,7 @@
 """A bijector under test, with the points it is tested at, and comparisons that name what broke."""
 
 import contextlib
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -26,11 +27,11 @@ class Subject:
         self.event_ndims = self.x.shape.rank - 1
         self.image_ndims = bijector.forward_event_ndims(self.event_ndims)
 
-    def at(self, x, condition):
+    def at(self, x, condition) -> "Subject":
         """Returns the same bijector at other points."""
         return Subject(self.bijector, x, condition, self.atol, self.rtol)
 
-    def float64(self):
+    def float64(self) -> "Subject":
         """Returns the same bijector at the same points in float64, unless it works in one dtype."""
         condition = None if self.condition is None else tf.cast(self.condition, tf.float64)
         exact = self.at(tf.cast(self.x, tf.float64), condition)
@@ -43,25 +44,25 @@ class Subject:
     def _kwargs(self, condition):
         return condition_kwargs(self.bijector, self.condition if condition is None else condition)
 
-    def forward(self, x, condition=None):
+    def forward(self, x, condition=None) -> tf.Tensor:
         return self.bijector.forward(tf.identity(x), **self._kwargs(condition))
 
-    def inverse(self, y, condition=None):
+    def inverse(self, y, condition=None) -> tf.Tensor:
         return self.bijector.inverse(tf.identity(y), **self._kwargs(condition))
 
-    def forward_log_det(self, x, condition=None, event_ndims=None):
+    def forward_log_det(self, x, condition=None, event_ndims=None) -> tf.Tensor:
         event_ndims = self.event_ndims if event_ndims is None else event_ndims
         return self.bijector.forward_log_det_jacobian(
             tf.identity(x), event_ndims, **self._kwargs(condition)
         )
 
-    def inverse_log_det(self, y, condition=None, event_ndims=None):
+    def inverse_log_det(self, y, condition=None, event_ndims=None) -> tf.Tensor:
         event_ndims = self.image_ndims if event_ndims is None else event_ndims
         return self.bijector.inverse_log_det_jacobian(
             tf.identity(y), event_ndims, **self._kwargs(condition)
         )
 
-    def all_four(self, x, y, condition=None):
+    def all_four(self, x, y, condition=None) -> dict:
         """Returns what each public method answers, by its name."""
         return {
             "forward": self.forward(x, condition),
@@ -70,7 +71,7 @@ class Subject:
             "inverse_log_det_jacobian": self.inverse_log_det(y, condition),
         }
 
-    def tolerances(self, dtype):
+    def tolerances(self, dtype) -> tuple:
         """Returns `(atol, rtol)` for values computed in `dtype`."""
         default = TOLERANCES[dtype]
         return (
@@ -78,12 +79,12 @@ class Subject:
             default if self.rtol is None else self.rtol,
         )
 
-    def require(self, condition, message):
+    def require(self, condition, message) -> None:
         """Raises `AssertionError` with the bijector's name and `message` unless `condition`."""
         if not condition:
             raise AssertionError(f"{self.bijector.name}: {message}")
 
-    def require_close(self, actual, expected, what):
+    def require_close(self, actual, expected, what) -> None:
         """Raises `AssertionError` with the largest difference unless two tensors agree."""
         atol, rtol = self.tolerances(actual.dtype)
         # NumPy's `isclose` takes no bfloat16.
@@ -104,7 +105,7 @@ class Subject:
 
 
 @contextlib.contextmanager
-def restored(variables):
+def restored(variables) -> Iterator:
     """Gives variables back the values that they had, whatever happens inside."""
     variables = list(variables)
     values = [tf.identity(v) for v in variables]

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 
-def check_shapes(subject):
+def check_shapes(subject) -> None:
     """Events, batches and dtypes come out as promised, with the batch known or not."""
     bijector, x, condition = subject.bijector, subject.x, subject.condition
     y = subject.forward(x)
@@ -93,7 +93,7 @@ def _require_equal(subject, answers, expected, where):
         subject.require_close(answer, expected[method], f"shapes: {method} {where}")
 
 
-def check_finite(subject):
+def check_finite(subject) -> None:
     """Values and log-dets of both directions are finite at the given points."""
     for method, answer in subject.all_four(subject.x, subject.forward(subject.x)).items():
         wrong = np.argwhere(~np.isfinite(np.asarray(tf.cast(answer, tf.float64))))
@@ -104,7 +104,7 @@ def check_finite(subject):
         )
 
 
-def check_round_trip(subject):
+def check_round_trip(subject) -> None:
     """`inverse(forward(x)) = x` and `forward(inverse(y)) = y`, nothing coming from a cache."""
     x = subject.x
     y = subject.forward(x)
@@ -113,7 +113,7 @@ def check_round_trip(subject):
     subject.require_close(again, y, "round trip: forward(inverse(y)) against y")
 
 
-def check_log_dets(subject):
+def check_log_dets(subject) -> None:
     """All four log-dets agree with each other and with automatic differentiation in float64."""
     _check_agreement(subject)
     _check_reduction(subject)

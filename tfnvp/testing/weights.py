@@ -13,7 +13,7 @@ from tfnvp.bijectors.compose import walk
 from tfnvp.testing.subject import restored
 
 
-def held_variables(bijector):
+def held_variables(bijector) -> list:
     """Returns the variables of all Keras layers and variables that a bijector's attributes hold."""
     found = {}
     for value in _internals.objects_in(bijector, (keras.layers.Layer, keras.Variable)):
@@ -22,13 +22,13 @@ def held_variables(bijector):
     return list(found.values())
 
 
-def all_variables(bijector):
+def all_variables(bijector) -> list:
     """Returns every variable of a bijector, registered or only held."""
     both = [*bijector.variables, *held_variables(bijector)]
     return list({id(v): v for v in both}.values())
 
 
-def check_variables(subject):
+def check_variables(subject) -> None:
     """Every variable that the bijector holds, or reads, is among its `variables`."""
     bijector = subject.bijector
     registered = {id(v) for v in bijector.variables}
@@ -52,7 +52,7 @@ def check_variables(subject):
         )
 
 
-def check_gradients(subject):
+def check_gradients(subject) -> None:
     """Values differentiate by the input; value or log-det by every trainable variable."""
     variables = subject.bijector.trainable_variables
     y = subject.forward(subject.x)
@@ -82,7 +82,7 @@ def check_gradients(subject):
             )
 
 
-def check_stale_answers(subject):
+def check_stale_answers(subject) -> None:
     """After weights change, tensors held from before get the answers of the new weights."""
     variables = [v for v in all_variables(subject.bijector) if v.trainable and v.dtype.is_floating]
     if not variables:
@@ -139,7 +139,7 @@ def _require_fresh(subject, answers, where):
         )
 
 
-def check_conditioner_calls(subject):
+def check_conditioner_calls(subject) -> None:
     """A value and its log-det together call each member's conditioner once."""
     y = subject.forward(subject.x)
     kwargs = subject._kwargs(None)
