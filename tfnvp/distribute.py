@@ -5,6 +5,8 @@ That equals a step of one process only if three things are shared: the number of
 loss is a mean, the gradient that is clipped, and the statistics of batches.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -49,14 +51,14 @@ def several() -> bool:
     )
 
 
-def total(tensors) -> tf.Tensor | list:
+def total(tensors: Any) -> tf.Tensor | list:
     """Sums a tensor, or each of a list, over the replicas; unchanged where there is only one."""
     if not several():
         return tensors
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
-def share_of_mean(values) -> tf.Tensor:
+def share_of_mean(values: tf.Tensor) -> tf.Tensor:
     """One replica's share of the mean of `values` over the batches of all replicas.
 
     Its value is the mean over the replica's own rows (0 for none), divided by the number of
@@ -79,7 +81,7 @@ def share_of_mean(values) -> tf.Tensor:
     return share * mean + tf.stop_gradient((1 / replicas - share) * mean)
 
 
-def check_optimizer(optimizer, strategy) -> None:
+def check_optimizer(optimizer: Any, strategy: Any) -> None:
     """Raises `ValueError` for a Keras optimizer that was made for other replicas."""
     if _internals.strategy_of(optimizer, strategy) is not strategy:
         raise ValueError(
@@ -88,7 +90,7 @@ def check_optimizer(optimizer, strategy) -> None:
         )
 
 
-def sum_before_clipping(optimizer) -> None:
+def sum_before_clipping(optimizer: Any) -> None:
     """Lets a Keras optimizer add up replicas' gradients before it clips them.
 
     By itself it clips each replica's part, which gives another length and another direction. The
@@ -98,7 +100,7 @@ def sum_before_clipping(optimizer) -> None:
     _internals.sum_gradients_before_clipping(optimizer, total)
 
 
-def multi_worker(strategy) -> bool:
+def multi_worker(strategy: Any) -> bool:
     """Whether the replicas of a strategy are in several processes."""
     return (
         isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
@@ -107,7 +109,7 @@ def multi_worker(strategy) -> bool:
     )
 
 
-def is_chief(strategy) -> bool:
+def is_chief(strategy: Any) -> bool:
     """Whether this process writes files: it is the first worker, or the only process."""
     if not multi_worker(strategy):
         return True
@@ -116,7 +118,7 @@ def is_chief(strategy) -> bool:
     return (resolver.task_type, resolver.task_id) == (chief, 0)
 
 
-def wait_for_chief(strategy) -> None:
+def wait_for_chief(strategy: Any) -> None:
     """Waits until all workers call it: a worker that ends too early ends the others."""
     if multi_worker(strategy):
         _from_first(strategy, [])(0)
@@ -137,13 +139,13 @@ class FollowChief(keras.callbacks.Callback):
     restored weights or lowered the learning rate. It comes after all other callbacks.
     """
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Any = None) -> None:
         flow = self.model
         self._variables = [v.value for v in (*flow.weights, *flow.optimizer.variables)]
         self._broadcast = _from_first(flow.distribute_strategy, self._variables)
         _internals.set_initial_epoch(flow, self._follow(_internals.initial_epoch(flow)))
 
-    def on_epoch_end(self, epoch: int, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.model.stop_training = bool(self._follow(int(self.model.stop_training)))
 
     def _follow(self, number):

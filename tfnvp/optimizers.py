@@ -1,5 +1,7 @@
 """Keras' Adam with one fused operation per variable."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -70,7 +72,7 @@ class AdamW(_FusedUpdate, keras.optimizers.AdamW):
     """
 
 
-def get(optimizer) -> keras.Optimizer | dict | str:
+def get(optimizer: Any) -> keras.Optimizer | dict | str:
     """Returns the optimizer of a name; anything but a known name is returned unchanged."""
     fused = {"adam": Adam, "adamw": AdamW}
     if isinstance(optimizer, str) and optimizer.lower() in fused:

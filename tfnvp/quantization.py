@@ -115,12 +115,12 @@ def bits_per_dim(log_prob: Any, levels: int, dims: int) -> Any:
 class BitsPerDim(keras.metrics.Mean):
     """Mean of bits per dimension over an epoch, from log-densities in nats."""
 
-    def __init__(self, levels, dims, name="bits_per_dim"):
+    def __init__(self, levels: int, dims: int, name: str = "bits_per_dim"):
         super().__init__(name=name)
         self._levels = levels
         self._dims = dims
 
-    def update_state(self, log_prob, sample_weight=None) -> None:
+    def update_state(self, log_prob: Any, sample_weight: Any = None) -> None:
         super().update_state(bits_per_dim(log_prob, self._levels, self._dims), sample_weight)
 
 

@@ -5,6 +5,8 @@ read and write an image some twenty times in a training step, its fused batch no
 times. The fused operation itself normalises by its own batch, which a flow must not; its parts do.
 """
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -61,7 +63,7 @@ class RunningStatistics(keras.layers.Layer):
     gradients go through the batch's share alone; Ioffe 2017 (Batch Renormalization), section 3.
     """
 
-    def __init__(self, channels, momentum=0.9, **kwargs):
+    def __init__(self, channels: int, momentum: float = 0.9, **kwargs):
         # Statistics stay float32, whatever the precision of the network around them.
         super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
         if not 0 <= momentum < 1:
@@ -83,7 +85,7 @@ class RunningStatistics(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, x, training=False) -> tuple:
+    def call(self, x: tf.Tensor, training: bool = False) -> tuple:
         if x.dtype.size < 4:
             x = tf.cast(x, tf.float32)
         # Read here, before the update: a cast to its own type would return the variable.
@@ -100,7 +102,7 @@ class RunningStatistics(keras.layers.Layer):
         self._store(mean, variance, batches)
         return _with_gradients(mean, variance, *moments)
 
-    def adapt(self, x) -> None:
+    def adapt(self, x: Any) -> None:
         """Sets the statistics to those of `x`, as if many batches had been seen."""
         mean, variance = tf.nn.moments(tf.reshape(x, (-1, self.channels)), axes=[0])
         self._store(mean, variance, round(1 / (1 - self.momentum)))
@@ -150,7 +152,7 @@ def _moments_over_replicas(x, shift):
     return mean + shift, tf.maximum(second / rows - mean**2, 0.0)
 
 
-def moments(x) -> tuple:
+def moments(x: tf.Tensor) -> tuple:
     """Mean and variance of every channel, as `tf.nn.moments` over all axes but the last.
 
     Args:
@@ -164,7 +166,7 @@ def moments(x) -> tuple:
     return _fused_moments(x)
 
 
-def scale_and_shift(x, scale, shift) -> tf.Tensor:
+def scale_and_shift(x: tf.Tensor, scale: Any, shift: Any) -> tf.Tensor:
     """Returns `x * scale + shift`, in the type of `x`, with gradients for all three.
 
     Args:

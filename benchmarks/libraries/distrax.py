@@ -21,7 +21,7 @@ def initial_parameters(work, seed=0):
             deviation = jnp.sqrt(2.0 / layer.inputs)
             weights = deviation * jax.random.normal(use, (layer.inputs, layer.outputs))
             layers.append((weights, jnp.zeros(layer.outputs)))
-        # Last layers start at zero, or random nets this deep would lose the data.
+        # Last layers start at zero, or random networks this deep would lose the data.
         weights, offsets = layers.pop()
         couplings.append([*layers, (0.0 * weights, offsets)])
     return {"couplings": couplings, "log_diagonal": jnp.zeros(work.dimensions)}

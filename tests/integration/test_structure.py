@@ -30,7 +30,8 @@ RIDDLES = {
     r"\bis told of\b": "gets, or knows",
     r"\b(which|that) (is|are) none\b": "is not one",
     r"\b(it|that) has started\b": "is initialised",
-    r"\bnets?\b": "network",
+    # But for names in other libraries and titles of papers.
+    r"(?<!import )\bnets?\b(?!\.MLP| with sublinear)": "network",
     r"\b(the|our|a) neighbours?\b": "other libraries",
     r"\b(is|are) warned of\b": "a warning names",
 }

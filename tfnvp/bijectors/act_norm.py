@@ -1,6 +1,7 @@
 """A learned scale and shift for every channel, initialised from data."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -45,7 +46,7 @@ class ActNorm(Bijector):
     Source: Kingma and Dhariwal 2018 (Glow), section 3.1.
     """
 
-    def __init__(self, event_shape, data_init=True, name="act_norm"):
+    def __init__(self, event_shape: Any, data_init: bool = True, name: str = "act_norm"):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
         channels = self.event_shape[-1:]
@@ -62,7 +63,7 @@ class ActNorm(Bijector):
         """Whether scale or shift differ from 1 and 0: `fit` of a flow then keeps them."""
         return bool(tf.reduce_any((self.log_scale.value != 0.0) | (self.shift.value != 0.0)))
 
-    def adapt(self, y) -> None:
+    def adapt(self, y: Any) -> None:
         """Sets scale and shift so that `inverse(y)` is normalised, and marks it as done.
 
         Args:

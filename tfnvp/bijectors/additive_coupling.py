@@ -1,5 +1,7 @@
 """NICE's coupling: shift one part of the variables by a function of the other."""
 
+from typing import Any
+
 from tfnvp.bijectors.coupling import Coupling
 
 
@@ -42,11 +44,11 @@ class AdditiveCoupling(Coupling):
 
     def __init__(
         self,
-        conditioner,
-        partition,
-        event_shape=None,
-        condition_shape=None,
-        name="additive_coupling",
+        conditioner: Any,
+        partition: Any,
+        event_shape: Any = None,
+        condition_shape: Any = None,
+        name: str = "additive_coupling",
     ):
         parameters = dict(locals())
         super().__init__(conditioner, partition, event_shape, condition_shape, parameters, name)

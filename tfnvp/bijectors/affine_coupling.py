@@ -1,6 +1,7 @@
 """Real NVP's coupling: scale and shift one part of the variables by functions of the other."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -75,12 +76,12 @@ class AffineCoupling(Coupling):
 
     def __init__(
         self,
-        conditioner,
-        partition,
-        event_shape=None,
-        scale="tanh",
-        condition_shape=None,
-        name="affine_coupling",
+        conditioner: Any,
+        partition: Any,
+        event_shape: Any = None,
+        scale: str = "tanh",
+        condition_shape: Any = None,
+        name: str = "affine_coupling",
     ):
         parameters = dict(locals())
         if not isinstance(scale, str) or scale not in LOG_SCALES:

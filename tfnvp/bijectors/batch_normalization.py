@@ -1,6 +1,7 @@
 """Real NVP's batch normalization between couplings."""
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
@@ -52,7 +53,13 @@ class BatchNormalization(Bijector):
     of the batch in training. Gradients: Ioffe 2017 (Batch Renormalization).
     """
 
-    def __init__(self, event_shape, momentum=0.9, epsilon=1e-4, name="batch_normalization"):
+    def __init__(
+        self,
+        event_shape: Any,
+        momentum: float = 0.9,
+        epsilon: float = 1e-4,
+        name: str = "batch_normalization",
+    ):
         parameters = dict(locals())
         if not epsilon > 0:
             raise ValueError(f"`epsilon` must be a number above 0. Received: {epsilon!r}")
@@ -66,7 +73,7 @@ class BatchNormalization(Bijector):
         """Whether it has statistics of any batch: `fit` of a flow then goes on from them."""
         return bool(self.statistics.batches.value > 0)
 
-    def adapt(self, y) -> None:
+    def adapt(self, y: Any) -> None:
         """Sets the statistics to those of a sample of what the inverse will see.
 
         Args:

@@ -1,6 +1,7 @@
 """What every bijector of tfnvp shares: value and log-det in one pass, and checks of arguments."""
 
 import copy
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -34,7 +35,14 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
     #: Shape of the events, where the bijector is made for one.
     event_shape = None
 
-    def __init__(self, event_ndims, keras_objects=(), parameters=None, name=None, **kwargs):
+    def __init__(
+        self,
+        event_ndims: Any,
+        keras_objects: Any = (),
+        parameters: Any = None,
+        name: Any = None,
+        **kwargs,
+    ):
         """Registers the variables of Keras layers and variables with `tf.Module`.
 
         Args:
@@ -59,7 +67,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
         self._weights = tuple(v for o in keras_objects for v in _variables_of(o))
 
     @classmethod
-    def _parameter_properties(cls, dtype) -> dict:
+    def _parameter_properties(cls, dtype: Any) -> dict:
         return {}
 
     @property
@@ -88,7 +96,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
     def _inverse_log_det_jacobian(self, y, **kwargs):
         return self._inverse_and_log_det(y, **kwargs)[1]
 
-    def forward_and_log_det(self, x, event_ndims: int | None = None, **kwargs) -> tuple:
+    def forward_and_log_det(self, x: tf.Tensor, event_ndims: int | None = None, **kwargs) -> tuple:
         """Returns `forward(x)` and `forward_log_det_jacobian(x)` in one pass.
 
         Args:
@@ -98,14 +106,16 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
         """
         return self.evaluate(x, False, event_ndims, **kwargs)[:2]
 
-    def inverse_and_log_det(self, y, event_ndims: int | None = None, **kwargs) -> tuple:
+    def inverse_and_log_det(self, y: tf.Tensor, event_ndims: int | None = None, **kwargs) -> tuple:
         """Returns `inverse(y)` and `inverse_log_det_jacobian(y)` in one pass.
 
         Arguments as for `forward_and_log_det`.
         """
         return self.evaluate(y, True, event_ndims, **kwargs)[:2]
 
-    def evaluate(self, x, inverse: bool, event_ndims: int | None = None, **kwargs) -> tuple:
+    def evaluate(
+        self, x: tf.Tensor, inverse: bool, event_ndims: int | None = None, **kwargs
+    ) -> tuple:
         """Returns the value, its log-det, and what a walk over compositions reports beside them.
 
         Args:
@@ -179,7 +189,7 @@ def _variables_of(keras_object):
     )
 
 
-def event_shape_tuple(event_shape, name: str = "event_shape") -> tuple:
+def event_shape_tuple(event_shape: Any, name: str = "event_shape") -> tuple:
     """Returns an event shape as a tuple of positive ints; raises a clear error otherwise."""
     shape = (event_shape,) if isinstance(event_shape, int) else event_shape
     if isinstance(event_shape, bool):
@@ -204,7 +214,7 @@ def _ends_in(shape, event_shape):
     )
 
 
-def check_event(bijector, x, event_shape) -> None:
+def check_event(bijector: Any, x: tf.Tensor, event_shape: Any) -> None:
     """Raises an error unless `x` holds floats and ends in `event_shape`, as far as known.
 
     Raises:
@@ -219,7 +229,7 @@ def check_event(bijector, x, event_shape) -> None:
     check_shape(bijector, x, event_shape)
 
 
-def check_shape(bijector, x, shape, what: str = "a tensor") -> None:
+def check_shape(bijector: Any, x: tf.Tensor, shape: Any, what: str = "a tensor") -> None:
     """Raises `ValueError` unless `x` ends in `shape`, as far as its shape is known."""
     if not _ends_in(x.shape, shape):
         raise ValueError(
@@ -228,7 +238,7 @@ def check_shape(bijector, x, shape, what: str = "a tensor") -> None:
         )
 
 
-def check_sample(bijector, y) -> tf.Tensor:
+def check_sample(bijector: Any, y: tf.Tensor) -> tf.Tensor:
     """Returns data as a tensor from which the bijector can be initialised.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Generator
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -27,7 +28,7 @@ class Step:
       condition: the condition of the whole walk.
     """
 
-    def __init__(self, bijector, inverse, x, event_ndims, condition):
+    def __init__(self, bijector: Any, inverse: Any, x: tf.Tensor, event_ndims: Any, condition: Any):
         self.bijector = bijector
         self.inverse = inverse
         self.input = x
@@ -70,7 +71,11 @@ class Step:
 
 
 def walk(
-    bijector, x=None, event_ndims: int | None = None, condition=None, inverse: bool = True
+    bijector: Any,
+    x: Any = None,
+    event_ndims: int | None = None,
+    condition: Any = None,
+    inverse: bool = True,
 ) -> Generator[Step, None, tf.Tensor]:
     """Walks data through every elementary member of a bijector, one after the other.
 
@@ -117,12 +122,16 @@ def walk(
     return step.output
 
 
-def forward_and_log_det(bijector, x, event_ndims: int, condition=None) -> tuple:
+def forward_and_log_det(
+    bijector: Any, x: tf.Tensor, event_ndims: int, condition: Any = None
+) -> tuple:
     """Returns `bijector.forward(x)` and its log-det, summed over the last `event_ndims` axes."""
     return _total(bijector, x, event_ndims, condition, False)
 
 
-def inverse_and_log_det(bijector, y, event_ndims: int, condition=None) -> tuple:
+def inverse_and_log_det(
+    bijector: Any, y: tf.Tensor, event_ndims: int, condition: Any = None
+) -> tuple:
     """Returns `bijector.inverse(y)` and its log-det, summed over the last `event_ndims` axes."""
     return _total(bijector, y, event_ndims, condition, True)
 
@@ -146,20 +155,20 @@ def _total(bijector, x, event_ndims, condition, inverse):
     return value, total
 
 
-def foreign_members(bijector) -> tuple:
+def foreign_members(bijector: Any) -> tuple:
     """Returns the elementary members that are not ours, but TFP's or a user's."""
     found = (step.bijector for step in walk(bijector))
     return tuple(member for member in found if not isinstance(member, Bijector))
 
 
-def members(bijector) -> list:
+def members(bijector: Any) -> list:
     """Returns the bijectors of a chain, nested ones unfolded, from the data to the latents."""
     if not _internals.is_chain(bijector):
         return [bijector]
     return [member for b in bijector.bijectors for member in members(b)]
 
 
-def takes_condition(bijector) -> bool:
+def takes_condition(bijector: Any) -> bool:
     """Whether a bijector, or any member of a composition, takes `condition=...`."""
     if _internals.is_invert(bijector):
         return takes_condition(bijector.bijector)
@@ -168,7 +177,7 @@ def takes_condition(bijector) -> bool:
     return bool(getattr(bijector, "takes_condition", False))
 
 
-def condition_kwargs(bijector, condition) -> dict:
+def condition_kwargs(bijector: Any, condition: Any) -> dict:
     """Returns the keyword arguments by which `condition` reaches a bijector's methods."""
     if condition is None or not takes_condition(bijector):
         return {}
@@ -194,17 +203,17 @@ def _is_initialized(bijector):
     return getattr(bijector, "started", False) if own is None else own
 
 
-def adapts(bijector) -> bool:
+def adapts(bijector: Any) -> bool:
     """Whether any member of a bijector is initialised from data."""
     return any(map(_needs_data, walk(bijector)))
 
 
-def is_initialized(bijector) -> bool:
+def is_initialized(bijector: Any) -> bool:
     """Whether all members that start from data have values already, from data or training."""
     return all(_is_initialized(step.bijector) for step in walk(bijector) if _needs_data(step))
 
 
-def initialize(bijector, y, condition=None, overwrite: bool = True) -> None:
+def initialize(bijector: Any, y: Any, condition: Any = None, overwrite: bool = True) -> None:
     """Initialises the members one after the other, each from what its inverse will see.
 
     Nothing is computed beyond the last member that needs data.
@@ -258,7 +267,7 @@ class Chain(ValueAndLogDet, _internals.plain_chain):
 
     _cache = Entry()
 
-    def __init__(self, bijectors, name="chain"):
+    def __init__(self, bijectors: Any, name: str = "chain"):
         try:
             bijectors = list(bijectors)
         except TypeError:

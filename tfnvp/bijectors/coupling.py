@@ -1,6 +1,7 @@
 """What both coupling layers share: split, condition, transform the moved part, merge."""
 
 import contextlib
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -25,7 +26,14 @@ class Coupling(Bijector):
     parameters_per_variable = 1
 
     def __init__(
-        self, conditioner, partition, event_shape, condition_shape, parameters, name, variables=()
+        self,
+        conditioner: Any,
+        partition: Any,
+        event_shape: Any,
+        condition_shape: Any,
+        parameters: Any,
+        name: str,
+        variables: Any = (),
     ):
         if not isinstance(partition, Partition):
             raise TypeError(
@@ -117,7 +125,12 @@ class Coupling(Bijector):
         return self.evaluate(y, True, condition=condition)[:2]
 
     def evaluate(
-        self, x, inverse: bool, event_ndims: int | None = None, condition=None, mark: bool = True
+        self,
+        x: tf.Tensor,
+        inverse: bool,
+        event_ndims: int | None = None,
+        condition: Any = None,
+        mark: bool = True,
     ) -> tuple:
         """Returns the value, its log-det, and the log-det of each moved variable or None.
 
@@ -211,7 +224,7 @@ class Coupling(Bijector):
         )
 
 
-def nan_where_not_finite(condition, condition_ndims: int, dtype) -> tf.Tensor:
+def nan_where_not_finite(condition: Any, condition_ndims: int, dtype: Any) -> tf.Tensor:
     """Returns `[batch...]`: NaN where a condition is not finite, and 0 elsewhere.
 
     Added to results, since a network may hide it: in graphs, TensorFlow's ReLU makes 0 of NaN.

@@ -1,5 +1,7 @@
 """NICE's last layer: one learned scale for every variable."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -36,7 +38,9 @@ class DiagonalScaling(Bijector):
     Source: Dinh, Krueger and Bengio 2014 (NICE), section 3.3.
     """
 
-    def __init__(self, event_shape, initial_log_scale=0.0, name="diagonal_scaling"):
+    def __init__(
+        self, event_shape: Any, initial_log_scale: float = 0.0, name: str = "diagonal_scaling"
+    ):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
         try:
@@ -56,7 +60,7 @@ class DiagonalScaling(Bijector):
         """Whether any scale differs from 1: `fit` of a flow then keeps them."""
         return bool(tf.reduce_any(self.log_scale.value != 0.0))
 
-    def adapt(self, y) -> None:
+    def adapt(self, y: Any) -> None:
         """Sets the scales so that `inverse(y)` has unit standard deviation in each variable.
 
         Args:

@@ -34,7 +34,7 @@ class Logit(Bijector):
     `alpha + (1 - alpha) x`.
     """
 
-    def __init__(self, alpha=0.05, name="logit"):
+    def __init__(self, alpha: float = 0.05, name: str = "logit"):
         parameters = dict(locals())
         if not isinstance(alpha, (int, float)) or not 0 <= alpha < 0.5:
             raise ValueError(f"`alpha` must be a number in [0, 0.5). Received: {alpha!r}")

@@ -1,6 +1,7 @@
 """A learned linear map of all variables, as a product of triangular matrices."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -43,7 +44,7 @@ class LULinear(Bijector):
     Papamakarios 2019 (Neural Spline Flows), section 3.1.
     """
 
-    def __init__(self, event_shape, permutation=None, name="lu_linear"):
+    def __init__(self, event_shape: Any, permutation: Any = None, name: str = "lu_linear"):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
         size = math.prod(self.event_shape)

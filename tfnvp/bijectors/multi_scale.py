@@ -1,6 +1,7 @@
 """Half of an image's variables leave, the others go on at half the resolution."""
 
 from collections.abc import Generator
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -51,7 +52,7 @@ class MultiScale(Bijector):
     Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.6, equations 13 to 16.
     """
 
-    def __init__(self, inner, name="multi_scale"):
+    def __init__(self, inner: Any, name: str = "multi_scale"):
         parameters = dict(locals())
         if not isinstance(inner, tfp.bijectors.Bijector):
             raise TypeError(f"`inner` must be a tfb.Bijector. Received: {inner!r}")
@@ -74,7 +75,7 @@ class MultiScale(Bijector):
         """Whether the members of `inner` that are initialised from data have values already."""
         return is_initialized(self.inner)
 
-    def adapt(self, y, condition=None) -> None:
+    def adapt(self, y: Any, condition: Any = None) -> None:
         """Initialises the members of `inner` from their share of a sample of what the inverse sees.
 
         Args:
@@ -83,7 +84,7 @@ class MultiScale(Bijector):
         """
         initialize(self, y, condition)
 
-    def walk_inner(self, x, walk) -> Generator:
+    def walk_inner(self, x: tf.Tensor, walk: Any) -> Generator:
         """Walks into `inner` with its half of the variables, for `tfnvp.bijectors.compose.walk`.
 
         Args:

@@ -53,7 +53,7 @@ class Squeeze(Bijector):
     "channel_major" and "ordered" are those of the authors' released code.
     """
 
-    def __init__(self, factor=2, order="channel_major", name="squeeze"):
+    def __init__(self, factor: int = 2, order: str = "channel_major", name: str = "squeeze"):
         parameters = dict(locals())
         if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
             raise ValueError(f"`factor` must be an int of 2 or more. Received: {factor!r}")

@@ -101,22 +101,22 @@ def _remade(kind, parameters, weights):
 class Entry:
     """Takes the place of TFP's cache of a class of bijectors, whose methods it has."""
 
-    def __init__(self, bijector=None):
+    def __init__(self, bijector: Any = None):
         self._bijector = bijector
 
     def __get__(self, bijector, bijector_class=None):
         return self if bijector is None else Entry(bijector)
 
-    def forward(self, x, **kwargs) -> tf.Tensor:
+    def forward(self, x: tf.Tensor, **kwargs) -> tf.Tensor:
         return self._bijector._value_and_log_det(x, False, kwargs)[0]
 
-    def inverse(self, y, **kwargs) -> tf.Tensor:
+    def inverse(self, y: tf.Tensor, **kwargs) -> tf.Tensor:
         return self._bijector._value_and_log_det(y, True, kwargs)[0]
 
-    def forward_attributes(self, x, **kwargs) -> dict:
+    def forward_attributes(self, x: tf.Tensor, **kwargs) -> dict:
         return {"ildj": -self._bijector._value_and_log_det(x, False, kwargs)[1]}
 
-    def inverse_attributes(self, y, **kwargs) -> dict:
+    def inverse_attributes(self, y: tf.Tensor, **kwargs) -> dict:
         return {"ildj": self._bijector._value_and_log_det(y, True, kwargs)[1]}
 
 

@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from typing import Any
 
 import keras
 import numpy as np
@@ -49,7 +50,14 @@ class Whitening(Bijector):
     Source: Dinh, Krueger and Bengio 2014 (NICE), section 5.1; Krizhevsky 2009, appendix A.
     """
 
-    def __init__(self, event_shape, mean=None, matrix=None, epsilon=1e-3, name="whitening"):
+    def __init__(
+        self,
+        event_shape: Any,
+        mean: Any = None,
+        matrix: Any = None,
+        epsilon: float = 1e-3,
+        name: str = "whitening",
+    ):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
         size = math.prod(self.event_shape)
@@ -77,7 +85,7 @@ class Whitening(Bijector):
         moved = self.matrix.value != tf.eye(self.matrix.shape[0])
         return bool(tf.reduce_any(self.mean.value != 0.0) | tf.reduce_any(moved))
 
-    def adapt(self, y) -> None:
+    def adapt(self, y: Any) -> None:
         """Sets mean and matrix so that `inverse(y)` has mean 0 and covariance near the identity.
 
         Args:

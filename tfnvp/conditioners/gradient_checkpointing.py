@@ -1,5 +1,7 @@
 """A layer whose activations are computed again for the backward pass instead of kept."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -35,12 +37,12 @@ class GradientCheckpointing(keras.layers.Wrapper):
     Source: Chen, Xu, Zhang and Guestrin 2016 (Training deep nets with sublinear memory cost).
     """
 
-    def __init__(self, layer, **kwargs):
+    def __init__(self, layer: Any, **kwargs):
         if not isinstance(layer, keras.layers.Layer):
             raise TypeError(f"`layer` must be a Keras 3 layer or model. Received: {layer!r}")
         super().__init__(layer, **{"dtype": layer.dtype_policy, **kwargs})
 
-    def call(self, inputs, training=None) -> tf.Tensor | list:
+    def call(self, inputs: Any, training: Any = None) -> tf.Tensor | list:
         if not training:
             return self.layer(inputs)
         states = [(v, tf.identity(v.value)) for v in self.layer.non_trainable_variables]
@@ -67,5 +69,5 @@ class GradientCheckpointing(keras.layers.Wrapper):
         self.add_loss(tensors[count:])
         return tf.nest.pack_sequence_as(outputs, tensors[:count])
 
-    def compute_output_shape(self, input_shape) -> tuple:
+    def compute_output_shape(self, input_shape: Any) -> tuple:
         return self.layer.compute_output_shape(input_shape)

@@ -3,6 +3,7 @@
 import math
 import numbers
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 
@@ -45,12 +46,12 @@ class MLP(keras.layers.Layer):
 
     def __init__(
         self,
-        output_shape,
-        hidden_units=(128, 128),
-        activation="relu",
-        dropout=0.0,
-        residual=False,
-        zero_init=True,
+        output_shape: Any,
+        hidden_units: Any = (128, 128),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        residual: bool = False,
+        zero_init: bool = True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -78,14 +79,14 @@ class MLP(keras.layers.Layer):
             name="projection",
         )
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
         size = sum(math.prod(shape[1:]) for shape in shapes)
         for layer in [*self.hidden, self.projection]:
             layer.build((None, size))
             size = layer.units
 
-    def call(self, inputs) -> keras.KerasTensor:
+    def call(self, inputs: Any) -> keras.KerasTensor:
         inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
         flat = [
             x if len(x.shape) == 2 else keras.ops.reshape(x, (-1, math.prod(x.shape[1:])))
@@ -103,7 +104,7 @@ class MLP(keras.layers.Layer):
             return outputs
         return keras.ops.reshape(outputs, (-1, *self.outputs_shape))
 
-    def compute_output_shape(self, input_shape) -> tuple:
+    def compute_output_shape(self, input_shape: Any) -> tuple:
         batch = input_shape[0][0] if isinstance(input_shape[0], (list, tuple)) else input_shape[0]
         return (batch, *self.outputs_shape)
 

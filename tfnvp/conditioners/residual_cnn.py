@@ -1,6 +1,7 @@
 """Real NVP's convolutional conditioner."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -59,12 +60,12 @@ class ResidualCNN(keras.layers.Layer):
 
     def __init__(
         self,
-        output_channels,
-        filters=64,
-        blocks=8,
-        parity=None,
-        batch_norm=True,
-        zero_init=True,
+        output_channels: Any,
+        filters: int = 64,
+        blocks: int = 8,
+        parity: Any = None,
+        batch_norm: bool = True,
+        zero_init: bool = True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -108,7 +109,7 @@ class ResidualCNN(keras.layers.Layer):
             norms("second_norm", blocks),
         )
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
         if len(shapes[0]) != 4:
             raise ValueError(
@@ -131,7 +132,7 @@ class ResidualCNN(keras.layers.Layer):
         ]:
             layer.build((None, None, None, self.filters))
 
-    def call(self, inputs) -> tf.Tensor:
+    def call(self, inputs: Any) -> tf.Tensor:
         image, *condition = inputs if isinstance(inputs, (list, tuple)) else [inputs]
         relu = keras.ops.relu
         h = self.stem(self._joined(image, condition))
@@ -160,7 +161,7 @@ class ResidualCNN(keras.layers.Layer):
             channels.append(ops.broadcast_to(vector, (batch, height, width, size)))
         return ops.concatenate(channels, axis=-1)
 
-    def compute_output_shape(self, input_shape) -> tuple:
+    def compute_output_shape(self, input_shape: Any) -> tuple:
         image = input_shape[0] if isinstance(input_shape[0], (list, tuple)) else input_shape
         return (*image[:-1], self.output_channels)
 

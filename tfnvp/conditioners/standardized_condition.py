@@ -55,7 +55,7 @@ class StandardizedCondition(keras.layers.Wrapper):
         dtype = "float64" if layer.variable_dtype == "float64" else "float32"
         super().__init__(layer, **{"dtype": dtype, **kwargs})
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         if len(input_shape) != 2 or not isinstance(input_shape[0], (list, tuple)):
             raise ValueError(
                 f"{self.name} needs variables and a condition: make its coupling with "
@@ -135,9 +135,9 @@ class StandardizedCondition(keras.layers.Wrapper):
         """Returns `(condition - mean) / deviation`."""
         return (keras.ops.cast(condition, self.compute_dtype) - self.mean) / self.deviation
 
-    def call(self, inputs) -> Any:
+    def call(self, inputs: Any) -> Any:
         variables, condition = inputs
         return self.layer([variables, self.standardize(condition)])
 
-    def compute_output_shape(self, input_shape) -> Any:
+    def compute_output_shape(self, input_shape: Any) -> Any:
         return self.layer.compute_output_shape(input_shape)

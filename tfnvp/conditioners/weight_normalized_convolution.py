@@ -1,6 +1,7 @@
 """A convolution whose filters have a norm of their own."""
 
 import math
+from typing import Any
 
 import keras
 
@@ -24,14 +25,16 @@ class WeightNormalizedConvolution(keras.layers.Layer):
     3.7, and the authors' released code.
     """
 
-    def __init__(self, filters, kernel_size, use_bias=True, magnitude=None, **kwargs):
+    def __init__(
+        self, filters: Any, kernel_size: Any, use_bias: bool = True, magnitude: Any = None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size
         self.use_bias = use_bias
         self.initial_magnitude = magnitude
 
-    def build(self, input_shape) -> None:
+    def build(self, input_shape: Any) -> None:
         channels = input_shape[-1]
         bound = math.sqrt(2.0 / channels)
         self.direction = self.add_weight(
@@ -49,7 +52,7 @@ class WeightNormalizedConvolution(keras.layers.Layer):
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
-    def call(self, inputs) -> keras.KerasTensor:
+    def call(self, inputs: Any) -> keras.KerasTensor:
         ops = keras.ops
         direction = ops.convert_to_tensor(self.direction)
         square = ops.sum(ops.square(direction), axis=(0, 1, 2))
@@ -65,7 +68,7 @@ class WeightNormalizedConvolution(keras.layers.Layer):
             outputs = ops.conv(inputs, kernel, padding="same")
         return outputs if self.bias is None else ops.add(outputs, self.bias)
 
-    def compute_output_shape(self, input_shape) -> tuple:
+    def compute_output_shape(self, input_shape: Any) -> tuple:
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict:

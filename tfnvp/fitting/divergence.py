@@ -1,11 +1,11 @@
 """Stops training at a loss that is not finite, or goes back to the last good weights."""
 
 import math
-import warnings
+from typing import Any
 
 import keras
 
-from tfnvp import _internals
+from tfnvp import _internals, advice
 from tfnvp.fitting.divergence_causes import find_bad_data, find_explosion
 
 _Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -31,16 +31,16 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self._epoch = 0
         self._empty = True
 
-    def on_epoch_begin(self, epoch: int, logs=None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch: int, logs=None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._empty = False
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             self._on_loss(loss, batch)
 
-    def on_epoch_end(self, epoch: int, logs=None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._empty:
             raise ValueError("the training data is empty: it gave no batch")
         loss = float((logs or {}).get("val_loss", 0.0))
@@ -82,7 +82,7 @@ class ScaledSchedule(_Schedule):
     0.05000000074505806
     """
 
-    def __init__(self, schedule, factor: float):
+    def __init__(self, schedule: Any, factor: float):
         self.schedule = schedule
         self.factor = factor
 
@@ -142,7 +142,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
         self.rolled_back = 0
         self._good = None
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Any = None) -> None:
         self.rolled_back = 0
         self._lowered = 0
         self._good = None
@@ -150,7 +150,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
         rate = _internals.learning_rate(self._optimizer)
         self._schedule = rate if isinstance(rate, _Schedule) else None
 
-    def on_epoch_begin(self, epoch: int, logs=None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_begin(epoch, logs)
         if self._bad_validation:
             self._restore()
@@ -158,7 +158,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
         self._lower_schedule()
         self._good = [v.numpy() for v in self._variables()]
 
-    def on_train_end(self, logs=None) -> None:
+    def on_train_end(self, logs: Any = None) -> None:
         if self._bad_validation:
             self._restore()
         self._good = None
@@ -186,12 +186,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
         self._lower_schedule()
         if self._schedule is None:
             self._optimizer.learning_rate = self.factor * float(self._optimizer.learning_rate)
-        warnings.warn(
-            f"{what}. {cause}. Back to the weights of the beginning of the epoch, learning rate "
-            f"times {self.factor} ({self.rolled_back} of at most {self.times} times)",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        advice.warn_of_roll_back(what, cause, self.factor, self.rolled_back, self.times)
 
     def _find_explosion(self, batches):
         self._restore()

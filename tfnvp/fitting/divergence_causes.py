@@ -1,6 +1,7 @@
 """Finds what made a loss NaN or infinite: the data, or a bijector whose output is not finite."""
 
 import contextlib
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +10,7 @@ from tfnvp.bijectors.compose import walk
 from tfnvp.fitting.batches import Data
 
 
-def find_bad_data(flow, data, batches: int) -> str | None:
+def find_bad_data(flow: Any, data: Any, batches: int) -> str | None:
     """Looks for the first batch that holds values the flow cannot use.
 
     Args:
@@ -33,7 +34,7 @@ def find_bad_data(flow, data, batches: int) -> str | None:
     return None
 
 
-def find_explosion(flow, data, batches: int) -> str | None:
+def find_explosion(flow: Any, data: Any, batches: int) -> str | None:
     """Repeats the steps of an epoch until a likelihood is not finite.
 
     The flow must have the weights, and the optimizer the state, that the epoch began with; both
@@ -72,7 +73,7 @@ def _single_steps(flow):
         flow.steps_per_execution, flow.train_function = before
 
 
-def name_explosion(flow, x, condition=None) -> str:
+def name_explosion(flow: Any, x: tf.Tensor, condition: Any = None) -> str:
     """Names the first bijector whose output is not finite, or the largest log-scale.
 
     Args:

@@ -32,7 +32,11 @@ class MaximumLikelihood(BuiltModel):
     _steps_are_free = True
 
     def compile(
-        self, optimizer="adam", jit_compile="auto", steps_per_execution=None, **kwargs
+        self,
+        optimizer: str = "adam",
+        jit_compile: str = "auto",
+        steps_per_execution: Any = None,
+        **kwargs,
     ) -> None:
         """Configures training as `keras.Model.compile`; the loss is the flow's own.
 
@@ -88,7 +92,7 @@ class MaximumLikelihood(BuiltModel):
             config["steps_per_execution"] = None
         return config
 
-    def compile_from_config(self, config) -> None:
+    def compile_from_config(self, config: Any) -> None:
         """Compiles as before saving, so that training goes on with the optimizer's state."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
@@ -241,14 +245,14 @@ class MaximumLikelihood(BuiltModel):
             and self.distribute_strategy.num_replicas_in_sync == 1
         )
 
-    def make_train_function(self, force=False) -> None:
+    def make_train_function(self, force: bool = False) -> None:
         own = type(self).train_step is MaximumLikelihood.train_step
         if (force or self.train_function is None) and own and self._runs_many():
             self.train_function = self._many(self.train_step)
         else:
             super().make_train_function(force)
 
-    def make_test_function(self, force=False) -> None:
+    def make_test_function(self, force: bool = False) -> None:
         own = type(self).test_step is MaximumLikelihood.test_step
         if (force or self.test_function is None) and own and self._runs_many():
             self.test_function = self._many(self.test_step)
@@ -262,19 +266,24 @@ class MaximumLikelihood(BuiltModel):
         # The logs of a step are the metrics: a subclass with steps and logs of its own is Keras'.
         return programs.run_many(step, self.get_metrics_result, self.steps_per_execution)
 
-    def train_step(self, data) -> dict:
+    def train_step(self, data: Any) -> dict:
         logs = super().train_step(self.data_spec.unpack_batch(data))
         return distribute.as_step_logs(logs)
 
-    def test_step(self, data) -> dict:
+    def test_step(self, data: Any) -> dict:
         logs = super().test_step(self.data_spec.unpack_batch(data))
         return distribute.as_step_logs(logs)
 
-    def predict_step(self, data) -> tf.Tensor:
+    def predict_step(self, data: Any) -> tf.Tensor:
         return super().predict_step(self.data_spec.unpack_batch(data))
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
     ) -> tf.Tensor:
         """Mean of `-log p(x)` over the batch, in nats, plus the losses of regularizers."""
         del x, y, training
@@ -285,7 +294,9 @@ class MaximumLikelihood(BuiltModel):
         count = tf.distribute.get_strategy().num_replicas_in_sync
         return distribute.share_of_mean(nll) + sum(self.losses) / count
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None) -> dict:
+    def compute_metrics(
+        self, x: tf.Tensor, y: tf.Tensor, y_pred: Any, sample_weight: Any = None
+    ) -> dict:
         if self.levels is not None:
             self.bits_per_dim_metric.update_state(y_pred, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)

@@ -15,13 +15,13 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
     # As Keras' own bar: it only shows logs, so Keras need not wait for it.
     async_safe = True
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch: Any, logs: Any = None) -> None:
         super().on_train_batch_end(self._within(batch), logs)
 
-    def on_test_batch_end(self, batch, logs=None) -> None:
+    def on_test_batch_end(self, batch: Any, logs: Any = None) -> None:
         super().on_test_batch_end(self._within(batch), logs)
 
-    def on_predict_batch_end(self, batch, logs=None) -> None:
+    def on_predict_batch_end(self, batch: Any, logs: Any = None) -> None:
         super().on_predict_batch_end(self._within(batch), logs)
 
     def _within(self, batch: int) -> int:

@@ -1,6 +1,6 @@
 """Numbers that tell whether a flow is healthy: exact inverses, latents as the base, no blow-up."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +31,7 @@ class Diagnostics(NamedTuple):
     non_finite: float
 
 
-def diagnose(flow, x, condition=None) -> Diagnostics:
+def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
     """Measures a flow on data.
 
     ::

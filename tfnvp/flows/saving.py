@@ -29,13 +29,13 @@ class SavedFlow(keras.Model):
         self.get_config()
         super().save(filepath, *args, **kwargs)
 
-    def save_own_variables(self, store) -> None:
+    def save_own_variables(self, store: Any) -> None:
         """Saves the random states too, which Keras leaves out: dropout goes on where it was."""
         super().save_own_variables(store)
         for name, state in self._random_states():
             store[name] = state.numpy()
 
-    def load_own_variables(self, store) -> None:
+    def load_own_variables(self, store: Any) -> None:
         stored = {name: store[name] for name in list(store.keys())}
         for name, state in self._random_states():
             if name in stored:

@@ -52,14 +52,7 @@ def serialize(value: Any) -> Any:
         described = _serialize_array(value.pretransformed_input)
         return {_KEY: "transformed", "input": described, "bijector": serialize(value.bijector)}
     if isinstance(value, keras.layers.Layer):
-        described = keras.saving.serialize_keras_object(value)
-        if "__lambda__" in json.dumps(described, default=str):
-            raise TypeError(
-                f"cannot be saved as part of a flow: {value!r} holds a Python function, and code "
-                "is never loaded. Write a layer of your own, whose class is decorated by "
-                "`@keras.saving.register_keras_serializable()`"
-            )
-        return {_KEY: "keras", "object": described}
+        return _serialize_layer(value)
     if isinstance(value, partitions.Partition):
         return _describe("tfnvp.partitions", type(value).__name__, value.get_config())
     # Some objects of TFP are of private variants of public classes, such as `_Chain`.
@@ -77,6 +70,17 @@ def serialize(value: Any) -> Any:
         "`@keras.saving.register_keras_serializable()`; `flow.save_weights`, `tf.train.Checkpoint` "
         "and `flow.export` need no such thing"
     )
+
+
+def _serialize_layer(layer):
+    described = keras.saving.serialize_keras_object(layer)
+    if "__lambda__" in json.dumps(described, default=str):
+        raise TypeError(
+            f"cannot be saved as part of a flow: {layer!r} holds a Python function, and code "
+            "is never loaded. Write a layer of your own, whose class is decorated by "
+            "`@keras.saving.register_keras_serializable()`"
+        )
+    return {_KEY: "keras", "object": described}
 
 
 def _describe(namespace, name, arguments):

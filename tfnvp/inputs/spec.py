@@ -32,7 +32,7 @@ _WHERE = (
 )
 
 
-def support_of(bijector) -> tuple[float, float] | None:
+def support_of(bijector: Any) -> tuple[float, float] | None:
     """Returns the smallest and largest data that a bijector's inverse accepts, or None for all.
 
     The bijector next to the data decides, by its attribute `domain` if it is an inverted one.
@@ -193,7 +193,7 @@ class DataSpec:
     # --- Data of Keras' methods, before the first batch ----------------------------------------
 
     def check(
-        self, x: Any, condition: Any = None, sample_weight: Any = None, training=False
+        self, x: Any, condition: Any = None, sample_weight: Any = None, training: bool = False
     ) -> tuple:
         """Checks data as Keras' methods take it, before anything is changed.
 

@@ -1,6 +1,7 @@
 """What every partition of an event's variables can do."""
 
 import abc
+from typing import Any
 
 import tensorflow as tf
 
@@ -15,28 +16,28 @@ class Partition(abc.ABC):
     #: Rank of the events that the partition divides, at the least.
     event_ndims = 1
 
-    def __init__(self, swapped=False):
+    def __init__(self, swapped: bool = False):
         if not isinstance(swapped, bool):
             raise TypeError(f"`swapped` must be a bool. Received: {swapped!r}")
         self.swapped = swapped
 
     @abc.abstractmethod
-    def shapes(self, event_shape) -> tuple:
+    def shapes(self, event_shape: Any) -> tuple:
         """Returns the shapes `(passed, moved)`; raises `ValueError` where none exist."""
 
     @abc.abstractmethod
-    def split(self, x) -> tuple:
+    def split(self, x: tf.Tensor) -> tuple:
         """Cuts `[..., *event_shape]` into `(passed, moved)`."""
 
     @abc.abstractmethod
-    def merge(self, passed, moved) -> tf.Tensor:
+    def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
         """Puts `(passed, moved)` together again: the inverse of `split`."""
 
-    def parameters_shape(self, event_shape) -> tuple:
+    def parameters_shape(self, event_shape: Any) -> tuple:
         """Returns the shape of the positions at which a conditioner gives parameters."""
         return self.shapes(event_shape)[1]
 
-    def select_moved(self, parameters) -> tf.Tensor:
+    def select_moved(self, parameters: Any) -> tf.Tensor:
         """Takes the parameters of the moved variables from those at `parameters_shape`."""
         return parameters
 

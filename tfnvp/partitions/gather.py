@@ -1,10 +1,12 @@
 """Reshapes and permutations of the last axes of a tensor, whatever comes before them."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
 
-def reshape_event(x, event_rank, event_shape) -> tf.Tensor:
+def reshape_event(x: tf.Tensor, event_rank: int, event_shape: Any) -> tf.Tensor:
     """Gives the last `event_rank` axes of `x` the shape `event_shape`."""
     batch = x.shape[: x.shape.rank - event_rank]
     reshaped = tf.reshape(
@@ -14,7 +16,7 @@ def reshape_event(x, event_rank, event_shape) -> tf.Tensor:
     return reshaped
 
 
-def permute(x, order, axis=-1) -> tf.Tensor:
+def permute(x: tf.Tensor, order: Any, axis: int = -1) -> tf.Tensor:
     """Gathers an axis by a permutation; its gradient gathers too, instead of scattering.
 
     The gradient's own gradient is TensorFlow's: a SavedModel keeps custom gradients of the first

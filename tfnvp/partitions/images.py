@@ -1,5 +1,7 @@
 """How couplings divide images `[height, width, channels]`: by pixels or by channels."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -42,7 +44,7 @@ class Checkerboard(Partition):
         """The row and column of a passed pixel add up to this, modulo 2."""
         return 0 if self.swapped else 1
 
-    def shapes(self, event_shape) -> tuple:
+    def shapes(self, event_shape: Any) -> tuple:
         height, width, channels = _image_shape(self, event_shape)
         if height * width < 2:
             raise ValueError(
@@ -52,14 +54,14 @@ class Checkerboard(Partition):
         pixels = int(np.sum(~self._passes(height, width)))
         return (height, width, channels), (pixels, channels)
 
-    def parameters_shape(self, event_shape) -> tuple:
+    def parameters_shape(self, event_shape: Any) -> tuple:
         return self.shapes(event_shape)[0]
 
-    def split(self, x) -> tuple:
+    def split(self, x: tf.Tensor) -> tuple:
         passes = self._passes(*_image_shape(self, x.shape[-3:])[:2])
         return tf.where(passes[:, :, None], x, tf.zeros([], x.dtype)), self.select_moved(x)
 
-    def merge(self, passed, moved) -> tf.Tensor:
+    def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
         image_shape = _image_shape(self, passed.shape[-3:])
         passes = self._passes(*image_shape[:2])
         order, passed_pixels = _passed_first(passes)
@@ -68,7 +70,7 @@ class Checkerboard(Partition):
         image = reshape_event(permute(pixels, np.argsort(order), axis=-2), 2, image_shape)
         return tf.where(passes[:, :, None], passed, image)
 
-    def select_moved(self, parameters) -> tf.Tensor:
+    def select_moved(self, parameters: Any) -> tf.Tensor:
         height, width, channels = _image_shape(self, parameters.shape[-3:])
         order, passed_pixels = _passed_first(self._passes(height, width))
         pixels = permute(reshape_event(parameters, 3, (height * width, channels)), order, axis=-2)
@@ -105,7 +107,7 @@ class Channels(Partition):
 
     event_ndims = 3
 
-    def shapes(self, event_shape) -> tuple:
+    def shapes(self, event_shape: Any) -> tuple:
         height, width, channels = _image_shape(self, event_shape)
         if channels < 2:
             raise ValueError(
@@ -115,10 +117,10 @@ class Channels(Partition):
         sizes = _halves(channels)
         return self._order(*((height, width, size) for size in sizes))
 
-    def split(self, x) -> tuple:
+    def split(self, x: tf.Tensor) -> tuple:
         return self._order(*tf.split(x, _halves(_image_shape(self, x.shape[-3:])[2]), axis=-1))
 
-    def merge(self, passed, moved) -> tf.Tensor:
+    def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
         return tf.concat(self._order(passed, moved), axis=-1)
 
 

@@ -1,5 +1,7 @@
 """How couplings divide vectors: by the last axis, or by a mask of any shape."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -27,7 +29,7 @@ def _vector_shapes(partition, event_shape, passed_size):
             f"Received: event_shape={event_shape}"
         )
     first, second = event_shape[:-1] + (passed_size,), event_shape[:-1] + (size - passed_size,)
-    return partition._order(first, second)
+    return (second, first) if partition.swapped else (first, second)
 
 
 class Split(Partition):
@@ -51,7 +53,7 @@ class Split(Partition):
     Source: Dinh, Krueger and Bengio 2014 (NICE), equation 4.
     """
 
-    def __init__(self, d, swapped=False):
+    def __init__(self, d: int, swapped: bool = False):
         super().__init__(swapped)
         if isinstance(d, bool) or not isinstance(d, (int, np.integer)):
             raise TypeError(f"`d` must be an integer. Received: {d!r}")
@@ -66,20 +68,20 @@ class Split(Partition):
             )
         return self.d if self.d > 0 else size + self.d
 
-    def shapes(self, event_shape) -> tuple:
+    def shapes(self, event_shape: Any) -> tuple:
         if not event_shape:
             raise ValueError(f"{self} needs an event of rank 1 or more. Received: scalar events")
         cut = self._cut(event_shape[-1])
         passed_size = cut if self.d > 0 else event_shape[-1] - cut
         return _vector_shapes(self, event_shape, passed_size)
 
-    def split(self, x) -> tuple:
+    def split(self, x: tf.Tensor) -> tuple:
         size = _last_axis_size(self, x)
         cut = self._cut(size)
         head, tail = tf.split(x, [cut, size - cut], axis=-1)
         return self._order(*((head, tail) if self.d > 0 else (tail, head)))
 
-    def merge(self, passed, moved) -> tf.Tensor:
+    def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
         first, second = self._order(passed, moved)
         return tf.concat([first, second] if self.d > 0 else [second, first], axis=-1)
 
@@ -100,10 +102,10 @@ class EvenOdd(Partition):
     Source: Dinh, Krueger and Bengio 2014 (NICE), section 5.1.
     """
 
-    def shapes(self, event_shape) -> tuple:
+    def shapes(self, event_shape: Any) -> tuple:
         return _vector_shapes(self, event_shape, (tuple(event_shape)[-1:] or (0,))[0] + 1 >> 1)
 
-    def split(self, x) -> tuple:
+    def split(self, x: tf.Tensor) -> tuple:
         size = _last_axis_size(self, x)
         odd_one_out = size % 2
         pairs, last = tf.split(x, [size - odd_one_out, odd_one_out], axis=-1)
@@ -113,7 +115,7 @@ class EvenOdd(Partition):
         evens, odds = tf.unstack(pairs, axis=-1)
         return self._order(tf.concat([evens, last], axis=-1) if odd_one_out else evens, odds)
 
-    def merge(self, passed, moved) -> tf.Tensor:
+    def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
         evens, odds = self._order(passed, moved)
         pairs_count = _last_axis_size(self, odds)
         odd_one_out = _last_axis_size(self, evens) - pairs_count
@@ -145,7 +147,7 @@ class Mask(Partition):
     Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), equation 9.
     """
 
-    def __init__(self, mask, swapped=False):
+    def __init__(self, mask: Any, swapped: bool = False):
         super().__init__(swapped)
         mask = np.asarray(mask)
         if mask.size == 0 or mask.ndim == 0:
@@ -163,7 +165,7 @@ class Mask(Partition):
         self._order_of_parts = np.concatenate([np.flatnonzero(flat), np.flatnonzero(~flat)])
         self._passed_size = int(flat.sum())
 
-    def shapes(self, event_shape) -> tuple:
+    def shapes(self, event_shape: Any) -> tuple:
         if tuple(event_shape) != self.mask.shape:
             raise ValueError(
                 "`mask` must have the shape of the event. "
@@ -171,7 +173,7 @@ class Mask(Partition):
             )
         return (self._passed_size,), (self.mask.size - self._passed_size,)
 
-    def split(self, x) -> tuple:
+    def split(self, x: tf.Tensor) -> tuple:
         rank = self.mask.ndim
         if not x.shape[-rank:].is_compatible_with(self.mask.shape):
             raise ValueError(f"`x` must end in {self.mask.shape}. Received shape: {x.shape}")
@@ -179,7 +181,7 @@ class Mask(Partition):
         sizes = [self._passed_size, self.mask.size - self._passed_size]
         return tuple(tf.split(permute(flat, self._order_of_parts), sizes, axis=-1))
 
-    def merge(self, passed, moved) -> tf.Tensor:
+    def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
         parts = tf.concat([passed, moved], axis=-1)
         return reshape_event(permute(parts, np.argsort(self._order_of_parts)), 1, self.mask.shape)
 

@@ -1,5 +1,7 @@
 """One function that tells whether a bijector is what it claims to be, and if not, why."""
 
+from typing import Any
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -19,7 +21,15 @@ CHECKS = {
 }
 
 
-def check_bijector(bijector, x, condition=None, *, atol=None, rtol=None, skip=()) -> None:
+def check_bijector(
+    bijector: Any,
+    x: Any,
+    condition: Any = None,
+    *,
+    atol: Any = None,
+    rtol: Any = None,
+    skip: Any = (),
+) -> None:
     """Raises `AssertionError`, naming property and numbers, unless a bijector keeps its promises.
 
     For any `tfb.Bijector`, ours, TFP's, your own or a composition:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +20,7 @@ class Subject:
     Its functions hide TFP's cache: every call hands a new tensor to the bijector.
     """
 
-    def __init__(self, bijector, x, condition, atol, rtol):
+    def __init__(self, bijector: Any, x: tf.Tensor, condition: Any, atol: Any, rtol: Any):
         self.bijector = bijector
         self.x = tf.convert_to_tensor(x)
         self.condition = None if condition is None else tf.convert_to_tensor(condition)
@@ -27,7 +28,7 @@ class Subject:
         self.event_ndims = self.x.shape.rank - 1
         self.image_ndims = bijector.forward_event_ndims(self.event_ndims)
 
-    def at(self, x, condition) -> "Subject":
+    def at(self, x: tf.Tensor, condition: Any) -> "Subject":
         """Returns the same bijector at other points."""
         return Subject(self.bijector, x, condition, self.atol, self.rtol)
 
@@ -41,28 +42,33 @@ class Subject:
             return self
         return exact
 
-    def _kwargs(self, condition):
+    def arguments(self, condition: Any) -> dict:
+        """Returns the keyword arguments by which a condition reaches the methods."""
         return condition_kwargs(self.bijector, self.condition if condition is None else condition)
 
-    def forward(self, x, condition=None) -> tf.Tensor:
-        return self.bijector.forward(tf.identity(x), **self._kwargs(condition))
+    def forward(self, x: tf.Tensor, condition: Any = None) -> tf.Tensor:
+        return self.bijector.forward(tf.identity(x), **self.arguments(condition))
 
-    def inverse(self, y, condition=None) -> tf.Tensor:
-        return self.bijector.inverse(tf.identity(y), **self._kwargs(condition))
+    def inverse(self, y: tf.Tensor, condition: Any = None) -> tf.Tensor:
+        return self.bijector.inverse(tf.identity(y), **self.arguments(condition))
 
-    def forward_log_det(self, x, condition=None, event_ndims=None) -> tf.Tensor:
+    def forward_log_det(
+        self, x: tf.Tensor, condition: Any = None, event_ndims: Any = None
+    ) -> tf.Tensor:
         event_ndims = self.event_ndims if event_ndims is None else event_ndims
         return self.bijector.forward_log_det_jacobian(
-            tf.identity(x), event_ndims, **self._kwargs(condition)
+            tf.identity(x), event_ndims, **self.arguments(condition)
         )
 
-    def inverse_log_det(self, y, condition=None, event_ndims=None) -> tf.Tensor:
+    def inverse_log_det(
+        self, y: tf.Tensor, condition: Any = None, event_ndims: Any = None
+    ) -> tf.Tensor:
         event_ndims = self.image_ndims if event_ndims is None else event_ndims
         return self.bijector.inverse_log_det_jacobian(
-            tf.identity(y), event_ndims, **self._kwargs(condition)
+            tf.identity(y), event_ndims, **self.arguments(condition)
         )
 
-    def all_four(self, x, y, condition=None) -> dict:
+    def all_four(self, x: tf.Tensor, y: tf.Tensor, condition: Any = None) -> dict:
         """Returns what each public method answers, by its name."""
         return {
             "forward": self.forward(x, condition),
@@ -71,7 +77,7 @@ class Subject:
             "inverse_log_det_jacobian": self.inverse_log_det(y, condition),
         }
 
-    def tolerances(self, dtype) -> tuple:
+    def tolerances(self, dtype: Any) -> tuple:
         """Returns `(atol, rtol)` for values computed in `dtype`."""
         default = TOLERANCES[dtype]
         return (
@@ -79,12 +85,12 @@ class Subject:
             default if self.rtol is None else self.rtol,
         )
 
-    def require(self, condition, message) -> None:
+    def require(self, condition: Any, message: str) -> None:
         """Raises `AssertionError` with the bijector's name and `message` unless `condition`."""
         if not condition:
             raise AssertionError(f"{self.bijector.name}: {message}")
 
-    def require_close(self, actual, expected, what) -> None:
+    def require_close(self, actual: Any, expected: Any, what: str) -> None:
         """Raises `AssertionError` with the largest difference unless two tensors agree."""
         atol, rtol = self.tolerances(actual.dtype)
         # NumPy's `isclose` takes no bfloat16.
@@ -105,7 +111,7 @@ class Subject:
 
 
 @contextlib.contextmanager
-def restored(variables) -> Iterator:
+def restored(variables: Any) -> Iterator:
     """Gives variables back the values that they had, whatever happens inside."""
     variables = list(variables)
     values = [tf.identity(v) for v in variables]

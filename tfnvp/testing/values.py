@@ -2,12 +2,13 @@
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 
-def check_shapes(subject) -> None:
+def check_shapes(subject: Any) -> None:
     """Events, batches and dtypes come out as promised, with the batch known or not."""
     bijector, x, condition = subject.bijector, subject.x, subject.condition
     y = subject.forward(x)
@@ -93,7 +94,7 @@ def _require_equal(subject, answers, expected, where):
         subject.require_close(answer, expected[method], f"shapes: {method} {where}")
 
 
-def check_finite(subject) -> None:
+def check_finite(subject: Any) -> None:
     """Values and log-dets of both directions are finite at the given points."""
     for method, answer in subject.all_four(subject.x, subject.forward(subject.x)).items():
         wrong = np.argwhere(~np.isfinite(np.asarray(tf.cast(answer, tf.float64))))
@@ -104,7 +105,7 @@ def check_finite(subject) -> None:
         )
 
 
-def check_round_trip(subject) -> None:
+def check_round_trip(subject: Any) -> None:
     """`inverse(forward(x)) = x` and `forward(inverse(y)) = y`, nothing coming from a cache."""
     x = subject.x
     y = subject.forward(x)
@@ -113,7 +114,7 @@ def check_round_trip(subject) -> None:
     subject.require_close(again, y, "round trip: forward(inverse(y)) against y")
 
 
-def check_log_dets(subject) -> None:
+def check_log_dets(subject: Any) -> None:
     """All four log-dets agree with each other and with automatic differentiation in float64."""
     _check_agreement(subject)
     _check_reduction(subject)
@@ -154,15 +155,17 @@ def _check_agreement(subject):
             log_det, reference, f"log-dets: {what}, up to its sign, against the one at x"
         )
     # The same tensors held: the log-det may come from a cache, and must not lie.
-    held = subject.bijector.forward(x, **subject._kwargs(None))
+    held = subject.bijector.forward(x, **subject.arguments(None))
     subject.require_close(
-        subject.bijector.forward_log_det_jacobian(x, subject.event_ndims, **subject._kwargs(None)),
+        subject.bijector.forward_log_det_jacobian(
+            x, subject.event_ndims, **subject.arguments(None)
+        ),
         reference,
         "log-dets: forward_log_det_jacobian(x) after forward(x)",
     )
     subject.require_close(
         -subject.bijector.inverse_log_det_jacobian(
-            held, subject.image_ndims, **subject._kwargs(None)
+            held, subject.image_ndims, **subject.arguments(None)
         ),
         reference,
         "log-dets: inverse_log_det_jacobian(y) after y = forward(x), up to its sign,",

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import functools
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from tfnvp.bijectors.compose import walk
 from tfnvp.testing.subject import restored
 
 
-def held_variables(bijector) -> list:
+def held_variables(bijector: Any) -> list:
     """Returns the variables of all Keras layers and variables that a bijector's attributes hold."""
     found = {}
     for value in _internals.objects_in(bijector, (keras.layers.Layer, keras.Variable)):
@@ -22,13 +23,13 @@ def held_variables(bijector) -> list:
     return list(found.values())
 
 
-def all_variables(bijector) -> list:
+def all_variables(bijector: Any) -> list:
     """Returns every variable of a bijector, registered or only held."""
     both = [*bijector.variables, *held_variables(bijector)]
     return list({id(v): v for v in both}.values())
 
 
-def check_variables(subject) -> None:
+def check_variables(subject: Any) -> None:
     """Every variable that the bijector holds, or reads, is among its `variables`."""
     bijector = subject.bijector
     registered = {id(v) for v in bijector.variables}
@@ -52,7 +53,7 @@ def check_variables(subject) -> None:
         )
 
 
-def check_gradients(subject) -> None:
+def check_gradients(subject: Any) -> None:
     """Values differentiate by the input; value or log-det by every trainable variable."""
     variables = subject.bijector.trainable_variables
     y = subject.forward(subject.x)
@@ -82,7 +83,7 @@ def check_gradients(subject) -> None:
             )
 
 
-def check_stale_answers(subject) -> None:
+def check_stale_answers(subject: Any) -> None:
     """After weights change, tensors held from before get the answers of the new weights."""
     variables = [v for v in all_variables(subject.bijector) if v.trainable and v.dtype.is_floating]
     if not variables:
@@ -98,7 +99,7 @@ def check_stale_answers(subject) -> None:
 
 def _held_and_fresh(subject, variables):
     """Asks before and after a change of weights, with the same tensors and with new ones."""
-    bijector, kwargs = subject.bijector, subject._kwargs(None)
+    bijector, kwargs = subject.bijector, subject.arguments(None)
     x = tf.identity(subject.x)
     y = bijector.forward(x, **kwargs)
     z = tf.identity(y)  # As data is: not known to come from x.
@@ -139,10 +140,10 @@ def _require_fresh(subject, answers, where):
         )
 
 
-def check_conditioner_calls(subject) -> None:
+def check_conditioner_calls(subject: Any) -> None:
     """A value and its log-det together call each member's conditioner once."""
     y = subject.forward(subject.x)
-    kwargs = subject._kwargs(None)
+    kwargs = subject.arguments(None)
     b = subject.bijector
     for direction, point, value, log_det, event_ndims in (
         ("forward", subject.x, b.forward, b.forward_log_det_jacobian, subject.event_ndims),
