@@ -60,10 +60,21 @@ def reduced(recipe):
     return (6 + shape[0] % 2,), options
 
 
-# One of the recipes whose reduced models are the same.
-DISTINCT = {
-    (recipe.model, repr(reduced(recipe))): name for name, recipe in RECIPES.items()
-}.values()
+def kind(recipe):
+    """The same for recipes whose reduced models are the same, up to the number of deep scales."""
+    shape, options = reduced(recipe)
+    if options.get("scales", 0) > 2:
+        return "many scales"
+    return recipe.model, shape, repr(sorted(options.items()))
+
+
+# One recipe of each kind; of those with many scales the last, which has the most.
+DISTINCT = {kind(recipe): name for name, recipe in RECIPES.items()}.values()
+
+
+def test_the_deepest_recipe_is_among_the_distinct_ones():
+    deepest = max(recipe.options.get("scales", 0) for recipe in RECIPES.values())
+    assert deepest in [RECIPES[name].options.get("scales", 0) for name in DISTINCT]
 
 
 def nice_parameters(size, hidden_units, couplings=4):
