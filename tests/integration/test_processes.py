@@ -102,6 +102,14 @@ def test_commands_are_quiet(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_doctor_finds_a_healthy_machine():
+    result = python("-m", "tfnvp", "doctor")
+    assert result.returncode == 0, result.stdout
+    assert "XLA" in result.stdout
+    assert "✗" not in result.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_are_shown(shell):
     # Without the variable, the shell is that of the parent process.

@@ -137,7 +137,7 @@ def _print(scores, reference, table, output):
     if summary["without_density"]:
         first = int(np.argmin(scores.log_density)) + 1
         console.print(
-            "rows with density 0 (log-density -inf), left out of the mean: "
+            "rows with density 0, log-density -inf, left out of the mean: "
             f"{summary['without_density']}, the first is row {first}"
         )
     if summary["skipped"]:
