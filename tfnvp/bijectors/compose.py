@@ -1,7 +1,7 @@
 """Compositions of bijectors: one walk over their members, and a chain that takes a condition."""
 
 import functools
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import tensorflow as tf
@@ -79,16 +79,16 @@ def walk(
 ) -> Generator[Step, None, tf.Tensor]:
     """Walks data through every elementary member of a bijector, one after the other.
 
-    Chains, `tfb.Invert` and `MultiScale` are walked into; of a `MultiScale` its members see their
-    half of the variables. A member can be changed, as by `adapt`, before results of its step are
-    asked for, and a walk that is left computes nothing more.
+    It goes into chains, `tfb.Invert` and `MultiScale`, whose members see their half. A member can
+    be changed, as by `adapt`, before its step is asked for results; a walk that ends early computes
+    nothing more.
 
     Args:
       bijector: any `tfb.Bijector`.
-      x: `[batch..., *event]`; without it, members are visited and not evaluated.
+      x: `[batch..., *event]` with `event_ndims`; without it, members are visited, not evaluated.
       event_ndims: rank of the events of `x`.
       condition: for the members that take one.
-      inverse: bool, from the data to the latents; otherwise from the latents to the data.
+      inverse: from the data to the latents; otherwise from the latents to the data.
 
     Yields:
       A `Step` for each elementary member.
@@ -219,12 +219,10 @@ def initialize(bijector: Any, y: Any, condition: Any = None, overwrite: bool = T
     Nothing is computed beyond the last member that needs data.
 
     Args:
-      bijector: any `tfb.Bijector`; those of its members that have a method `adapt(y)` are
-        initialised.
+      bijector: any `tfb.Bijector`; its members that have a method `adapt(y)` are initialised.
       y: `[batch, ...]`, data.
       condition: `[batch, ...]`, for the members that take one.
-      overwrite: bool, also initialise members that are initialised already, as their property
-        `is_initialized` says.
+      overwrite: also initialise members whose `is_initialized` is true.
     """
     count = sum(map(_needs_data, walk(bijector)))
     y = tf.convert_to_tensor(y)
@@ -244,12 +242,10 @@ def initialize(bijector: Any, y: Any, condition: Any = None, overwrite: bool = T
 class Chain(ValueAndLogDet, _internals.plain_chain):
     """Applies bijectors one after the other, the last of the list first, as `tfb.Chain` does.
 
-    Three things differ. `condition=...`, given to any method, reaches every member that takes a
-    condition, also inside nested `tfb.Chain` and `tfb.Invert`. (A `tfb.Chain` wants the arguments
-    of each member in a dictionary under the member's name.) Gradients are right on every tape:
-    TFP's own members, such as `tfb.Softplus`, may answer from what they computed before the tape
-    began, and then the gradient is None or that of another path. And a condition that is not finite
-    gives NaN.
+    Three things differ. `condition=...`, given to any method, reaches every member that takes one,
+    also inside nested `tfb.Chain` and `tfb.Invert`; `tfb.Chain` wants the arguments of each member
+    under the member's name. A condition that is not finite gives NaN. Gradients are right on every
+    tape, while TFP's own members may answer from what they computed before the tape began.
 
     Args:
       bijectors: sequence of `tfb.Bijector`s, ours or TFP's.
@@ -268,15 +264,12 @@ class Chain(ValueAndLogDet, _internals.plain_chain):
     _cache = Entry()
 
     def __init__(self, bijectors: Any, name: str = "chain"):
-        try:
-            bijectors = list(bijectors)
-        except TypeError:
-            raise TypeError(
-                f"`bijectors` must be a sequence of tfb.Bijectors. Received: {bijectors!r}"
-            ) from None
-        for bijector in bijectors:
-            if not isinstance(bijector, tfb.Bijector):
-                raise TypeError(f"`bijectors` must be tfb.Bijectors. Received: {bijector!r}")
+        bijectors = list(bijectors) if isinstance(bijectors, Iterable) else [bijectors]
+        for member in bijectors:
+            if not isinstance(member, tfb.Bijector):
+                raise TypeError(
+                    f"`bijectors` must be tfb.Bijectors in a list. Received: {member!r}"
+                )
         parameters = {"bijectors": bijectors, "name": name}
         super().__init__(bijectors, parameters=parameters, name=name)
         self._weights, self._foreign = tuple(self.variables), foreign_members(self)
@@ -313,8 +306,7 @@ class Chain(ValueAndLogDet, _internals.plain_chain):
     def _inverse_log_det_jacobian(self, y, event_ndims, **kwargs):
         return self._sum_last(self._value_and_log_det(y, True, kwargs)[1], True, event_ndims)
 
-    # TFP walks shapes and dtypes with these.
-
+    # TFP walks shapes and dtypes with these two.
     def _walk_forward(self, step_fn, x, condition=None):
         self._check_taken(condition)
         for bijector in reversed(self._bijectors):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfnvp.bases import sample_base
 from tfnvp.flows.interpolation import four_corner_latents
+from tfnvp.inputs.chunks import row_chunks
 from tfnvp.inputs.sampling import check_conditions, check_sampling, seed_pair
 from tfnvp.inputs.spec import DataSpec
 
@@ -37,11 +38,10 @@ class CompiledCalls:
         rows = max(1, _CHUNK_ELEMENTS // self._flow.event_size)
         if len(x) <= rows:
             return self.function(name, len(x))(x, condition)
-        pieces = []
-        for i in range(0, len(x), rows):
-            piece = x[i : i + rows]
-            given = None if condition is None else condition[i : i + rows]
-            pieces.append(self.function(name, len(piece))(piece, given))
+        pieces = [
+            self.function(name, len(piece))(piece, given)
+            for _, piece, given in row_chunks(rows, x, condition, self._flow.condition_shape)
+        ]
         return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *pieces)
 
     def function(self, name: str, rows: int = 0) -> Callable:
