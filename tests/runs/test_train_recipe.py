@@ -15,7 +15,7 @@ import tfnvp
 from tfnvp import data, recipes
 from tfnvp.data import Splits
 from tfnvp.fitting.divergence import NonFiniteLossError
-from tfnvp.runs.build import chunks, first_rows, make_flow
+from tfnvp.runs.build import make_flow
 from tfnvp.runs.folder import RunFolder
 from tfnvp.runs.train_recipe import RunOptions, TrainedRun, train
 
@@ -178,13 +178,3 @@ def test_a_learned_base_starts_from_records(tmp_path):
     flow = make_flow(recipe, splits)
     assert flow.distribution.distribution.name == "logistic_mixture"
     assert np.isfinite(flow.log_prob(np.full((2, 6), 0.4, "float32"))).all()
-
-
-def test_rows_are_read_in_pieces_from_arrays_and_records(tmp_path):
-    splits = data.read_records(data.write_records([ROWS], 60, tmp_path / "records"))
-    for source in (splits.train, SPLITS.train):
-        assert [len(rows) for rows in chunks(source, 20)] == [20, 20, 8]
-        assert len(np.unique(np.concatenate(list(chunks(source, 7)))[:, 0])) == 48
-        assert first_rows(source, 30).shape == (30, 2)
-        assert first_rows(source, 5000).shape == (48, 2)
-    np.testing.assert_array_equal(first_rows(SPLITS.train, 30), ROWS[:30])

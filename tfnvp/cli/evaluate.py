@@ -82,8 +82,6 @@ def print_likelihood(result: Mapping[str, Any], of: Any) -> None:
 
 def _rows(model, flow, source, split):
     """Returns the rows to evaluate, and how they are called."""
-    import numpy as np
-
     from tfnvp import scoring
     from tfnvp.data import images
 
@@ -95,7 +93,7 @@ def _rows(model, flow, source, split):
         require_shape(flow, rows.shape[1:], source.images)
         return rows, source.images
     split = split or "test"
-    rows = getattr(load_data_of(model, flow, source), split)
-    if not isinstance(rows, np.ndarray):
+    splits = load_data_of(model, flow, source)
+    if not splits.source(split).in_memory:
         raise ValueError("training rows of records are streamed: choose --split validation or test")
-    return rows, split
+    return getattr(splits, split), split

@@ -183,10 +183,8 @@ def nearest(
     flow, splits = _flow_and_data(model, source)
     import numpy as np
 
-    from tfnvp.runs.build import chunks
-
     samples = np.clip(flow.sample(n, seed=seed), 0.0, 1.0)
-    images = (_middles(flow, rows) for rows in chunks(splits.train))
+    images = (_middles(flow, rows) for rows in splits.source().chunks())
     pairs = np.concatenate([samples[:, None], nearest_rows(samples, images, neighbours)], axis=1)
     _save(flow, pairs, output or pathlib.Path("nearest.png"), json_output)
 

@@ -16,9 +16,7 @@ def likelihoods(report: ReportData) -> Section | None:
     if report.splits is None:
         return None
     flow = report.flow
-    known = {"test": report.test_log_prob}
-    if report.train is not None:
-        known = {"train": flow.log_prob(report.train).numpy(), **known}
+    known = {"train": flow.log_prob(report.train).numpy(), "test": report.test_log_prob}
     unusual = {name: flow.log_prob(rows).numpy() for name, rows in unusual_data(report).items()}
 
     def panel(name, label, groups, colours):
@@ -76,7 +74,7 @@ def unusual_data(report: ReportData) -> dict[str, np.ndarray]:
             "uniform": generator.uniform(low, high, x.shape).astype("float32"),
         }
     if report.other is not None:
-        made[report.other.name] = report.take(report.other.test)
+        made[report.other.name] = report.take(report.other, "test")
     return made
 
 

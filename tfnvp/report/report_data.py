@@ -50,15 +50,14 @@ class ReportData:
         return named or [f"x{i + 1}" for i in range(self.flow.event_size)]
 
     @functools.cached_property
-    def train(self) -> np.ndarray | None:
-        """Training rows, or None where they are not in memory."""
-        rows = self.splits.train
-        return self.take(rows) if isinstance(rows, np.ndarray) else None
+    def train(self) -> np.ndarray:
+        """Training rows."""
+        return self.take(self.splits)
 
     @functools.cached_property
     def test(self) -> np.ndarray:
         """Test rows; without data, samples of the flow."""
-        return self.samples if self.splits is None else self.take(self.splits.test)
+        return self.samples if self.splits is None else self.take(self.splits, "test")
 
     @functools.cached_property
     def samples(self) -> np.ndarray:
@@ -75,10 +74,9 @@ class ReportData:
         """The result of `flow.check` on the test rows."""
         return self.flow.check(self.test)
 
-    def take(self, stored: np.ndarray) -> np.ndarray:
-        """Returns random rows of a split, dequantized where the flow has grey levels."""
-        generator = np.random.default_rng(self.seed)
-        chosen = stored[generator.permutation(len(stored))[: self.rows]]
+    def take(self, splits: Splits, part: str = "train") -> np.ndarray:
+        """Returns random rows of a part, dequantized where the flow has grey levels."""
+        chosen = splits.source(part).take(self.rows, self.seed)
         if self.flow.levels is None:
             return chosen
         return dequantize(chosen, self.flow.levels, seed=(REPORT_NOISE, self.seed)).numpy()

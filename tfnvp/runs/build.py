@@ -2,13 +2,9 @@
 
 import functools
 import inspect
-import itertools
 import math
-from collections.abc import Iterator
-from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfnvp import bases, flows, optimizers, recipes
@@ -67,7 +63,7 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
         )
     make = functools.partial(model, splits.event_shape)
     if options.get("base") == "logistic_mixture":
-        rows = first_rows(splits.train, _ROWS_FOR_BASE)
+        rows = splits.source().take(_ROWS_FOR_BASE)
         if splits.levels is not None:
             rows = dequantize(rows, splits.levels, seed=_BASE_NOISE)
         standardized = make(**{**options, "base": "normal"})
@@ -91,19 +87,6 @@ def validation_dataset(splits: Splits) -> tf.data.Dataset:
     # Batches of one size, so that evaluation is compiled once.
     batch = min(len(splits.validation), _VALIDATION_BATCH)
     return tf.data.Dataset.from_tensor_slices(rows).batch(batch).cache()
-
-
-def chunks(rows: Any, size: int = 1000) -> Iterator[np.ndarray]:
-    """Yields the rows of an array or a `tfnvp.data.RecordStream`, at most `size` at a time."""
-    if isinstance(rows, np.ndarray):
-        return (rows[first : first + size] for first in range(0, len(rows), size))
-    return rows.batches(size, (0, 0)).as_numpy_iterator()
-
-
-def first_rows(rows: Any, n: int) -> np.ndarray:
-    """Returns the first rows of an array or a `tfnvp.data.RecordStream`, `n` at most."""
-    size = min(n, 1000)
-    return np.concatenate([*itertools.islice(chunks(rows, size), math.ceil(n / size))])[:n]
 
 
 def _optimizer(recipe, steps):

@@ -4,11 +4,8 @@ import dataclasses
 import json
 import os
 import pathlib
-import zlib
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from tfnvp import recipes
 from tfnvp.data.splits import Splits
@@ -158,16 +155,6 @@ def check_same(run: RunFolder, config: dict[str, Any]) -> None:
             f"{run.path} is another training: {'; '.join(differences)}. Settings that are not "
             "given again keep their values"
         )
-
-
-def fingerprint(splits: Splits) -> int | None:
-    """Returns a checksum of the data, or None for data that is not in memory."""
-    crc = 0
-    for part in (splits.train, splits.validation, splits.test):
-        if not isinstance(part, np.ndarray):
-            return None
-        crc = zlib.crc32(np.ascontiguousarray(part), crc)
-    return crc
 
 
 def _kind(source):

@@ -178,7 +178,7 @@ class _Training:
         return {
             **dataclasses.asdict(self.recipe),
             "dataset": self.splits.name,
-            "data_crc32": resuming.fingerprint(self.splits),
+            "data_crc32": self.splits.fingerprint(),
             "seed": self.seed,
             "source_of_data": {
                 name: value if isinstance(value, int) else str(value)
