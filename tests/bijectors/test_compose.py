@@ -88,7 +88,9 @@ def test_what_is_no_bijector_is_no_member():
 
 
 @pytest.mark.parametrize(
-    "wrap", [Chain, tfb.Chain, lambda b: tfb.Invert(tfb.Chain([Chain(b)]))], ids=str
+    "wrap",
+    [Chain, tfb.Chain, lambda b: tfb.Invert(tfb.Chain([Chain(b)]))],
+    ids=["ours", "plain", "nested"],
 )
 def test_every_view_has_the_same_variables_before_any_call(wrap):
     parts = mixed()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 from PIL import Image
 
-from tests.cli.test_command_line import run
+from tests.command_line import run
 from tfnvp import data
 
 

@@ -9,13 +9,13 @@ import pytest
 from pyarrow import csv, parquet
 
 import tfnvp
-from tests.cli.test_command_line import run
+from tests.command_line import run
 from tests.conftest import perturb
 from tests.test_scoring import NAMES, people, write
 from tfnvp import data, scoring
 from tfnvp.data import table_values, tables
 from tfnvp.runs import card as run_card
-from tfnvp.runs import folder as run_folder
+from tfnvp.runs.folder import RunFolder, load_model
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,9 @@ def model_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,))
     flow.adapt(people(1000, 0))
-    run_folder.save_model(perturb(flow, 0.1), folder)
-    scoring.write_reference(folder, scoring.make_reference(flow, people(100, 1), NAMES))
+    made = RunFolder(folder)
+    made.save_model(perturb(flow, 0.1))
+    made.write_reference(scoring.make_reference(flow, people(100, 1), NAMES))
     return folder
 
 
@@ -37,17 +38,17 @@ def test_training_on_records_keeps_columns_and_a_reference(tmp_path, capsys):
     places = ["--output", made, "--saved-models", tmp_path / "saved"]
     assert run("train", "--records", records, *options, *places) == 0
     # A sixteenth of the training rows, the default of small tables.
-    assert run_folder.read_config(made)["batch_size"] == 50
+    assert RunFolder(made).config()["batch_size"] == 50
     reference = scoring.read_reference(made)
     splits = data.read_records(records)
     assert reference.columns == splits.columns == NAMES
-    flow = run_folder.load_model(made)
+    flow = load_model(made)
     expected = np.sort(flow.log_prob(splits.validation))
     np.testing.assert_allclose(reference.log_density, expected, rtol=1e-5)
     capsys.readouterr()
     assert run("evaluate", made, "--records", records, "--json") == 0
     nats = json.loads(capsys.readouterr().out)["nats"]
-    assert nats == pytest.approx(run_folder.read_metrics(made)["test"]["nats"], rel=1e-5)
+    assert nats == pytest.approx(RunFolder(made).metrics()["test"]["nats"], rel=1e-5)
     assert run("evaluate", made, "--records", records, "--split", "train") == 2
 
     card = run_card.read_card(made, "bfloat16")
@@ -90,7 +91,7 @@ def test_scored_tables_keep_rows_and_columns(model_folder, tmp_path, capsys, suf
     assert log_density[1] is None
     assert result["outlier"].to_pylist() == [False, None, False, False, True, False]
     whole = [0, 2, 3, 4, 5]
-    expected = run_folder.load_model(model_folder).log_prob(rows[whole])
+    expected = load_model(model_folder).log_prob(rows[whole])
     np.testing.assert_allclose([log_density[i] for i in whole], expected, rtol=1e-4)
 
     # Scoring what was scored replaces the scores.
@@ -175,7 +176,7 @@ def test_scores_for_machines(model_folder, tmp_path, capsys):
 
 
 def test_a_model_without_reference(model_folder, tmp_path, capsys):
-    flow = run_folder.load_model(model_folder)
+    flow = load_model(model_folder)
     flow.save(tmp_path / "alone.keras")
     array = tmp_path / "rows.npy"
     np.save(array, people(4, 5))
@@ -190,7 +191,7 @@ def test_a_model_without_reference(model_folder, tmp_path, capsys):
     ("names", "options", "message"),
     [
         (("height", "weight", "years"), [], "lacks the columns ['age']"),
-        (NAMES, ["--threshold", "0.001"], "`threshold` must lie between"),
+        (NAMES, ["--threshold", "0.001"], "`--threshold` must lie between"),
         (NAMES, ["--output", "scored.txt"], "`--output` must end in"),
         (NAMES, ["--output", "nowhere/scored.csv"], "no folder nowhere"),
     ],
@@ -212,7 +213,7 @@ def test_evaluation_finds_columns_by_name_and_takes_every_row(model_folder, tmp_
         results.append(json.loads(capsys.readouterr().out))
     assert results[0] == results[1]
     assert results[0]["rows"] == 7
-    expected = run_folder.load_model(model_folder).log_prob(rows).numpy().mean()
+    expected = load_model(model_folder).log_prob(rows).numpy().mean()
     assert results[0]["nats"] == pytest.approx(expected, rel=1e-5)
     assert run("evaluate", model_folder, "--table", write(tmp_path / "other.csv", rows, "abc")) == 2
     rows[3, 1] = np.nan
@@ -235,7 +236,7 @@ def test_samples_of_tables_are_tables(model_folder, tmp_path, suffix):
     assert run("sample", model_folder, "-n", 6, "--seed", 1, "-o", drawn) == 0
     table = tables.read_table(drawn)
     assert tuple(table.column_names) == NAMES
-    expected = run_folder.load_model(model_folder).sample(6, seed=1)
+    expected = load_model(model_folder).sample(6, seed=1)
     np.testing.assert_allclose(table_values.rows_of_table(table), expected, rtol=1e-5)
 
 

@@ -31,9 +31,6 @@ Output = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Seed of noise and of the choice of images.")]
 
-# First part of the seed of dequantization noise.
-_NOISE = 3
-
 
 def interpolate(
     model: Model,
@@ -249,9 +246,9 @@ def _rows_by_number(text, rows):
 
 
 def _dequantized(flow, rows, seed):
-    from tfnvp.quantization import dequantize
+    from tfnvp.quantization import PICTURE_NOISE, dequantize
 
-    return dequantize(rows, flow.levels, seed=(_NOISE, seed))
+    return dequantize(rows, flow.levels, seed=(PICTURE_NOISE, seed))
 
 
 def _middles(flow, rows):

@@ -11,6 +11,7 @@ from tfnvp.report.charts import chart
 from tfnvp.report.report_data import ReportData
 from tfnvp.report.section import Section
 from tfnvp.runs import card as run_card
+from tfnvp.runs.folder import RunFolder
 
 # Options that the page shows elsewhere.
 _SHOWN = ("name", "event_shape", "image_shape", "base", "levels")
@@ -18,7 +19,7 @@ _SHOWN = ("name", "event_shape", "image_shape", "base", "levels")
 
 def curves(report: ReportData) -> Section | None:
     """Returns the learning curves of the run, or None without any."""
-    file = None if report.folder is None else report.folder / "history.csv"
+    file = None if report.folder is None else RunFolder(report.folder).history
     if file is None or not file.is_file():
         return None
     with file.open(newline="") as lines:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfnvp import bases, flows, optimizers, recipes
 from tfnvp.data.splits import Splits
 from tfnvp.flows import Flow
-from tfnvp.quantization import dequantize
+from tfnvp.quantization import PICTURE_NOISE, VALIDATION_NOISE, dequantize
 from tfnvp.recipes import Recipe
 
 # Validation sets with more numbers than this need only one draw of dequantization noise.
@@ -24,10 +24,6 @@ _AVERAGED_SHARE = 2 / 3
 
 # Training rows that a learned base is initialised from.
 _ROWS_FOR_BASE = 5000
-
-# Seeds of dequantization noise: of the rows for a learned base, and of the validation rows.
-_BASE_NOISE = (3, 0)
-_VALIDATION_NOISE = 1
 
 # Patterns of the names of weights without weight decay.
 _NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits")
@@ -65,7 +61,7 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
     if options.get("base") == "logistic_mixture":
         rows = splits.source().take(_ROWS_FOR_BASE)
         if splits.levels is not None:
-            rows = dequantize(rows, splits.levels, seed=_BASE_NOISE)
+            rows = dequantize(rows, splits.levels, seed=(PICTURE_NOISE, 0))
         standardized = make(**{**options, "base": "normal"})
         standardized.adapt(rows)
         options["base"] = bases.logistic_mixture(standardized.encode(rows))
@@ -82,7 +78,7 @@ def validation_dataset(splits: Splits) -> tf.data.Dataset:
     rows = splits.validation
     if splits.levels is not None:
         draws = _VALIDATION_DRAWS if rows.size < _MANY else 1
-        noisy = [dequantize(rows, splits.levels, seed=(_VALIDATION_NOISE, i)) for i in range(draws)]
+        noisy = [dequantize(rows, splits.levels, seed=(VALIDATION_NOISE, i)) for i in range(draws)]
         rows = tf.concat(noisy, axis=0)
     # Batches of one size, so that evaluation is compiled once.
     batch = min(len(splits.validation), _VALIDATION_BATCH)
