@@ -125,6 +125,7 @@ def normalized_flow():
     return tfnvp.Flow(Chain(members), shape)
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_agree():
     # Skewed, correlated data in small batches: with the statistics of each batch in training and
     # running ones in evaluation, the two differ by several nats here.

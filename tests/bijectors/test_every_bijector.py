@@ -25,6 +25,9 @@ LIKE_OTHERS = [
     "affine of rows",
     "affine channels",
     "act norm of rows",
+    "affine checkerboard",
+    "chain",
+    "TFP's inversion",
 ]
 every = pytest.mark.parametrize("name", BIJECTORS)
 each_of_ours = pytest.mark.parametrize("name", OURS)

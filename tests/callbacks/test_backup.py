@@ -21,7 +21,7 @@ def test_a_backup_of_something_else_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is of another model or optimizer"):
         backup_of(tfnvp.NICE(2, **small), file).on_train_begin()
     stopping = keras.callbacks.EarlyStopping("loss")
-    with pytest.raises(ValueError, match="0 callbacks that remember"):
+    with pytest.raises(ValueError, match="with 0 callbacks in its backup"):
         backup_of(tfnvp.RealNVP(2, **small), file, stopping).on_train_begin()
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(ValueError, match="is not a backup of a training"):

@@ -259,6 +259,7 @@ def test_no_images_give_no_rows(condition_shape):
         assert log_prob(tf.fill([rows, 2, 2, 1], 0.5)).shape == (rows,)
 
 
+@pytest.mark.slow
 def test_it_learns_from_data_sets_of_integers():
     flow = tfnvp.ImageRealNVP((2, 2, 1), 1, 1, 0, normalization="act_norm")
     x = 100 + images(64, (2, 2, 1)) // 8

@@ -12,17 +12,19 @@ SMALL = {"couplings": 2, "residual_blocks": 1, "base_filters": 4}
 
 
 @contextlib.contextmanager
-def short_trainings(signatures=None):
-    """Within it, `fit` takes one epoch without XLA, which takes longer to compile than to run.
+def short_trainings(signatures=None, epochs=1):
+    """Within it, `fit` takes few epochs without XLA, which takes longer to compile than to run.
 
     Args:
       signatures: names; the signatures of exports that name none. Default: all.
+      epochs: most epochs of a `fit`.
     """
     fit, compile_, export = tfnvp.Flow.fit, tfnvp.Flow.compile, tfnvp.Flow.export
 
     @functools.wraps(fit)
-    def short_fit(flow, *args, epochs=1, **kwargs):
-        return fit(flow, *args, epochs=kwargs.get("initial_epoch", 0) + min(epochs, 1), **kwargs)
+    def short_fit(flow, *args, **kwargs):
+        most = kwargs.get("initial_epoch", 0) + epochs
+        return fit(flow, *args, **{**kwargs, "epochs": min(kwargs.get("epochs", 1), most)})
 
     @functools.wraps(compile_)
     def compile_without_xla(flow, *args, **kwargs):

@@ -1,7 +1,7 @@
 """Compositions of bijectors: one walk over their members, and a chain that takes a condition."""
 
 import functools
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from typing import Any
 
 import tensorflow as tf
@@ -264,7 +264,10 @@ class Chain(ValueAndLogDet, _internals.plain_chain):
     _cache = Entry()
 
     def __init__(self, bijectors: Any, name: str = "chain"):
-        bijectors = list(bijectors) if isinstance(bijectors, Iterable) else [bijectors]
+        try:
+            bijectors = list(bijectors)
+        except TypeError:
+            bijectors = [None]
         for member in bijectors:
             if not isinstance(member, tfb.Bijector):
                 raise TypeError(
