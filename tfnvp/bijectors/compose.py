@@ -264,15 +264,10 @@ class Chain(ValueAndLogDet, _internals.plain_chain):
     _cache = Entry()
 
     def __init__(self, bijectors: Any, name: str = "chain"):
-        try:
-            bijectors = list(bijectors)
-        except TypeError:
-            bijectors = [None]
-        for member in bijectors:
-            if not isinstance(member, tfb.Bijector):
-                raise TypeError(
-                    f"`bijectors` must be tfb.Bijectors in a list. Received: {member!r}"
-                )
+        bijectors = [None] if isinstance(bijectors, tfb.Bijector) else list(bijectors)
+        for b in bijectors:
+            if not isinstance(b, tfb.Bijector):
+                raise TypeError(f"`bijectors` must be a sequence of tfb.Bijectors. Received: {b!r}")
         parameters = {"bijectors": bijectors, "name": name}
         super().__init__(bijectors, parameters=parameters, name=name)
         self._weights, self._foreign = tuple(self.variables), foreign_members(self)
