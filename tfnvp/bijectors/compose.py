@@ -34,25 +34,27 @@ class Step:
         self.input = x
         self.event_ndims = event_ndims
         self.condition = condition
+        self._found = None
 
-    @functools.cached_property
-    def _results(self):
-        if self.input is None:
-            return None, None, None
+    def _evaluate(self):
         b = self.bijector
         kwargs = condition_kwargs(b, self.condition)
         if isinstance(b, Bijector):
             if kwargs and isinstance(b, Coupling):
                 kwargs["mark"] = False  # Once for the whole composition, see `_total`.
             return b.evaluate(self.input, self.inverse, self.event_ndims, **kwargs)
-        value, log_det = (
-            (b.inverse, b.inverse_log_det_jacobian)
-            if self.inverse
-            else (b.forward, b.forward_log_det_jacobian)
-        )
+        direction = "inverse" if self.inverse else "forward"
+        value, log_det = getattr(b, direction), getattr(b, f"{direction}_log_det_jacobian")
         # A new tensor is not in TFP's caches, which know neither weights nor gradient tapes.
         x = tf.identity(self.input)
         return value(x, **kwargs), log_det(x, self.event_ndims, **kwargs), None
+
+    @property
+    def _results(self):
+        # Not a `cached_property`: threads share its lock, and replicas wait for each other.
+        if self._found is None and self.input is not None:
+            self._found = self._evaluate()
+        return self._found or (None, None, None)
 
     @property
     def output(self) -> tf.Tensor | None:
