@@ -30,7 +30,7 @@ from tests.conftest import perturb
 pytestmark = pytest.mark.slow
 
 RUNTIMES = pathlib.Path(__file__).parent / "runtimes"
-CLIENT = RUNTIMES.parent.parent / "examples" / "serving_client.py"
+CLIENT = RUNTIMES.parents[2] / "examples" / "serving_client.py"
 ROWS = 7
 ARRAYS = ("log_prob", "encode", "decode", "interpolate")  # Signatures without random numbers.
 FLOWS = {
