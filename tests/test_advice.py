@@ -17,7 +17,7 @@ NORMAL = np.random.default_rng(0).normal(size=(64, 3))
         ({"k": np.full(9, 5.0)}, "constant columns: 'k'"),
         ({"k": np.array([5.0, np.nan, 5.0])}, "constant columns: 'k'"),
         ({"a": NORMAL[:, 0], "b": NORMAL[:, 0].copy()}, "column 'b' repeats 'a'"),
-        ({"n": np.array([1.0, 2.0, np.inf])}, "whole numbers alone in 'n'"),
+        ({"n": np.array([1.0, 2.0, np.inf])}, "only whole numbers in 'n'"),
     ],
 )
 def test_columns_without_a_density_are_named(columns, message):

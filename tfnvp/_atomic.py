@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Writes files as a whole or not at all."""
 
 import contextlib
 import os
@@ -6,7 +6,7 @@ import pathlib
 
 
 def require_folder(path):
-    """Raises `ValueError` if the folder that a file is to be written in does not exist."""
+    """Raises `ValueError` if the folder of a new file does not exist."""
     path = pathlib.Path(path)
     if not path.parent.is_dir():
         raise ValueError(f"no folder {path.parent} to write {path.name} in")
@@ -14,7 +14,7 @@ def require_folder(path):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Gives a temporary path to write to, which takes the place of `path` when all went well.
+    """Gives a temporary path to write to, which is renamed to `path` if nothing failed.
 
     A process killed in between, or a full disk, leaves the old file as it was. The temporary file
     lies beside it, and its bytes are on the disk before it is renamed.
@@ -34,7 +34,7 @@ def replacing(path):
     """
     path = pathlib.Path(path)
     require_folder(path)
-    # The ending stays: writers of pictures and of models look at it.
+    # The file extension stays: writers of pictures and models choose the format by it.
     temporary = path.with_name(f"writing-{path.name}")
     try:
         yield temporary

@@ -35,7 +35,7 @@ __all__ = [
     "tell_tapes_of_reads",
 ]
 
-#: The class behind `tfb.Chain`, which is a function where no member is of a subclass.
+#: The base class of all objects that `tfb.Chain(...)` returns.
 plain_chain = _Chain
 
 
@@ -76,14 +76,14 @@ def tapes_watching(tensors) -> int:
 
 
 def tell_tapes_of_reads(variables) -> None:
-    """Lets tapes watch trainable variables as if these were read."""
+    """Makes gradient tapes watch trainable variables, as reading them would."""
     for variable in variables:
         if variable.trainable:
             tape.variable_accessed(variable)
 
 
 def read(variable: tf.Variable) -> tf.Tensor:
-    """Reads a variable without a copy of its value, and without telling gradient tapes."""
+    """Reads a variable without a copy of its value, hidden from gradient tapes."""
     return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
 
 
@@ -110,7 +110,7 @@ def all_layers(layer: keras.layers.Layer, include_self: bool = True) -> list:
 
 
 class AdoptedVariable(keras.Variable):
-    """A Keras variable around a `tf.Variable` that exists already, as TFP's own bijectors have."""
+    """A Keras variable that wraps an existing `tf.Variable`, such as one of a TFP bijector."""
 
     def _convert_to_tensor(self, value, dtype=None):
         if isinstance(value, tf.Variable):
@@ -119,10 +119,10 @@ class AdoptedVariable(keras.Variable):
 
 
 class BuiltModel(keras.Model):
-    """A model that has its weights from the start."""
+    """A model whose weights exist before its first batch."""
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras' own reads a batch for it under `tf.distribute`, and fails on dictionaries.
+        # Under `tf.distribute`, Keras' own method reads a batch, and fails on dictionaries.
         pass
 
 
@@ -155,7 +155,7 @@ def strategy_of(optimizer: keras.Optimizer, default):
 def sum_gradients_before_clipping(optimizer: keras.Optimizer, total) -> None:
     """Lets an optimizer add up replicas' gradients by `total` before it clips them.
 
-    By itself Keras clips each replica's part, which gives another length and another direction.
+    Keras alone clips each replica's part first, which changes length and direction of the sum.
     """
     if "_clip_gradients" in vars(optimizer):
         return  # Done in an earlier `compile`.

@@ -1,6 +1,6 @@
 """Every warning that tfnvp gives: one function for each piece of advice.
 
-Callers hand over plain NumPy arrays, at most a sample of the data, and names. A warning points to
+Callers pass plain NumPy arrays, at most a sample of the data, and names. A warning points to
 the line of the user's program that called tfnvp.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-# Grey levels without noise show in the first rows.
+# Rows that are checked for grey levels without noise: the first ones are enough.
 _ROWS_FOR_LEVELS = 64
 _LEVELS = 256
 
@@ -47,7 +47,7 @@ def _listed(texts: Iterable[str]) -> str:
 
 
 def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
-    """Warns of columns without a density: constant, repeated, or of whole numbers alone.
+    """Warns of columns without a density: constant, repeated, or of whole numbers only.
 
     Args:
       columns: mapping of names to arrays of numbers, which may have gaps.
@@ -70,7 +70,7 @@ def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
     whole = [n for n, column in finite.items() if n not in constant and _is_whole(column)]
     if whole:
         warn(
-            f"whole numbers alone in {_listed(map(repr, whole))}: discrete values have no density, "
+            f"only whole numbers in {_listed(map(repr, whole))}: discrete values have no density, "
             "and the likelihood of repeated ones can grow without bound"
         )
 
@@ -93,24 +93,24 @@ def warn_of_levels(x: np.ndarray, levels: int | None = None, name: str = "x") ->
       name: what the warning calls the data.
     """
     x = x[:_ROWS_FOR_LEVELS]
-    if not x.size or not np.ptp(x):  # One value may be anything.
+    if not x.size or not np.ptp(x):  # A single value proves nothing.
         return
     for steps in ((levels or _LEVELS) - 1, levels or _LEVELS):
         if not _are_multiples(x, steps) or (levels is None and _are_multiples(x, 1)):
             continue
         warn(
-            f"`{name}` holds {_multiples(steps, x)} alone: grey levels have no density, and "
+            f"`{name}` holds only {_multiples(steps, x)}: grey levels have no density, and "
             f"their likelihood can grow without bound. `tfnvp.data.dequantize(pixels, "
-            f"{levels or _LEVELS})` makes real numbers of whole grey levels"
+            f"{levels or _LEVELS})` turns whole grey levels into real numbers"
         )
         return
 
 
 def warn_of_few_levels(x: np.ndarray, levels: int | None) -> None:
-    """Warns of grey levels that are 0 and 1 alone, where the flow has more levels."""
+    """Warns of data of only the grey levels 0 and 1, where the flow has more levels."""
     if levels is not None and levels > 2 and x.size and x.max() == 1:
         warn(
-            f"`x` holds 0 and 1 alone, which are nearly black among {levels} grey levels: give the "
+            f"`x` holds only 0 and 1, which are nearly black among {levels} grey levels: give the "
             "flow levels=2 for images of two values"
         )
 
@@ -127,7 +127,7 @@ def warn_of_negative_bits(logs: Mapping[str, float], levels: int) -> None:
             warn(
                 f"{name} = {logs[name]:.3f} is impossible: the data is not (level + u) / levels "
                 f"with noise u for {levels} grey levels. It has levels without noise, or fewer "
-                "levels; `tfnvp.data.dequantize(pixels, levels)` makes it of whole ones from 0 on"
+                "levels; `tfnvp.data.dequantize(pixels, levels)` makes it from whole levels"
             )
 
 
@@ -138,7 +138,7 @@ def _multiples(steps: int, x: np.ndarray) -> str:
 
 
 def _are_multiples(x: np.ndarray, steps: int) -> bool:
-    # One row nearly always decides, and every call of a flow with levels asks.
+    # One row is nearly always enough, and every call of a flow with levels runs this.
     for rows in (x[:1], x):
         whole = rows * steps
         if not (np.abs(whole - np.rint(whole)) <= 1e-3).all():
@@ -155,11 +155,11 @@ def warn_of_unsupported_rows(fault: str) -> None:
 
 
 def warn_of_labels(condition: np.ndarray) -> None:
-    """Warns of conditions of whole numbers of more than two kinds, which may be labels."""
+    """Warns of integer conditions with values above 1, which may be labels."""
     if condition.dtype.kind in "iu" and condition.max(initial=0) > 1:
         warn(
-            "`condition` holds whole numbers. If they are labels, they go in as one-hot vectors, "
-            "as `keras.utils.to_categorical` makes them; if they mean an amount, as floats, by "
+            "`condition` holds whole numbers. If they are labels, give them as one-hot vectors, "
+            "as `keras.utils.to_categorical` makes them; if they are amounts, as floats, by "
             "`condition.astype('float32')`"
         )
 
@@ -190,7 +190,7 @@ def warn_of_condition_scale(condition: np.ndarray, is_standardized: bool) -> Non
 
 
 def warn_of_condition_range(condition: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    """Warns of conditions farther from those of training than these are from each other.
+    """Warns of conditions outside of the training range by more than the width of that range.
 
     Args:
       condition: `[n, ..., channels]`.
@@ -211,7 +211,7 @@ def warn_of_condition_range(condition: np.ndarray, low: np.ndarray, high: np.nda
 
 
 def warn_of_constant_condition(low: np.ndarray, high: np.ndarray, rows: int) -> None:
-    """Warns of entries of a condition that are the same in all rows that a flow starts from."""
+    """Warns of entries of a condition that are the same in all rows that initialise a flow."""
     if len(constant := np.flatnonzero(low == high)):
         others = f" (and {len(constant) - 1} more)" * (len(constant) > 1)
         warn(
@@ -242,7 +242,7 @@ def warn_of_roll_back(what: str, cause: str, factor: float, count: int, most: in
 
 
 def warn_of_renamed(old: str, new: str) -> None:
-    """Warns of an old name that goes away with the next minor version."""
+    """Warns of an old name that the next minor version removes."""
     warn(f"`{old}` is now called `{new}`", DeprecationWarning)
 
 
@@ -258,7 +258,7 @@ def warn_of_skipped(count: int, total: int, what: str, first: Any = None) -> Non
 def warn_of_missing_header(file: Any, names: Iterable[str]) -> None:
     """Warns of a `.csv` whose first line holds numbers instead of names."""
     warn(
-        f"{file} seems to have no header: its first row, all of it numbers, is taken for the "
+        f"{file} seems to have no header: its first row holds only numbers, and is read as the "
         f"names of the columns: {', '.join(names)}"
     )
 
@@ -273,8 +273,8 @@ def warn_of_grey_images(grey: int, total: int, folder: Any) -> None:
 def warn_of_black_and_white(folder: Any, levels: int) -> None:
     """Warns of black and white images that are read as images of many grey levels."""
     warn(
-        f"the images in {folder} are black and white alone, and count as {levels} grey levels: "
-        "`levels=2` makes two of them"
+        f"the images in {folder} are only black and white, but are read with {levels} grey levels: "
+        "`levels=2` reads them with two"
     )
 
 

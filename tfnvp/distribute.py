@@ -93,7 +93,7 @@ def check_optimizer(optimizer: Any, strategy: Any) -> None:
 def sum_before_clipping(optimizer: Any) -> None:
     """Lets a Keras optimizer add up replicas' gradients before it clips them.
 
-    By itself it clips each replica's part, which gives another length and another direction. The
+    Alone, it clips each replica's part first, which changes length and direction of the sum. The
     sum is still computed once.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer

@@ -35,7 +35,7 @@ class _FusedUpdate:
 
 
 def _handle(variable):
-    # Keras hands weights as TensorFlow's variables, and keeps its own as Keras'.
+    # Keras passes weights as `tf.Variable`s, but the optimizer's variables as Keras variables.
     return (variable.value if isinstance(variable, keras.Variable) else variable).handle
 
 

@@ -41,14 +41,14 @@ def dequantize(pixels: Any, levels: int = 256, seed: Any = None) -> tf.Tensor:
     Args:
       pixels: array or tensor of whole numbers from 0 to `levels - 1`.
       levels: int, number of grey levels.
-      seed: pair of ints for noise that repeats; default: new noise at every call.
+      seed: pair of ints for reproducible noise; default: new noise at every call.
 
     Returns:
       float32 tensor of the same shape.
 
     Raises:
-      ValueError: if `levels` is below 2, or pixels known here are out of range. Others, in graphs,
-        become NaN.
+      ValueError: if `levels` is below 2, or pixels are out of range. In graphs, such pixels become
+        NaN instead.
 
     >>> import numpy as np
     >>> x = dequantize(np.array([0, 16]), levels=17)
@@ -126,7 +126,7 @@ class BitsPerDim(keras.metrics.Mean):
 
 # --- Seeds --------------------------------------------------------------------------------------
 
-# The seed of a noise that repeats is a pair: what it is for, one of these, and a number beside it.
+# The seed of reproducible noise is a pair: one of these, which stands for its use, and a number.
 # Different uses draw different noise for the same number. Changing one changes results.
 VALIDATION_NOISE = 1
 EVALUATION_NOISE = 2

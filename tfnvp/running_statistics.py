@@ -1,4 +1,4 @@
-"""Mean and variance of every channel, as batch normalization wants them, also across replicas.
+"""Mean and variance of every channel, as batch normalization needs them, also across replicas.
 
 The maps of images are bound by memory on CPUs: TensorFlow's `tf.nn.moments`, a product and a sum
 read and write an image some twenty times in a training step, its fused batch normalization five
@@ -15,7 +15,7 @@ from tfnvp import distribute
 # With fewer channels, plain reductions are as fast or faster.
 _FEWEST_CHANNELS = 16
 
-# Of the stored variance to that of a batch, as gradients count it.
+# Largest ratio of stored variance to batch variance that gradients use.
 _MOST_RATIO = 100.0
 
 _fused_batch_norm = tf.compat.v1.nn.fused_batch_norm
@@ -33,8 +33,8 @@ class RunningStatistics(keras.layers.Layer):
         rate = max(1 - momentum, 1 / n)     for the n-th batch
 
     and returns the *new* ones. Outside of training it returns what is stored. So the last training
-    step and an evaluation right after it use the same numbers, and no batch decides alone how it is
-    normalised, save for the first.
+    step and an evaluation right after it use the same numbers, and only the first batch is
+    normalised by its own statistics alone.
 
     Gradients are those of batch renormalization: as if the statistics followed the batch's at once,
     keeping their ratio and distance in deviations::
@@ -42,15 +42,15 @@ class RunningStatistics(keras.layers.Layer):
         d variance = variance / batch variance * d(batch variance)
         d mean     = d(batch mean) + (mean - batch mean) / (2 * batch variance) * d(batch variance)
 
-    What shifts or scales all inputs alike then has no gradient, as it has no lasting effect. With
-    gradients through the batch's share alone, which is a tenth, weights are driven along such
-    directions without end, and a flow of faces stays at 6.3 bits/dim instead of 4.2.
+    A shift or scale of all inputs then has no gradient, as it has no lasting effect. With gradients
+    only through the batch's share in the new statistics, which is a tenth, weights grow along such
+    directions without limit, and a flow of faces stays at 6.3 bits/dim instead of 4.2.
 
     A Keras layer, so that it trains or not by the context of the Keras call around it.
 
     Args:
       channels: int, size of the last axis.
-      momentum: float in [0, 1), share of the stored statistics that a batch leaves.
+      momentum: float in [0, 1), share of the stored statistics that an update keeps.
       **kwargs: arguments of `keras.layers.Layer`.
 
     Inputs: `[..., channels]`; outputs: the pair `(mean, variance)` of shapes `[channels]`, in the
@@ -60,11 +60,11 @@ class RunningStatistics(keras.layers.Layer):
       ValueError: if `momentum` is out of range.
 
     Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.7 and appendix E, where
-    gradients go through the batch's share alone; Ioffe 2017 (Batch Renormalization), section 3.
+    gradients go only through the batch's share; Ioffe 2017 (Batch Renormalization), section 3.
     """
 
     def __init__(self, channels: int, momentum: float = 0.9, **kwargs):
-        # Statistics stay float32, whatever the precision of the network around them.
+        # Statistics are float32, with any dtype of the network around them.
         super().__init__(**{"dtype": "float32", "autocast": False, **kwargs})
         if not 0 <= momentum < 1:
             raise ValueError(f"`momentum` must be a number in [0, 1). Received: {momentum!r}")
@@ -176,7 +176,7 @@ def scale_and_shift(x: tf.Tensor, scale: Any, shift: Any) -> tf.Tensor:
     """
     if not _is_fused(x):
         return x * tf.cast(scale, x.dtype) + tf.cast(shift, x.dtype)
-    # Normalised by mean 0 and variance 1, which leaves what comes after.
+    # With mean 0 and variance 1, only scale and shift of the operation have an effect.
     channels, epsilon = x.shape[-1], 1e-3
     mean, variance = tf.zeros(channels), tf.fill([channels], 1 - epsilon)
     return _fused_batch_norm(x, scale, shift, mean, variance, epsilon, is_training=False)[0]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: File of a run folder with the reference of its flow.
 FILE = "reference.json"
 
-# Order statistics that a reference keeps: thresholds need no more.
+# Number of order statistics in a reference: enough for thresholds.
 _MOST = 10_000
 
 #: Quantile up to which rows are flagged by default, unless the reference is too small for it.
@@ -144,7 +144,7 @@ def score(
     Args:
       flow: a `tfnvp.Flow` of vectors, without condition.
       rows: `[n, columns]`, real numbers; rows with NaN or infinite values get no score.
-      reference: `Reference`, or None for log-densities alone.
+      reference: `Reference`, or None for only the log-densities.
       threshold: float in (0, 1); rows with a quantile up to it are flagged. Default: 0.01, or the
         smallest quantile of the reference, if that is larger.
 
@@ -219,7 +219,7 @@ def rows_of(
             f"{source} has {table.num_columns} columns, and the model was trained on "
             f"{flow.event_shape[0]} without names"
         )
-    # The model knows its columns to be numbers: texts in them cost only their own rows a score.
+    # The columns of the model hold numbers: only the rows with texts in them get no score.
     return rows_of_table(with_gaps(table, all_columns=columns is not None), source)
 
 

@@ -304,8 +304,8 @@ def test_only_fitting_data_initializes(kind):
     for wrong in (DATA, DATA[:, 0]):
         with pytest.raises(ValueError, match=r"expected a tensor of shape \[\.\.\., 2\]"):
             b.adapt(wrong)
-    with pytest.raises(ValueError, match="needs data to start from"):
+    with pytest.raises(ValueError, match="needs data to initialise"):
         b.adapt(DATA[:0, :2])
-    with pytest.raises(ValueError, match="must start from finite numbers"):
+    with pytest.raises(ValueError, match="must initialise from finite numbers"):
         b.adapt(np.where(DATA[:, :2] > 1.4, np.nan, DATA[:, :2]))
     np.testing.assert_equal([np.array(v) for v in b.variables], before)

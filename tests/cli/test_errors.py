@@ -96,7 +96,7 @@ def test_arguments_of_the_library_become_flags(failing, capsys):
 def test_an_error_says_how_its_run_goes_on(failing, capsys):
     failing(raising(unfinished(InterruptedError("interrupted"), "a/run")))
     assert run("sample", "model") == 1
-    expected = "error: interrupted. `tfnvp train --resume --output a/run` goes on\n"
+    expected = "error: interrupted. `tfnvp train --resume --output a/run` continues it\n"
     assert capsys.readouterr().err == expected
 
 

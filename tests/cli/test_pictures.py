@@ -87,5 +87,5 @@ def test_nearest_rows_are_found_piece_by_piece():
     expected = rows[np.argsort(distances, axis=1)[:, :4]]
     pieces = (rows[:2], rows[2:9], rows[9:])
     np.testing.assert_array_equal(nearest_rows(points, pieces, 4), expected)
-    with pytest.raises(ValueError, match="21 neighbours are asked for, of 20"):
+    with pytest.raises(ValueError, match="21 neighbours need as many images"):
         nearest_rows(points, pieces, 21)

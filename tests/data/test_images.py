@@ -41,7 +41,7 @@ def test_grey_folders_have_one_channel(tmp_path):
 def test_black_and_white_images_get_advice(tmp_path):
     for i in range(10):
         Image.fromarray(np.uint8([[0, 255], [255 * (i % 2), 0]])).save(tmp_path / f"{i}.png")
-    with pytest.warns(UserWarning, match="black and white alone"):
+    with pytest.warns(UserWarning, match="only black and white"):
         assert data.load_images(tmp_path).levels == 256
     splits = data.load_images(tmp_path, levels=2)
     assert splits.levels == 2

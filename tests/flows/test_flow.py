@@ -338,7 +338,7 @@ def test_files_say_which_policy_was_global(make, tmp_path):
         (lambda f: f.decode(np.zeros((3, 3))), r"`z` must have the shape \[batch, 2\]"),
         (lambda f: f.sample(-1), "`n` must be"),
         (lambda f: f.sample(1.5), "`n` must be"),
-        (lambda f: f.sample((2, 4)), "draw them all, and reshape"),
+        (lambda f: f.sample((2, 4)), "draw all samples, and reshape"),
         (lambda f: f.sample(1, temperature=-1.0), "`temperature` must be"),
         (lambda f: f.sample(1, temperature="hot"), "`temperature` must be a number"),
         (lambda f: f.sample(1, seed=(1, 2, 3)), "`seed` must be"),

@@ -236,7 +236,7 @@ def test_batches_of_keras_bring_the_condition_as_targets():
     x, condition = tf.constant(X), tf.constant(CONDITION)
     assert conditional.unpack_batch((x, condition))[0] == {"x": x, "condition": condition}
     assert plain.unpack_batch((x, tf.zeros((8, 0)), tf.ones(8)))[0] is x
-    with pytest.raises(ValueError, match="no use for the second element"):
+    with pytest.raises(ValueError, match="does not use the second element"):
         plain.unpack_batch((x, condition))
     with pytest.raises(ValueError, match="given twice"):
         conditional.unpack_batch(({"x": x}, condition))
@@ -292,9 +292,9 @@ def test_training_rows_without_a_density_get_a_warning():
 def test_images_are_looked_at_as_columns():
     levels = RNG.integers(0, 256, (16, 4, 4, 1)).astype("float32")
     spec = DataSpec((4, 4, 1))
-    with pytest.warns(UserWarning, match=r"whole numbers alone in 'x\[:, 0, 0, 0\]'.* and 8 more"):
+    with pytest.warns(UserWarning, match=r"only whole numbers in 'x\[:, 0, 0, 0\]'.* and 8 more"):
         spec.advise_on_training_rows(levels)
-    with pytest.warns(UserWarning, match="multiples of 1/255 alone.*dequantize"):
+    with pytest.warns(UserWarning, match="only multiples of 1/255.*dequantize"):
         spec.advise_on_training_rows(levels / 255)
     noisy = levels + RNG.uniform(size=levels.shape)
     noisy[:, 0, 1] = 0.5
@@ -318,10 +318,10 @@ def test_a_column_that_is_constant_in_a_sample_alone_is_not_constant(recwarn):
 @pytest.mark.parametrize(
     ("spec", "x", "message"),
     [
-        (image, (PIXELS / 255).astype("float32"), "multiples of 1/255 alone.*dequantize"),
-        (image, (PIXELS / 256).astype("float32"), "multiples of 1/256 alone"),
-        (binary, (PIXELS % 2).astype("float32"), "`x` holds 0 and 1 alone"),
-        (binary, 255 * (PIXELS % 2).astype("float32"), "`x` holds whole numbers alone"),
+        (image, (PIXELS / 255).astype("float32"), "only multiples of 1/255.*dequantize"),
+        (image, (PIXELS / 256).astype("float32"), "only multiples of 1/256"),
+        (binary, (PIXELS % 2).astype("float32"), "`x` holds only 0 and 1"),
+        (binary, 255 * (PIXELS % 2).astype("float32"), "`x` holds only whole numbers"),
     ],
 )
 def test_grey_levels_without_noise_get_a_warning(spec, x, message):

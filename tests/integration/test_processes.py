@@ -211,7 +211,7 @@ def test_killed_and_stopped_at_any_moment_it_ends_at_the_same_weights(unbroken, 
             assert not (folder / "model.keras").exists()
         else:
             assert "error: training interrupted: the best weights, of epoch" in error
-            assert f"`tfnvp train --resume --output {RUN}` goes on" in error
+            assert f"`tfnvp train --resume --output {RUN}` continues it" in error
             assert RunFolder(folder).load_model().event_shape == (8, 8)
     # Omitted options keep their values.
     assert python(*resume, cwd=tmp_path).returncode == 0

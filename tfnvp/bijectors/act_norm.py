@@ -12,7 +12,7 @@ _EPSILON = 1e-6
 
 
 class ActNorm(Bijector):
-    """Scales and shifts every channel; the first batch sets both so that it comes out normalised.
+    """Scales and shifts every channel; the first batch sets both so that its output is normalised.
 
     ::
 
@@ -29,7 +29,7 @@ class ActNorm(Bijector):
 
     Args:
       event_shape: int or tuple, shape of one event.
-      data_init: bool; with False it starts as the identity and waits for `adapt`.
+      data_init: bool; with False the bijector is the identity until `adapt`.
       name: name of the bijector.
 
     `forward` and `inverse` map `[..., *event_shape]` to the same shape; log-dets have the batch
@@ -64,7 +64,7 @@ class ActNorm(Bijector):
         return bool(tf.reduce_any((self.log_scale.value != 0.0) | (self.shift.value != 0.0)))
 
     def adapt(self, y: Any) -> None:
-        """Sets scale and shift so that `inverse(y)` is normalised, and marks it as done.
+        """Sets scale and shift so that `inverse(y)` is normalised, and marks them as initialised.
 
         Args:
           y: `[..., *event_shape]`, a sample of what the inverse will see.
@@ -93,7 +93,7 @@ class ActNorm(Bijector):
         return mean, tf.where(constant, 0.0, 0.5 * tf.math.log(tf.where(constant, 1.0, variance)))
 
     def _initialize_once(self, x, adapt):
-        """Runs `adapt(x)` on the first batch; leaves no trace in graphs made after that."""
+        """Runs `adapt(x)` on the first batch; graphs that are made later do not contain it."""
         with tf.init_scope():
             if tf.executing_eagerly() and self.initialized.numpy() == 1:
                 return

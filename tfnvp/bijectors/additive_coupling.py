@@ -6,7 +6,7 @@ from tfnvp.bijectors.coupling import Coupling
 
 
 class AdditiveCoupling(Coupling):
-    """Shifts the moved variables by a network of those that pass; volume preserving.
+    """Shifts the moved variables by a function of the passed ones; preserves volume.
 
     With `(x1, x2) = partition.split(x)` and any function `m`::
 
@@ -27,7 +27,7 @@ class AdditiveCoupling(Coupling):
     of the batch shape.
 
     Raises:
-      TypeError: if `conditioner` is no Keras layer or `partition` no partition.
+      TypeError: if `conditioner` is not a Keras layer or `partition` not a partition.
       ValueError: if the conditioner is unbuilt and `event_shape` is not given; if the shapes of
         event, partition and conditioner do not fit; from calls, if the event shape is wrong or a
         condition is missing or unexpected.

@@ -11,11 +11,11 @@ from tfnvp.bijectors.coupling import Coupling
 from tfnvp.partitions import Partition
 
 _SIGMOID_FLOOR = 1e-3
-# The softclamp stays within this, with slope 1 at 0.
+# Bound of the softclamp, whose slope at 0 is 1.
 _SOFTCLAMP_BOUND = 2.0
 _STEEPNESS = math.pi / (2.0 * _SOFTCLAMP_BOUND)
 
-#: From a network's raw output and the learned factor to a log-scale, by the names of `scale`.
+#: By the names of `scale`: functions of raw output and learned factor that give the log-scale.
 LOG_SCALES = {
     "tanh": lambda raw, factor: factor * tf.tanh(raw),
     "sigmoid": lambda raw, factor: tf.math.log(tf.sigmoid(raw + 2.0) + _SIGMOID_FLOOR),
@@ -25,7 +25,7 @@ LOG_SCALES = {
 
 
 class AffineCoupling(Coupling):
-    """Scales and shifts the moved variables by a network of those that pass.
+    """Scales and shifts the moved variables by functions of the passed ones.
 
     With `(x1, x2) = partition.split(x)`, shift `t` and log-scale `s`::
 
@@ -58,7 +58,7 @@ class AffineCoupling(Coupling):
     shape and are in nats.
 
     Raises:
-      TypeError: if `conditioner` is no Keras layer or `partition` no partition.
+      TypeError: if `conditioner` is not a Keras layer or `partition` not a partition.
       ValueError: if `scale` is unknown; if the conditioner is unbuilt and `event_shape` is not
         given; if the shapes of event, partition and conditioner do not fit; from calls, if the
         event shape is wrong or a condition is missing or unexpected.

@@ -24,14 +24,14 @@ class BatchNormalization(Bijector):
     moves the stored statistics towards those of its batch, `1 - momentum` of the way, and uses
     the result, with gradients as if the statistics followed the batch's at once, see
     `tfnvp.running_statistics.RunningStatistics`. Everywhere else, and in `forward` always, the
-    stored statistics are used. Training and evaluation therefore agree: with the statistics of the
-    batch alone in training, evaluations are known to explode.
+    stored statistics are used. Training and evaluation therefore agree: if training uses only the
+    statistics of the batch, evaluations are known to explode.
 
     `adapt` sets the statistics to those of a sample, for example of the whole training set.
 
     Args:
       event_shape: int or tuple, shape of one event.
-      momentum: float in [0, 1), share of the stored statistics that a batch leaves.
+      momentum: float in [0, 1), share of the stored statistics that an update keeps.
       epsilon: float above 0, added to the variance.
       name: name of the bijector.
 
@@ -49,7 +49,7 @@ class BatchNormalization(Bijector):
 
     Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.7 and appendix E. The whole
     output of a coupling is normalised, as in the paper. The authors' released code normalises
-    the moved variables alone, counts masked zeros in their statistics, and by default uses those
+    only the moved variables, counts masked zeros in their statistics, and by default uses those
     of the batch in training. Gradients: Ioffe 2017 (Batch Renormalization).
     """
 
@@ -70,7 +70,7 @@ class BatchNormalization(Bijector):
 
     @property
     def is_initialized(self) -> bool:
-        """Whether it has statistics of any batch: `fit` of a flow then goes on from them."""
+        """Whether statistics of a batch are stored: `fit` of a flow then continues from them."""
         return bool(self.statistics.batches.value > 0)
 
     def adapt(self, y: Any) -> None:
@@ -86,7 +86,7 @@ class BatchNormalization(Bijector):
 
     def _forward_and_log_det(self, x):
         check_event(self, x, self.event_shape)
-        # What is generated has no statistics of its own: those of the data are undone.
+        # Generated data is scaled back by the statistics of the training data.
         mean, variance = self.statistics(x, training=False)
         variance += self.epsilon
         return x * tf.sqrt(variance) + mean, self._log_det(x, variance)

@@ -1,4 +1,4 @@
-"""What every bijector of tfnvp shares: value and log-det in one pass, and checks of arguments."""
+"""The base class of bijectors: value and log-det in one pass, and checks of arguments."""
 
 import copy
 from typing import Any
@@ -19,12 +19,12 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
     A subclass implements `_forward_and_log_det(x)` and `_inverse_and_log_det(y)`; each returns
     the value and the log-det-Jacobian of that direction, the latter with the full batch shape
     of the value. TFP's four public methods follow from them, with one evaluation of the network
-    for a value *and* its log-det, and never a stale answer after the weights changed.
+    for a value *and* its log-det, and no stale result after a change of the weights.
 
     `forward_and_log_det` and `inverse_and_log_det` give both at once.
 
-    A bijector that starts from data has a method `adapt(y)`, with a sample of what its inverse will
-    see, and a property `is_initialized`: `fit` of a flow calls the first unless the second is true.
+    A bijector that is initialised from data has a method `adapt(y)`, where `y` is a sample of the
+    inputs of its inverse, and a property `is_initialized`: if false, `fit` of a flow calls `adapt`.
     """
 
     _cache = Entry()
@@ -48,7 +48,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
         Args:
           event_ndims: rank of the events, or `(forward, inverse)` ranks.
           keras_objects: the built Keras layers, and variables of Keras or TensorFlow, that the
-            bijector uses. Results are kept until one of these changes, so all must be there.
+            bijector uses. Results are cached until one of these changes, so none may be missing.
           parameters: the constructor's arguments, as in `tfb.Bijector`.
           name: name of the bijector.
           **kwargs: further arguments of `tfb.Bijector`.
@@ -82,7 +82,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
     def _inverse_and_log_det(self, y, **kwargs):
         raise NotImplementedError
 
-    # TFP's own hooks, for its default cache and for what calls them directly.
+    # TFP's own hooks, for its default cache and for code that calls them directly.
 
     def _forward(self, x, **kwargs):
         return self._forward_and_log_det(x, **kwargs)[0]
@@ -116,7 +116,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
     def evaluate(
         self, x: tf.Tensor, inverse: bool, event_ndims: int | None = None, **kwargs
     ) -> tuple:
-        """Returns the value, its log-det, and what a walk over compositions reports beside them.
+        """Returns the value, its log-det, and for couplings the log-det of each moved variable.
 
         Args:
           x: tensor `[..., *event_shape]`.
@@ -133,7 +133,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
         return value, self._sum_last(log_det, inverse, event_ndims), None
 
     def _constant_log_det(self, x, log_det):
-        """Returns the same log-det for all of the batch of `x`.
+        """Returns a log-det that is the same for all rows, in the batch shape of `x`.
 
         Args:
           x: tensor `[..., *event]`, the event having the rank of the bijector's events.
@@ -157,7 +157,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
             )
 
     def get_config(self) -> dict:
-        """Returns the constructor's arguments, by which Keras saves a registered class."""
+        """Returns the constructor's arguments, which Keras saves for a registered class."""
         return dict(self.parameters)
 
     def copy(self, **overrides) -> "Bijector":
@@ -247,7 +247,9 @@ def check_sample(bijector: Any, y: tf.Tensor) -> tf.Tensor:
     y = tf.convert_to_tensor(y)
     check_shape(bijector, y, bijector.event_shape)
     if not tf.size(y):
-        raise ValueError(f"{bijector.name} needs data to start from. Received shape: {y.shape}")
+        raise ValueError(f"{bijector.name} needs data to initialise. Received shape: {y.shape}")
     if y.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(y)):
-        raise ValueError(f"{bijector.name} must start from finite numbers. Received: NaN or inf")
+        raise ValueError(
+            f"{bijector.name} must initialise from finite numbers. Received: NaN or inf"
+        )
     return y

@@ -18,7 +18,7 @@ tfb = tfp.bijectors
 class Step:
     """One elementary member of a composition, at its place in a walk.
 
-    It is evaluated when a result is first asked for, or when the walk goes on.
+    It is evaluated when a result is first requested, or when the walk continues.
 
     Attributes:
       bijector: the member, neither chain nor `tfb.Invert` nor `MultiScale`.
@@ -58,7 +58,7 @@ class Step:
 
     @property
     def output(self) -> tf.Tensor | None:
-        """What the member makes of `input`."""
+        """The output of the member for `input`."""
         return self._results[0]
 
     @property
@@ -81,9 +81,9 @@ def walk(
 ) -> Generator[Step, None, tf.Tensor]:
     """Walks data through every elementary member of a bijector, one after the other.
 
-    It goes into chains, `tfb.Invert` and `MultiScale`, whose members see their half. A member can
-    be changed, as by `adapt`, before its step is asked for results; a walk that ends early computes
-    nothing more.
+    It enters chains, `tfb.Invert` and `MultiScale`, whose members get their half. A member can be
+    changed, for example by `adapt`, before the results of its step are requested. If the caller
+    stops early, the remaining members are not evaluated.
 
     Args:
       bijector: any `tfb.Bijector`.
@@ -96,7 +96,7 @@ def walk(
       A `Step` for each elementary member.
 
     Returns:
-      What the bijector makes of `x`.
+      The output of the bijector for `x`.
 
     >>> import tensorflow as tf, tensorflow_probability as tfp, tfnvp
     >>> chain = tfp.bijectors.Chain([tfp.bijectors.Shift(1.0), tfp.bijectors.Scale(2.0)])
@@ -200,7 +200,7 @@ def _needs_data(step):
 
 
 def _is_initialized(bijector):
-    # Classes of users may have the old name alone.
+    # A user's class may have only the old name.
     own = getattr(bijector, "is_initialized", None)
     return getattr(bijector, "started", False) if own is None else own
 
@@ -211,7 +211,7 @@ def adapts(bijector: Any) -> bool:
 
 
 def is_initialized(bijector: Any) -> bool:
-    """Whether all members that start from data have values already, from data or training."""
+    """Whether all members that are initialised from data have values, from data or training."""
     return all(_is_initialized(step.bijector) for step in walk(bijector) if _needs_data(step))
 
 
@@ -245,16 +245,16 @@ class Chain(ValueAndLogDet, _internals.plain_chain):
     """Applies bijectors one after the other, the last of the list first, as `tfb.Chain` does.
 
     Three things differ. `condition=...`, given to any method, reaches every member that takes one,
-    also inside nested `tfb.Chain` and `tfb.Invert`; `tfb.Chain` wants the arguments of each member
+    also inside nested `tfb.Chain` and `tfb.Invert`; `tfb.Chain` needs the arguments of each member
     under the member's name. A condition that is not finite gives NaN. Gradients are right on every
-    tape, while TFP's own members may answer from what they computed before the tape began.
+    tape, while TFP's own members may return results cached before the tape began.
 
     Args:
       bijectors: sequence of `tfb.Bijector`s, ours or TFP's.
       name: name of the bijector.
 
     Raises:
-      TypeError: if a member is no bijector.
+      TypeError: if a member is not a bijector.
       ValueError: in methods, for a condition that no member takes.
 
     >>> import tensorflow as tf, tensorflow_probability as tfp, tfnvp

@@ -73,7 +73,7 @@ class Coupling(Bijector):
         inputs = tf.zeros((1, *passed_shape), self.conditioner.compute_dtype)
         if self.takes_condition:
             inputs = [inputs, tf.zeros((1, *self.condition_shape), inputs.dtype)]
-        # No tape records inside of `tf.init_scope`, which only graphs need.
+        # Tapes do not record inside of `tf.init_scope`, which is needed only in graphs.
         eager = contextlib.nullcontext() if tf.executing_eagerly() else tf.init_scope()
         with eager, tf.GradientTape() as tape:
             outputs = self.conditioner(inputs)
@@ -89,7 +89,7 @@ class Coupling(Bijector):
     def _split_outputs(self, outputs, shape):
         """Returns a tensor for each parameter; raises `ValueError` unless all have that shape.
 
-        A smaller output would be broadcast, and its log-det be counted once instead of for each
+        A smaller output would be broadcast, and its log-det counted once instead of once for each
         variable.
         """
         count = self.parameters_per_variable
@@ -139,14 +139,14 @@ class Coupling(Bijector):
           inverse: bool, evaluate `inverse` instead of `forward`.
           event_ndims: number of trailing axes that make one event; default: the bijector's own.
           condition: `[..., *condition_shape]`, where the coupling takes one.
-          mark: bool, give NaN where `condition` is not finite. Compositions do it once for all.
+          mark: bool, return NaN where `condition` is not finite. Compositions do this themselves.
         """
         x = tf.convert_to_tensor(x)
         own_ndims = self.forward_min_event_ndims
         event_shape = self.event_shape or tuple(x.shape[x.shape.rank - own_ndims :])
         check_event(self, x, event_shape)
         if not x.shape[x.shape.rank - own_ndims :].is_fully_defined():
-            # What comes before may not know the shape of events.
+            # The static shape of events can be unknown here.
             x = tf.ensure_shape(x, [None] * (x.shape.rank - own_ndims) + list(event_shape))
         if condition is not None or self.takes_condition:
             x, condition = self._broadcast(x, condition)
@@ -169,7 +169,7 @@ class Coupling(Bijector):
         return y, self._sum_last(log_det, inverse, event_ndims), log_scale
 
     def _parameters_at(self, passed, event_shape, batch, condition):
-        """Calls the conditioner, on one flat batch axis whatever the batch shape of `passed`."""
+        """Calls the conditioner, on one flat batch axis, for any batch shape of `passed`."""
         passed_shape = self.partition.shapes(event_shape)[0]
         shape = self.partition.parameters_shape(event_shape)
         one_batch_axis = passed.shape.rank == len(passed_shape) + 1
@@ -177,7 +177,7 @@ class Coupling(Bijector):
         if condition is not None:
             inputs = [inputs, tf.reshape(condition, (-1, *self.condition_shape))]
         outputs = self._split_outputs(self.conditioner(inputs), shape)
-        # The likelihood keeps the precision of the data, whatever the conditioner computes in.
+        # The likelihood has the dtype of the data, which can differ from the conditioner's.
         outputs = [tf.cast(output, passed.dtype) for output in outputs]
         if one_batch_axis:
             return outputs
@@ -196,8 +196,8 @@ class Coupling(Bijector):
                 f"{self.name} needs `condition=`, which is missing. A flow takes it in every "
                 "method and in `fit(x, condition)`, a bijector and tfnvp.bijectors.Chain as "
                 "`forward(x, condition=c)`, TFP's compositions by the member's name, "
-                f"`forward(x, {self.name}={{'condition': c}})` (inside of `tfb.Invert` by that "
-                "one's, `invert_...`, which a chain of both needs too), and a "
+                f"`forward(x, {self.name}={{'condition': c}})` (inside of `tfb.Invert`, also in a "
+                "chain, by the name `invert_...` of the `tfb.Invert`), and a "
                 "TransformedDistribution of "
                 "TFP's in `bijector_kwargs`"
             )
@@ -227,7 +227,7 @@ class Coupling(Bijector):
 def nan_where_not_finite(condition: Any, condition_ndims: int, dtype: Any) -> tf.Tensor:
     """Returns `[batch...]`: NaN where a condition is not finite, and 0 elsewhere.
 
-    Added to results, since a network may hide it: in graphs, TensorFlow's ReLU makes 0 of NaN.
+    It is added to results, since a network can hide NaN: in graphs, TensorFlow's ReLU returns 0.
     """
     axes = list(range(-condition_ndims, 0))
     finite = tf.math.is_finite(condition) if condition.dtype.is_floating else condition == condition

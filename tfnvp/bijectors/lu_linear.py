@@ -20,20 +20,20 @@ class LULinear(Bijector):
         forward:  y = P^-1 U^-1 L^-1 (x - b)   log|det J| = -sum log_diagonal
 
     It starts as the permutation. Training goes through `inverse`, which costs two products of
-    matrices; `forward` solves two triangular systems, and draws samples. Between couplings it
-    lets every variable meet every other.
+    matrices; sampling goes through `forward`, which solves two triangular systems. Between
+    couplings the map mixes all variables.
 
     Args:
       event_shape: int or tuple, shape of one event.
       permutation: sequence with each of `0` to `D - 1` once; variable `i` of `P y` is variable
-        `permutation[i]` of `y`. Default: as they are.
+        `permutation[i]` of `y`. Default: the identity.
       name: name of the bijector.
 
     `forward` and `inverse` map `[..., *event_shape]` to the same shape; log-dets have the batch
     shape and are in nats.
 
     Raises:
-      ValueError: if `event_shape` is invalid or `permutation` is no permutation of its variables.
+      ValueError: if `event_shape` is invalid or `permutation` does not permute its variables.
 
     >>> import tensorflow as tf, tfnvp
     >>> linear = tfnvp.bijectors.LULinear(3, permutation=[2, 0, 1])

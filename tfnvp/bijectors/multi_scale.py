@@ -1,4 +1,4 @@
-"""Half of an image's variables leave, the others go on at half the resolution."""
+"""Factors out half of an image's variables; the others continue at half the resolution."""
 
 from collections.abc import Generator
 from typing import Any
@@ -31,17 +31,17 @@ class MultiScale(Bijector):
     column add up to an even number, an image `[height / 2, width / 2, 2 * channels]`. Read from
     the data to the latents, `h2` has been factored out and is final, while `inner` is all that
     follows. Its own last member may be a `MultiScale`, and so on: one for every scale but the
-    last. Latents keep the shape of the image, and each its place in it.
+    last. Latents have the shape of the image, each at the position of its pixel.
 
     Args:
       inner: `tfb.Bijector` from images `[height / 2, width / 2, 2 * channels]` to the same shape.
       name: name of the bijector.
 
     `forward` and `inverse` map `[..., height, width, channels]` to the same shape; log-dets have
-    the batch shape and are in nats. A `condition=` is handed to `inner` where it takes one.
+    the batch shape and are in nats. A `condition=` is passed to `inner` where it takes one.
 
     Raises:
-      TypeError: if `inner` is no bijector.
+      TypeError: if `inner` is not a bijector.
       ValueError: from calls, if height or width is odd.
 
     >>> import tensorflow as tf, tensorflow_probability as tfp, tfnvp
@@ -76,7 +76,7 @@ class MultiScale(Bijector):
         return is_initialized(self.inner)
 
     def adapt(self, y: Any, condition: Any = None) -> None:
-        """Initialises the members of `inner` from their share of a sample of what the inverse sees.
+        """Initialises the members of `inner` from their half of a sample of the inverse's inputs.
 
         Args:
           y: `[batch, height, width, channels]`.
@@ -109,7 +109,7 @@ class MultiScale(Bijector):
         kept, factored_out = self._halves(x)
         kept, log_det = inner_and_log_det(self.inner, kept, 3, condition)
         image = self._joined(kept, factored_out)
-        # Members such as shifts give one log-det for all.
+        # Members such as shifts return one log-det for the whole batch.
         return image, tf.broadcast_to(log_det, tf.shape(x)[: x.shape.rank - 3])
 
     def _halves(self, x):

@@ -126,7 +126,7 @@ class Squeeze(Bijector):
         f = self.factor
         if channels % f**2:
             raise ValueError(
-                f"{self.name}: the number of channels must be divisible by {f**2} to be undone. "
+                f"{self.name}: the number of channels must be divisible by {f**2} for the inverse. "
                 f"Received: an image of shape {(height, width, channels)}"
             )
         return shape[:-3] + [height * f, width * f, channels // f**2]

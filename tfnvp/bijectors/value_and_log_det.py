@@ -1,4 +1,4 @@
-"""The one entry for a value and its log-det, which are computed together, and what it remembers."""
+"""Computes a value and its log-det in one pass, and caches the last pair of each direction."""
 
 import copy
 import itertools
@@ -14,26 +14,27 @@ _next_number = itertools.count(1).__next__
 
 
 class ValueAndLogDet:
-    """Computes value and log-det in one pass, where TFP asks for each by a method of its own.
+    """Computes value and log-det in one pass, where TFP has a separate method for each.
 
     A mixin of a `tfb.Bijector` with `_forward_and_log_det(x)` and `_inverse_and_log_det(y)`. TFP
-    remembers results by the identity of tensors, for ever and whatever happens to weights and
-    gradient tapes. Here at most one pair of input and output is remembered in each direction,
-    until its output dies, and it is only used where it is certain to be right:
+    caches results by the identity of tensors, without a limit and regardless of changed weights and
+    gradient tapes. Here at most one pair of input and output is cached in each direction, until
+    its output is deleted, and it is used only where it is certain to be right:
 
     - the tensors are the very same objects, in the same graph;
     - the variables were not written since (see `_Memory.version`);
-    - no tape watches any input or variable, then and now; or one tape does, the same tape, and it
-      watches the same ones. With several tapes, or a persistent one, results are computed again.
+    - no tape watches an input or a variable, neither then nor now; or exactly one tape does, the
+      same one, with the same tensors. Otherwise, and with a persistent tape, results are computed
+      again.
 
-    On a tape, an input that comes from a remembered pair, such as `x` in `forward(x)` after
+    On a tape, an input that comes from a cached pair, such as `x` in `forward(x)` after
     `x = inverse(y)`, counts as a function of `y`: the gradient by `y` and by weights is right,
     that by `x` itself is None.
     """
 
     _weights = ()
 
-    #: Members that are not ours: TFP's networks make their variables when they are first called.
+    #: Members that are not ours: TFP's networks create their variables in their first call.
     _foreign = ()
 
     def __init__(self, *args, **kwargs):
@@ -54,7 +55,7 @@ class ValueAndLogDet:
         return value, log_det
 
     def _sum_last(self, log_det, inverse, event_ndims):
-        """Sums a log-det over the axes of events that have more than the bijector's own."""
+        """Sums a log-det over event axes beyond the bijector's own."""
         own = self.inverse_min_event_ndims if inverse else self.forward_min_event_ndims
         extra = 0 if event_ndims is None else event_ndims - own
         if extra < 0:
@@ -99,7 +100,7 @@ def _remade(kind, parameters, weights):
 
 
 class Entry:
-    """Takes the place of TFP's cache of a class of bijectors, whose methods it has."""
+    """Replaces TFP's cache of a class of bijectors, and has the same methods."""
 
     def __init__(self, bijector: Any = None):
         self._bijector = bijector
@@ -121,7 +122,7 @@ class Entry:
 
 
 class _Pair(NamedTuple):
-    """An input with its output, held such that neither is kept alive once nobody has the output."""
+    """An input with its output, stored so that both are freed once the output is unused."""
 
     x: Any
     y: Any
@@ -133,7 +134,7 @@ class _Pair(NamedTuple):
 
 
 class _Memory:
-    """The last pair of each direction, by whether it is that of the inverse."""
+    """The last pair of each direction, by whether the direction is the inverse."""
 
     def __init__(self):
         self._pairs = {}
@@ -143,7 +144,7 @@ class _Memory:
         return _Memory, ()
 
     def find(self, x, inverse, kwargs, weights):
-        """Returns the value and log-det remembered for `x`, or None."""
+        """Returns the cached value and log-det of `x`, or None."""
         for pair_inverse, pair in tuple(self._pairs.items()):
             same = pair_inverse == inverse
             first, second, log_det = pair.x(), pair.y(), pair.log_det()
@@ -154,7 +155,7 @@ class _Memory:
         return None
 
     def keep(self, x, inverse, kwargs, result, weights):
-        """Remembers a pair, if it can be told later whether it is right."""
+        """Caches a pair, if it can be checked later whether it is still right."""
         y, log_det = result
         arguments = (x, *kwargs.values())
         version = self.version(weights)
@@ -166,7 +167,7 @@ class _Memory:
             if tapes > 1:
                 return
             watched = _watched([*arguments, *_handles(weights)]) if tapes else ()
-        # A graph keeps its tensors alive itself, and must not be kept alive by them.
+        # A graph keeps its tensors alive; references from here would keep the graph alive.
         hold = _strongly if tf.executing_eagerly() else weakref.ref
         pairs = self._pairs
 
@@ -187,7 +188,7 @@ class _Memory:
             return False
         if not _internals.tape_is_recording():
             return pair.tapes == 0
-        # A tape that began since watches the variables only once they are read.
+        # A tape opened after `keep` watches the variables only once they are read.
         _internals.tell_tapes_of_reads(weights)
         sources = [pair.x(), *kwargs.values(), *_handles(weights)]
         tapes = _internals.tapes_watching([x, *sources])

@@ -90,7 +90,7 @@ class Whitening(Bijector):
 
         Args:
           y: `[batch, *event_shape]`, a sample of what the inverse will see; more than `D` rows
-            are needed to know the covariance of `D` variables.
+            are needed to estimate the covariance of `D` variables.
 
         Raises:
           ValueError: for another shape, or NaN.
@@ -103,7 +103,7 @@ class Whitening(Bijector):
         self._set_matrix((axes / np.sqrt(np.maximum(variances, 0.0) + self.epsilon)) @ axes.T)
 
     def _set_matrix(self, matrix):
-        # The inverse and log-det of what is stored, which is rounded.
+        # Inverse and log-det of the stored matrix, which is rounded.
         self.matrix.assign(matrix)
         matrix = np.asarray(self.matrix, "float64")
         sign, log_det = np.linalg.slogdet(matrix)

@@ -69,7 +69,7 @@ class Backup(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         if self.file.exists():
             self._restore(*self._read())
-        # Keras tells other workers the same epoch.
+        # Keras sends this epoch to the other workers.
         _internals.set_initial_epoch(self.model, self.epoch)
 
     def on_train_end(self, logs: dict | None = None) -> None:

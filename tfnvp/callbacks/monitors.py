@@ -1,4 +1,4 @@
-"""Keras callbacks that measure or draw a flow while it trains, without a trace in its weights."""
+"""Keras callbacks that measure or draw a flow in training, without an effect on its weights."""
 
 import importlib.util
 import os

@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     def warn(message, *_, **__):
         _print_error(f"warning: {with_flags(str(message), words)}", "yellow")
 
-    # It puts back what shows warnings, for programs that call a command.
+    # Restores the function that shows warnings, for programs that call a command.
     with warnings.catch_warnings():
         warnings.showwarning = warn
         try:
@@ -126,9 +126,9 @@ def _flags(words):
 
 
 def _end_training_by_sigterm():
-    """Lets a scheduler's request to stop end a training as Ctrl-C does: with its weights saved.
+    """Makes SIGTERM, which schedulers send, end a training as Ctrl-C does, with saved weights.
 
-    SIGINT, and a SIGTERM that is ignored, stay as the process was started.
+    SIGINT, and a SIGTERM that the process ignores, are left unchanged.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
@@ -138,7 +138,7 @@ def _end_training_by_sigterm():
 def _fail(error, words, code):
     text = with_flags(str(error), words)
     if (run := getattr(error, "unfinished_run", None)) is not None:
-        text += f". `tfnvp train --resume --output {run}` goes on"
+        text += f". `tfnvp train --resume --output {run}` continues it"
     _print_error(f"error: {text}", "red")
     raise SystemExit(code)
 

@@ -114,7 +114,7 @@ def _gpu():
         product = tf.linalg.matmul(tf.ones([256, 256]), tf.ones([256, 256]))
     model = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
     name = model.get("device_name", devices[0].name)
-    return bool(np.all(product.numpy() == 256.0)), f"{len(devices)} of {name}: a product is right"
+    return bool(np.all(product.numpy() == 256.0)), f"{len(devices)} of {name}: the product is right"
 
 
 def _xla():

@@ -68,7 +68,7 @@ def evaluate(
 
 
 def print_likelihood(result: Mapping[str, Any], of: Any) -> None:
-    """Prints the fields of a `tfnvp.evaluation.Likelihood`, and of what it is."""
+    """Prints the fields of a `tfnvp.evaluation.Likelihood`; `of` names the data."""
     bits = ""
     if result["bits_per_dim"] is not None:
         error = result["bits_per_dim_standard_error"]
@@ -81,7 +81,7 @@ def print_likelihood(result: Mapping[str, Any], of: Any) -> None:
 
 
 def _rows(model, flow, source, split):
-    """Returns the rows to evaluate, and how they are called."""
+    """Returns the rows to evaluate, and their name."""
     from tfnvp import scoring
     from tfnvp.data import images
 

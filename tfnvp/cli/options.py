@@ -40,7 +40,7 @@ TableFile = Annotated[
 ]
 Columns = Annotated[
     str | None,
-    typer.Option(help="Columns of the table, by commas. Default: all.", metavar="NAMES"),
+    typer.Option(help="Columns of the table, with commas between. Default: all.", metavar="NAMES"),
 ]
 Records = Annotated[
     pathlib.Path | None,
@@ -175,7 +175,7 @@ def load_flow(model: pathlib.Path) -> "Flow":
     flow = load_model(model)
     if flow.condition_shape is not None:
         raise ValueError(
-            f"{model} is conditional, and of the commands only `tfnvp export` is for such models: "
+            f"{model} is conditional, and only the command `tfnvp export` supports such models: "
             "load it in Python, by `keras.models.load_model`, and give `condition=` to its methods"
         )
     return flow

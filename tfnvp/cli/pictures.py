@@ -215,7 +215,7 @@ def nearest_rows(points: "np.ndarray", pieces: "Iterable[np.ndarray]", n: int) -
         distances = np.take_along_axis(distances, best, axis=1)
         nearest = np.stack([some[order] for some, order in zip(nearest, best, strict=True)])
     if nearest.shape[1] < n:
-        raise ValueError(f"{n} neighbours are asked for, of {nearest.shape[1]} training images")
+        raise ValueError(f"{n} neighbours need as many images. Received: {nearest.shape[1]}")
     return nearest
 
 

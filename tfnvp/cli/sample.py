@@ -14,7 +14,7 @@ def sample(
     model: Model,
     n: Annotated[int, typer.Option("--number", "-n", help="How many samples.", min=1)] = 100,
     temperature: Annotated[float, typer.Option(help="Below 1: less varied.", min=0.0)] = 1.0,
-    seed: Annotated[int | None, typer.Option(help="Seed, for samples that repeat.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, for reproducible samples.")] = None,
     output: Annotated[
         pathlib.Path | None,
         typer.Option(

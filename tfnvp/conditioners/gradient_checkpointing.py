@@ -10,10 +10,10 @@ import tensorflow as tf
 class GradientCheckpointing(keras.layers.Wrapper):
     """Calls a layer, and in training keeps none of its activations but its inputs.
 
-    The backward pass calls the layer once more to have them again: memory is traded for the time
-    of a second forward pass. Around each network of a flow, the memory that grows with the
-    couplings is that of their inputs and outputs; of the networks' activations only one network's
-    are there at any time. Gradients are those of the plain layer.
+    The backward pass calls the layer once more to compute them again: it takes less memory, and the
+    time of a second forward pass. If each network of a flow has this layer around it, memory holds
+    the inputs and outputs of all couplings, but the activations of only one network at a time.
+    Gradients are those of the plain layer.
 
     The second call starts from the states of the first: it draws the same dropout masks, and moving
     statistics are updated once. Randomness must come from Keras' seed generators, as in Keras'
@@ -27,7 +27,7 @@ class GradientCheckpointing(keras.layers.Wrapper):
     in training.
 
     Raises:
-      TypeError: if `layer` is no Keras layer.
+      TypeError: if `layer` is not a Keras layer.
 
     >>> import tensorflow as tf, tfnvp
     >>> network = tfnvp.conditioners.MLP(3, hidden_units=(8,))
@@ -53,7 +53,7 @@ class GradientCheckpointing(keras.layers.Wrapper):
             scope = keras.StatelessScope(states, collect_losses=True)
             before = dict(scope.state_mapping)
             with scope:
-                # The second call is outside of any other layer's, so it must be told to train.
+                # The second call is outside of other layers, and does not inherit `training`.
                 outputs = self.layer(tf.nest.pack_sequence_as(inputs, tensors), training=True)
             updates = [(v, scope.get_current_value(v)) for v, _ in states]
             updates = [(v, new) for v, new in updates if new is not before[id(v)]]
@@ -61,7 +61,7 @@ class GradientCheckpointing(keras.layers.Wrapper):
             return [*tf.nest.flatten(outputs), *scope.losses]
 
         tensors = compute(*tf.nest.flatten(inputs))
-        # Only now, and only those of the first call: the second one has not happened yet.
+        # Variables are assigned outside of `compute`, with the updates of its first call only.
         outputs, updates = results[0]
         for variable, value in updates:
             variable.assign(value)

@@ -26,7 +26,7 @@ class MLP(keras.layers.Layer):
 
     Args:
       output_shape: int or tuple, shape of the outputs of one example. An additive coupling
-        wants the moved shape, an affine one twice its last axis.
+        needs the moved shape, an affine one twice its last axis.
       hidden_units: sequence of ints, the width of each hidden layer; may be empty.
       activation: Keras activation of the hidden layers.
       dropout: float in [0, 1), share of hidden units dropped in training.
@@ -133,7 +133,7 @@ def _sizes(value, name):
 class _Projection(keras.layers.Dense):
     """A dense layer that in training computes few outputs as sums, which XLA can fuse.
 
-    The gradient of so narrow a matrix product takes XLA longer than all gradients beside it.
+    In XLA, the gradient of so narrow a matrix product takes longer than all other gradients.
     """
 
     def call(self, inputs, training=None):

@@ -26,14 +26,14 @@ class ResidualCNN(keras.layers.Layer):
     with weight-normalised convolutions, and `norm` a batch normalization with a learned offset
     whose statistics are those of `tfnvp.running_statistics.RunningStatistics`: the same in
     training and afterwards. For a checkerboard, where half of the inputs are zeros, `n` is
-    doubled, and the pattern joins it as one more channel. A condition joins it as channels that
+    doubled, and the pattern is added as one more channel. A condition is added as channels that
     are the same at every pixel.
 
     The last layer starts at zero, so that a coupling starts as the identity.
 
     Args:
-      output_channels: int, parameters at each pixel. An additive coupling wants the channels that
-        move, an affine one twice as many.
+      output_channels: int, parameters at each pixel. An additive coupling needs one for each moved
+        channel, an affine one two.
       filters: int, width of the network.
       blocks: int, number of residual blocks.
       parity: for a checkerboard, the `parity` of the partition: 0 or 1, what row and column of a
@@ -46,7 +46,7 @@ class ResidualCNN(keras.layers.Layer):
     `[batch, ...]`; outputs `[batch, height, width, output_channels]`. Any height and width.
 
     Raises:
-      ValueError: if a size or `parity` is out of range; if the input is no image.
+      ValueError: if a size or `parity` is out of range; if the input is not an image.
 
     >>> import tensorflow as tf, tfnvp
     >>> network = tfnvp.conditioners.ResidualCNN(2, filters=4, blocks=1)
@@ -113,7 +113,7 @@ class ResidualCNN(keras.layers.Layer):
         shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
         if len(shapes[0]) != 4:
             raise ValueError(
-                "a ResidualCNN wants images [batch, height, width, channels]. "
+                "a ResidualCNN needs images [batch, height, width, channels]. "
                 f"Received shape: {tuple(shapes[0])}"
             )
         channels = shapes[0][-1]

@@ -8,7 +8,7 @@ import numpy as np
 from tfnvp import advice
 from tfnvp._internals import all_layers
 
-# With fewer steps of the layer's type to a standard deviation than these, rounding shows.
+# Least steps of the layer's dtype in a standard deviation; with fewer, rounding matters.
 _STEPS = 100
 
 
@@ -23,18 +23,18 @@ class StandardizedCondition(keras.layers.Wrapper):
     with one `mean` and `deviation` for each entry of the condition's last axis. They come from
     `adapt`, which a `tfnvp.Flow` calls in `fit` and `adapt`; until then conditions go through as
     they are. They are saved but not trained. In a training loop of your own, call `adapt` before
-    the first step. An entry of zeros and ones alone, as in one-hot
-    labels, stays as it is, and one that is constant is only shifted.
+    the first step. An entry of only zeros and ones, as in one-hot labels, is not changed, and one
+    that is constant is only shifted.
 
     Args:
       layer: Keras layer or model, to be called with a list of variables and condition.
       **kwargs: arguments of `keras.layers.Layer`. Conditions are standardised in float32 or wider,
-        whatever the network computes in.
+        with any dtype of the network.
 
     Inputs: a list `[variables, condition]`; outputs are those of `layer`.
 
     Raises:
-      TypeError: if `layer` is no Keras layer.
+      TypeError: if `layer` is not a Keras layer.
       ValueError: for inputs without a condition, and for a `layer` that holds another of these.
 
     >>> import numpy as np, tfnvp
@@ -103,7 +103,7 @@ class StandardizedCondition(keras.layers.Wrapper):
 
         Raises:
           ValueError: for another last axis, no rows or numbers that are not finite; for an entry
-            that float32 would flatten, such as seconds since 1970 over an hour; and before the
+            that float32 cannot resolve, such as seconds since 1970 over an hour; and before the
             layer has its weights, which a coupling with an `event_shape` gives it.
         """
         if not self.built:

@@ -14,7 +14,7 @@ from tfnvp.data.table_values import rows_of_table
 # A column whose smallest value occurs more often than this is discrete.
 _REPEATS = 5
 
-# Of columns that are more correlated than this only one is kept.
+# Of two columns with a correlation above this, only one is kept.
 _CORRELATION = 0.98
 
 
@@ -91,7 +91,7 @@ def _power(folder):
     # Without the reactive power, and the current, which is power over voltage.
     rows = np.delete(rows, [1, 3], axis=1)
     n = len(rows)
-    # Over the unit of the last digit, drawn in the order of the published code; none on the time.
+    # Noise of one unit of the last digit, in the order of the published code; none on the time.
     voltage = 0.01 * generator.rand(n, 1)
     power = 0.001 * generator.rand(n, 1)
     meters = generator.rand(n, 3)
@@ -112,7 +112,7 @@ def _gas(folder):
 
 def _hepmass(folder):
     train, test = (_csv(folder / "hepmass" / f"1000_{part}.csv") for part in ("train", "test"))
-    # Signal alone, without its label.
+    # Only the signal, without its label.
     train, test = (part[part[:, 0] == 1][:, 1:] for part in (train, test))
     mean, deviation = train.mean(axis=0), train.std(axis=0, ddof=1)
     train, test = (train - mean) / deviation, (test - mean) / deviation

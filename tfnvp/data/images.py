@@ -47,8 +47,8 @@ def read_images(
       size: int; images are cropped to their central square and resized to it. Default: as they
         are, all of the same size.
       skip_bad: bool, leave out images that cannot be read, with a warning that counts them.
-      levels: int, a power of two: the 256 grey levels of a file become so many. Black and white
-        images have 2.
+      levels: int, a power of two, to which the 256 grey levels of a file are reduced: 2 for black
+        and white images.
 
     Returns:
       uint8 `[n, H, W, 3]` (or 1, if all are grey), from 0 to `levels - 1`.
@@ -81,7 +81,7 @@ def image_chunks(
     Args:
       folder: path of the folder.
       size: int; images are cropped to their central square and resized to it.
-      levels: int, a power of two: the 256 grey levels of a file become so many.
+      levels: int, a power of two, to which the 256 grey levels of a file are reduced.
       skip_bad: bool, leave out images that cannot be read, with a warning that counts them. Each
         image is then read twice.
 

@@ -1,4 +1,4 @@
-"""From rows to batches whose order and noise are functions of a seed and the epoch."""
+"""Batches of rows, whose order and noise are functions of a seed and the epoch."""
 
 import functools
 import itertools

@@ -26,7 +26,7 @@ class RecordStream:
 
     in_memory = False
 
-    # Shards that are read by turns, rows of each in a turn, and what is shuffled in memory.
+    # Shards that are read in turn, rows of each in one turn, and bytes that are shuffled in memory.
     interleaved = 8
     block = 16
     shuffled_bytes = 2**26
@@ -65,9 +65,9 @@ class RecordStream:
         yield from self._read_all(rows).as_numpy_iterator()
 
     def batches(self, batch_size: int, key: Any, finish: Callable | None = None) -> tf.data.Dataset:
-        """Batches of an epoch, in an order that is a function of the key alone.
+        """Batches of an epoch, in an order that depends only on the key.
 
-        The order of the shards is random, several are read by turns, and their rows are shuffled
+        The order of the shards is random, several are read in turn, and their rows are shuffled
         in pieces of `shuffled_bytes`. Their order in the shards is random already.
 
         Args:

@@ -23,7 +23,7 @@ from tfnvp.data.splits import Splits
 
 _DESCRIPTION = "records.json"
 
-# A tenth of the rows each for validation and test, which are kept in memory, and no more than:
+# Most rows of validation, and of test, which are kept in memory; otherwise a tenth of the rows.
 _MOST_HELD_OUT = 10_000
 _FEWEST_SHARDS, _MOST_SHARDS, _SHARD_BYTES = 16, 256, 2**27
 
@@ -119,9 +119,9 @@ def read_records(folder: str | pathlib.Path, skip_bad: bool = False) -> Splits:
       `Splits` whose `train` is a `RecordStream`.
 
     Raises:
-      ValueError: if it is no such folder, or, without `skip_bad`, a shard is missing or has another
-        size than it was written with; the message names the file. `check_records` also finds
-        records whose bytes have changed.
+      ValueError: if it is not such a folder, or, without `skip_bad`, a shard is missing or has
+        another size than it was written with; the message names the file. `check_records` also
+        finds records whose bytes have changed.
     """
     folder = pathlib.Path(folder)
     description = describe(folder)

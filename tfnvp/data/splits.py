@@ -105,7 +105,7 @@ class ArraySource:
 
 
 def as_source(rows: Any) -> DataSource:
-    """Returns rows as a `DataSource`: a source as it is, all else as an array.
+    """Returns rows as a `DataSource`: a source unchanged, anything else as an array.
 
     >>> source = as_source(np.arange(10.0).reshape(5, 2))
     >>> len(source), source.take(1).tolist(), [len(rows) for rows in source.chunks(2)]

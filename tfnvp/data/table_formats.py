@@ -41,7 +41,7 @@ def open_table(file: pathlib.Path, advise: bool = True) -> OpenedTable:
       advise: bool, warn of a `.csv` that seems to have no header.
 
     Raises:
-      ValueError: if there is no such file, it is no table, or several columns have one name.
+      ValueError: if there is no such file, it is not a table, or several columns have one name.
     """
     if not file.is_file():
         raise ValueError(f"no table at {file}")
@@ -68,7 +68,7 @@ def _open_csv(file):
         names = reader.schema.names
 
     def pieces(columns):
-        # As texts: a type that Arrow took from the first rows would not fit all others.
+        # As texts: a type that Arrow infers from the first rows might not fit all others.
         options = csv.ConvertOptions(
             include_columns=list(columns), column_types=dict.fromkeys(columns, pyarrow.string())
         )

@@ -58,8 +58,8 @@ def is_number(text: str) -> bool:
 def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> "pyarrow.Table":
     """Returns a table in which texts that are numbers, or true and false, have that type.
 
-    A column gets it if it fits all its values. "", "NA", "nan" and the other texts that
-    `pyarrow.csv` takes so are missing values; a column of missing values alone has the type null.
+    A column gets it if it fits all its values. "", "NA", "nan" and the other null
+    texts of `pyarrow.csv` are missing values; a column of only missing values has the type null.
 
     Args:
       table: `pyarrow.Table`.
@@ -99,7 +99,7 @@ def with_gaps(table: "pyarrow.Table", all_columns: bool = False) -> "pyarrow.Tab
 
 
 def with_empty_columns(table: "pyarrow.Table") -> "pyarrow.Table":
-    """Returns a table in which columns of missing values alone have the type of numbers."""
+    """Returns a table in which columns of only missing values have the type of numbers."""
     import pyarrow
 
     for i, field in enumerate(table.schema):
@@ -129,7 +129,7 @@ def rows_of_table(
         more = ", ".join(repr(field.name) for field in others[1:])
         raise ValueError(
             f"{source}: {_why_no_numbers(table, others[0], first)}"
-            + f". Further columns that are not of numbers alone: {more}" * bool(more)
+            + f". Further columns that hold other values than numbers: {more}" * bool(more)
         )
     if table.num_columns < 2:
         raise ValueError(
@@ -157,7 +157,7 @@ def _is_text(kind):
 
 
 def _why_no_numbers(table, field, first):
-    """Says in which rows a column holds texts, or of what else it is."""
+    """Says in which rows a column holds texts, or which other type it has."""
     if _is_text(field.type):
         column = table[field.name]
         texts = np.flatnonzero(np.asarray(_numbers(column).is_null()))

@@ -143,8 +143,8 @@ def read_table(
     Args:
       file: path that ends in `.csv`, `.parquet`, `.npy` or `.npz` (of one array, `[n, columns]`,
         whose columns are named "0", "1" and so on).
-      numbers: names of columns; the others of a `.csv` stay the text that they are, such as keys
-        with leading zeros. Default: each column of numbers alone is one of numbers.
+      numbers: names of columns; the others of a `.csv` stay text, such as keys with leading
+        zeros. Default: each column that holds only numbers.
       columns: names of the columns to read. Default: all.
 
     Returns:
@@ -174,7 +174,7 @@ def write_table(
 
 
 def store_table(table: "pyarrow.Table", path: pathlib.Path) -> None:
-    """Writes a `pyarrow.Table` as `.csv` or `.parquet`: the whole of it, or nothing."""
+    """Writes a `pyarrow.Table` as `.csv` or `.parquet`: the file is complete or not written."""
     from pyarrow import csv, parquet
 
     with replacing(path) as temporary:

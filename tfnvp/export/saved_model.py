@@ -46,8 +46,8 @@ def export(
     All inputs but `num_samples` and the `seed` and `temperature` of `sample` have a batch dimension
     of any size, and so have all outputs. Row `i` of `interpolate` decodes
     `sum_k weights[i, k] * encode(corners[i, k])`; one set of corners serves all rows. A
-    conditional flow also takes `condition`, one for each row or one for all. With a base
-    distribution of one's own there is no `temperature`. The last line exists only for flows
+    conditional flow also takes `condition`, one for each row or one for all. With a custom base
+    distribution there is no `temperature`. The last line exists only for flows
     that take integers (`flow.accepts_integers`): pixels count as the middles of their bins,
     `(x + 0.5) / levels`.
 
@@ -76,7 +76,7 @@ def export(
       `pathlib.Path` of the version.
 
     Raises:
-      TypeError: if `card` is no mapping.
+      TypeError: if `card` is not a mapping.
       ValueError: for signatures that are unknown or that the flow cannot have, another
         `weights_dtype`, batch sizes below 1, or a flow with a normalisation that still waits for
         its first batch (a server must not train), or with weights that are not finite.

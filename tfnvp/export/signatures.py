@@ -1,4 +1,4 @@
-"""What an exported flow answers: functions with named inputs and outputs."""
+"""The signatures of an exported flow: functions with named inputs and outputs."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-#: Batches, or reads of several, that are made at the same time, and batches that are prefetched.
+#: Number of reads (of one or more batches) that run in parallel, and of prefetched batches.
 PREPARED = 2
 
-# Numbers that are read at once, several batches of them where batches are small.
+# Numbers in one read, which gets several batches where batches are small.
 _READ_AT_ONCE = 2**16
 
 _BATCH_SIZE = 32
@@ -27,7 +27,7 @@ class Data(NamedTuple):
 
     @property
     def is_arrays(self) -> bool:
-        """Whether all parts that are there are arrays, or dictionaries of arrays."""
+        """Whether all given parts are arrays, or dictionaries of arrays."""
         leaves = [leaf for leaf in tf.nest.flatten(tuple(self)) if leaf is not None]
         lengths = {len(v) if isinstance(v, (np.ndarray, tf.Tensor)) else 0 for v in leaves}
         return len(lengths) == 1 and min(lengths) > 0
@@ -72,7 +72,7 @@ def split_validation(data: Data, fraction: float | None) -> tuple[Data, Data | N
 
 
 def sample(data: Data, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns at most so many data points and conditions: spread over arrays, or the first ones.
+    """Returns at most `rows` data points and conditions: spread over arrays, else the first ones.
 
     Raises:
       ValueError: for a generator, which cannot be read twice, and data without rows.
@@ -102,7 +102,7 @@ def _batches(source: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         batches = iter(source)
     else:
         raise ValueError(
-            "a generator cannot be read twice, and the flow starts from data: call "
+            "a generator cannot be read twice, and the flow is initialised from data: call "
             "`flow.adapt(sample)`, with conditions if it takes any, before `fit`. "
             f"Received: {type(source).__name__}"
         )
@@ -191,9 +191,9 @@ def batched_arrays(
 ) -> tf.data.Dataset:
     """Batches of arrays, in their order or shuffled anew in every epoch.
 
-    What a data set computes in TensorFlow is set up anew in every epoch, which can take longer than
-    the epoch of a small flow. So NumPy orders an epoch, one `unbatch` cuts it, instead of a nested
-    data set, and batches are read, several at once, by the function that also finishes them.
+    tf.data sets up its operations again in every epoch, which can take longer than the epoch of a
+    small flow. So there are few of them: NumPy shuffles an epoch, `unbatch` divides it into reads
+    (a nested data set would be slower), and each read gets and finishes one batch or more.
 
     Args:
       arrays: array `[n, ...]`, or tuple or dictionary of such, with the same `n`.
@@ -250,13 +250,13 @@ def check_batch_size(batch_size: Any) -> None:
 
 
 def without_tuning(batches: tf.data.Dataset, count: int) -> tf.data.Dataset:
-    """Sets the number of batches, prefetches some, and turns tf.data's tuning off."""
+    """Sets the number of batches, prefetches some, and turns off the autotuning of tf.data."""
     batches = batches.apply(tf.data.experimental.assert_cardinality(count))
     options = tf.data.Options()
-    # Workers share out each batch: by files, some would have more steps than others.
+    # Workers divide each batch; if they divided files, some would have more steps than others.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    # Measured on two cores: while tf.data tuned itself, steps took now and then twice their time.
-    # And after an epoch that began with a compilation, its thread slept for as long as that took
-    # before it let the next epoch begin.
+    # Measured on two cores: with autotuning, some steps took twice as long. And after an epoch that
+    # began with a compilation, the next epoch waited for as long as the compilation had taken,
+    # because the thread of the autotuning slept.
     options.autotune.enabled = False
     return batches.prefetch(PREPARED).with_options(options)

@@ -19,7 +19,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
     """Raises `NonFiniteLossError` before other callbacks can save broken weights.
 
     The message has epoch and batch, and names the first row of the data that is not finite, if
-    there is one. `Flow.fit` adds this callback itself, unless it is given one of its kind.
+    there is one. `Flow.fit` adds this callback itself, unless it gets one of this class.
 
     Attributes:
       data: function that returns the data as a `tf.data.Dataset`, or None; set by `Flow.fit`.
@@ -58,12 +58,12 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def _on_validation_loss(self, loss):
         raise NonFiniteLossError(
             f"training stopped: the validation loss became {loss} in epoch {self._epoch + 1}. Look "
-            "for validation data that is not finite or outside of what the flow can take; where "
-            "there is none, lower the learning rate"
+            "for validation data that is not finite or out of range; if there "
+            "is none, lower the learning rate"
         )
 
     def _what(self, loss, batch):
-        # Keras calls back after several batches where they run in one program.
+        # If several batches run in one program, Keras calls callbacks only after the last of them.
         single = self.model.steps_per_execution == 1
         last = min(batch + 1, self.params.get("steps") or batch + 1)
         return (
@@ -102,7 +102,7 @@ class ScaledSchedule(_Schedule):
 class RollBackOnNonFinite(StopOnNonFinite):
     """Restores the weights of the beginning of the epoch where the loss becomes NaN or infinite.
 
-    The learning rate, a number or a schedule, is lowered, training goes on with the next batch,
+    The learning rate, a number or a schedule, is lowered, training continues with the next batch,
     and a warning names the coupling whose log-scale exploded, or the first bijector whose output
     is not finite; to find it, the steps of the epoch are repeated. Data that is not finite, or
     outside of the flow's range, stops training at once.
@@ -154,7 +154,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
         super().on_epoch_begin(epoch, logs)
         if self._bad_validation:
             self._restore()
-        # A number is among the optimizer's variables, a schedule is not: after `Backup` restored.
+        # `Backup` restores a learning rate that is a number, as a variable, but not a schedule.
         self._lower_schedule()
         self._good = [v.numpy() for v in self._variables()]
 
@@ -177,7 +177,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
         what = f"the validation loss became {loss} in epoch {self._epoch + 1}"
         if self.rolled_back == self.times or self._bad_validation or self._epoch == 0:
             super()._on_validation_loss(loss)
-        # Restored when the next epoch begins: averaged weights may be in the model's place now.
+        # Restored when the next epoch begins: until then the model can hold averaged weights.
         self._bad_validation = True
         self._go_on(what, "The cause is unknown")
 

@@ -102,7 +102,7 @@ def name_explosion(flow: Any, x: tf.Tensor, condition: Any = None) -> str:
 
 
 def _sentence(largest, otherwise):
-    """Describes the largest log-scale of `largest`, by names, or if all are small `otherwise`."""
+    """Describes the largest log-scale in `largest` (by name); if all are small, `otherwise`."""
     # NaN, where a network overflowed, counts as the largest.
     name = max(largest, key=lambda n: np.nan_to_num(largest[n], nan=np.inf), default=None)
     if name is None or largest[name] < 10.0:

@@ -16,7 +16,7 @@ from tfnvp.conditioners import StandardizedCondition
 class ConditionScale:
     """The layers of a flow that standardise conditions, as one.
 
-    No Keras layer itself: Keras would count the weights of its layers a second time.
+    It is not a Keras layer, since Keras would count the weights of its layers twice.
 
     Args:
       bijector: the flow's bijector.
@@ -52,7 +52,7 @@ class ConditionScale:
         return self._layers[0].seen() if self._layers else None
 
     def figures(self) -> dict[str, np.ndarray]:
-        """Returns what the layers know of conditions, arrays by name."""
+        """Returns the statistics of conditions in the layers, arrays by name."""
         first = self._layers[0]
         return {
             "mean": first.mean.numpy(),
@@ -73,7 +73,7 @@ class ConditionScale:
 
 
 class Adaptation(keras.layers.Layer):
-    """Initialises every member of a bijector that depends on data, from the data side on.
+    """Initialises every member of a bijector that depends on data, the one next to the data first.
 
     A layer, so that "done" is a weight: a loaded flow is not initialised again.
 

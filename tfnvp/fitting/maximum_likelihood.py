@@ -64,14 +64,14 @@ class MaximumLikelihood(BuiltModel):
         for metrics in (kwargs.get("metrics"), kwargs.get("weighted_metrics")):
             if any(isinstance(metric, str) for metric in keras.tree.flatten(metrics)):
                 raise ValueError(
-                    "Keras' metrics by name compare predictions with targets, which a flow has "
-                    "not; a function of `(None, log_prob)` is a metric. "
+                    "Keras' metrics by name compare predictions with targets, which a flow does "
+                    "not have; a function of `(None, log_prob)` is a metric. "
                     f"Received: {metrics}"
                 )
         strategy = self.distribute_strategy
         several = strategy.num_replicas_in_sync > 1
         if several:
-            # Neither XLA nor Keras' loop over steps can hold the sums over replicas.
+            # Neither XLA nor Keras' loop over steps supports the sums over replicas.
             jit_compile, steps_per_execution = False, 1
         with strategy.scope():
             super().compile(
@@ -87,13 +87,13 @@ class MaximumLikelihood(BuiltModel):
 
     def get_compile_config(self) -> dict:
         config = super().get_compile_config()
-        # Empty before `compile`: a flow that was not compiled is not when it is loaded.
+        # Empty before `compile`: then the loaded flow is not compiled, either.
         if config and self._steps_are_free:
             config["steps_per_execution"] = None
         return config
 
     def compile_from_config(self, config: Any) -> None:
-        """Compiles as before saving, so that training goes on with the optimizer's state."""
+        """Compiles as before saving, so that training continues with the optimizer's state."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
@@ -127,7 +127,7 @@ class MaximumLikelihood(BuiltModel):
         if held_out is not None:
             arguments["validation_data"] = batches.validation_for_keras(held_out, arguments)
         if self.optimizer is not None and not self.optimizer.built:
-            # Variables made while a step is traced would have it traced a second time.
+            # Variables that are created while a step is traced would cause a second trace.
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
         callbacks = self._training_callbacks(arguments.pop("callbacks", None), data, arguments)
@@ -263,7 +263,7 @@ class MaximumLikelihood(BuiltModel):
         return self.steps_per_execution > 1 and self._runs_in_xla()
 
     def _many(self, step):
-        # The logs of a step are the metrics: a subclass with steps and logs of its own is Keras'.
+        # The logs are the metrics; a subclass with its own step and logs uses Keras' loop.
         return programs.run_many(step, self.get_metrics_result, self.steps_per_execution)
 
     def train_step(self, data: Any) -> dict:

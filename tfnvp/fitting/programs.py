@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 import keras
 import tensorflow as tf
 
-# Starting a program costs as much as several steps of a small flow, and nothing beside one step of
-# a large one, whose stacked batches would take memory.
+# Starting a program costs as much as several steps of a small flow, but little compared with one
+# step of a large flow, whose stacked batches would take memory.
 _MOST_STEPS = 64
 _MOST_NUMBERS = 2**14
 
@@ -77,7 +77,7 @@ def _stack(batches, steps):
     batches = batches + batches[-1:] * (steps - len(batches))
 
     def stack(*leaves):
-        # Keras hands absent parts of a batch on as None or as empty optionals.
+        # Keras passes missing parts of a batch as None or as empty optionals.
         return tf.stack(leaves) if tf.is_tensor(leaves[0]) else None
 
     return tf.nest.map_structure(stack, *batches)
@@ -110,7 +110,7 @@ def _follows_batches(callback):
     every = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
     if every is not None:
         return every != "epoch"
-    # The loss of every batch is in the running mean that it stops by.
+    # It checks the running mean of the loss, in which a NaN of any batch stays.
     if isinstance(callback, keras.callbacks.TerminateOnNaN):
         return False
     # Overridden in the class, or on the object.

@@ -1,4 +1,4 @@
-"""What users call on a flow: densities, latents, samples, as compiled functions."""
+"""The public methods of a flow as compiled functions: densities, latents, samples."""
 
 import functools
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tfnvp.inputs.spec import DataSpec
 # Rows are evaluated in pieces of at most this many numbers, so that memory stays bounded.
 _CHUNK_ELEMENTS = 2**20
 
-# XLA takes seconds to compile for a number of rows, which fewer rows than these do not repay.
+# Least rows for XLA, which compiles for seconds for each number of rows: fewer would not gain.
 _COMPILED_ROWS = 2**12
 
 
@@ -59,7 +59,7 @@ class CompiledCalls:
 
 
 class FlowCalls(keras.Model):
-    """The methods of `Flow` that answer questions; all can be used inside of a `tf.function`."""
+    """Densities, latents and samples of `Flow`; all can be used inside of a `tf.function`."""
 
     def log_prob(self, x: Any, condition: Any = None) -> tf.Tensor:
         """Log-density of data points, in nats in data space.
@@ -111,7 +111,7 @@ class FlowCalls(keras.Model):
         Args:
           n: int or int tensor, how many.
           seed: int tensor `[2]`, or a pair of ints.
-          temperature: float or float tensor; 1 for a base distribution of one's own.
+          temperature: float or float tensor; must be 1 for a custom base distribution.
 
         Returns:
           `[n, *latent_shape]`.
@@ -130,7 +130,7 @@ class FlowCalls(keras.Model):
             `keras.utils.set_random_seed` reproduces.
           temperature: float; the base's standard deviation is multiplied by it. Below 1, samples
             are more typical and less varied. Only for the bases "normal" and "logistic".
-          condition: `[*condition_shape]`, or `[n, *condition_shape]` for one of each.
+          condition: `[*condition_shape]`, or `[n, *condition_shape]`, one for each sample.
 
         Returns:
           `[n, *event_shape]`.

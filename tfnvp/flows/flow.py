@@ -53,7 +53,7 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
       name: name of the model.
 
     Raises:
-      TypeError: if `bijector` is no bijector or `base` neither name nor distribution.
+      TypeError: if `bijector` is not a bijector, or `base` neither name nor distribution.
       ValueError: if shapes do not fit together; from calls, if data has the wrong shape, holds
         integers, or is not finite.
 
@@ -83,7 +83,7 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         levels: int | None = None,
         name: str | None = None,
     ):
-        # Likelihoods are float32 whatever the global policy; conditioners have their own.
+        # Likelihoods are float32 with any global policy; conditioners have their own policy.
         super().__init__(name=name, dtype="float32")
         if not isinstance(bijector, tfp.bijectors.Bijector):
             raise TypeError(f"`bijector` must be a tfb.Bijector. Received: {bijector!r}")
@@ -110,16 +110,16 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         self.levels = levels
         self.bijector = bijector
         self.latent_shape = self._latent_shape()
-        # TFP's own bijectors answer from caches that know no gradient tapes, but not in our chain.
+        # TFP's own bijectors use caches that ignore gradient tapes; our chain avoids them.
         own = isinstance(bijector, (Bijector, Chain))
         self.distribution = tfp.distributions.TransformedDistribution(
             make_base(base, self.latent_shape),
             bijector if own else Chain([bijector]),
-            # As we have it, or as a `TransformedDistribution` of TFP's has it.
+            # Accepts `condition=...`, and TFP's form `bijector_kwargs={...}`.
             kwargs_split_fn=lambda kwargs: ({}, kwargs.get("bijector_kwargs", kwargs)),
             name="flow",
         )
-        # Keras trains and saves what it finds in attributes, and looks into no `tf.Module`.
+        # Keras trains and saves what it finds in attributes, but does not search `tf.Module`s.
         self.keras_layers, self.keras_variables = tracking.find(self.distribution)
         self.condition_scale = ConditionScale(bijector)
         self.adaptation = Adaptation(bijector, self.condition_scale)

@@ -35,7 +35,7 @@ class ImageRealNVP(Flow):
     From data to latents, each scale but the last is::
 
         3 checkerboard couplings -> squeeze -> 3 channel couplings -> unsqueeze
-        -> half of the variables are final, the others go on to the next scale
+        -> half of the variables are final, the others continue to the next scale
 
     and the last one is 4 checkerboard couplings. The widths of the networks double at every
     scale, and once more for the channel couplings of a scale.
@@ -59,11 +59,11 @@ class ImageRealNVP(Flow):
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`, for example the
         number of classes for one-hot labels.
       standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
-        1, by figures that `fit` or `adapt` takes from the data, while zeros and ones stay as they
-        are; see `tfnvp.conditioners.StandardizedCondition`.
+        1, computed by `fit` or `adapt` from the data, while entries of only zeros and ones are
+        unchanged; see `tfnvp.conditioners.StandardizedCondition`.
       base: "normal", "logistic", or a `tfd.Distribution` over `image_shape`.
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
-        global policy. Whatever it is, likelihoods are float32.
+        global policy. Likelihoods are float32 with any policy.
       levels: int, number of grey levels, or None for images that were never quantized.
       gradient_checkpointing: bool, keep no activations of the networks in training, but compute
         them again for the backward pass: less memory, more time, the same gradients; see
@@ -168,7 +168,7 @@ class ImageRealNVP(Flow):
 
     @property
     def accepts_integers(self) -> bool:
-        """Whether whole grey levels are accepted, and dequantized: where their number is known."""
+        """Whether whole grey levels are accepted, and dequantized: if the flow has `levels`."""
         return self.levels is not None
 
     def _inverse(self, x, condition):
@@ -227,7 +227,7 @@ def pad_empty_batch(
 
 def _scale(coupling, shape, filters, index, scales):
     """Returns the members of a scale and of all that follow it, from the data to the latents."""
-    # The released code's order, which starts with the pattern that is the paper's swapped.
+    # The order of the released code, which starts with the swapped pattern of the paper.
     partitions = [Checkerboard(i % 2 == 0) for i in range(3 if index + 1 < scales else 4)]
     members = []
     for i, partition in enumerate(partitions):

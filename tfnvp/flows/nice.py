@@ -33,16 +33,16 @@ class NICE(VectorFlow):
       logit_alpha: float or None; with a number, data in [0, 1] goes through
         `tfnvp.bijectors.Logit(alpha)` first (log-dets included in the likelihood).
       standardize: bool, start with a learned shift and scale of every variable (`ActNorm`), set
-        from the data by `fit` or `adapt`. The rescaling `s` starts from the data's spread anyway.
+        from the data by `fit` or `adapt`. The rescaling `s` always starts from the data.
       whiten: bool, start with `tfnvp.bijectors.Whitening`, fitted to the data by `fit` or `adapt`;
         its log-det counts. Or a number: the whitening's `epsilon`, which should be no larger than
         the smallest variances that matter, for pixels in [0, 1] about 1e-5.
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
       standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
-        1, by figures that `fit` or `adapt` takes from the data, while zeros and ones stay as they
-        are; see `tfnvp.conditioners.StandardizedCondition`.
+        1, computed by `fit` or `adapt` from the data, while entries of only zeros and ones are
+        unchanged; see `tfnvp.conditioners.StandardizedCondition`.
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
-        global policy. Whatever it is, likelihoods are float32.
+        global policy. Likelihoods are float32 with any policy.
       levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
       gradient_checkpointing: bool, keep no activations of the networks in training, but compute
         them again for the backward pass: less memory, more time, the same gradients; see

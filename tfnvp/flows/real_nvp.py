@@ -30,8 +30,8 @@ class RealNVP(VectorFlow):
         "softclamp" or "exp"; see `tfnvp.bijectors.AffineCoupling`.
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
       standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
-        1, by figures that `fit` or `adapt` takes from the data, while zeros and ones stay as they
-        are; see `tfnvp.conditioners.StandardizedCondition`.
+        1, computed by `fit` or `adapt` from the data, while entries of only zeros and ones are
+        unchanged; see `tfnvp.conditioners.StandardizedCondition`.
       base: "normal", "logistic", or a `tfd.Distribution` over vectors of the event's size.
       partition: a partition, which alternates with its swap; a sequence with one for each
         coupling; or "random", for random halves that are always the same. Default: `EvenOdd()`.
@@ -48,7 +48,7 @@ class RealNVP(VectorFlow):
       linear: "lu", for a learned `tfnvp.bijectors.LULinear`, which starts as a random permutation,
         around and between the couplings; or None.
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
-        global policy. Whatever it is, likelihoods are float32.
+        global policy. Likelihoods are float32 with any policy.
       levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
       gradient_checkpointing: bool, keep no activations of the networks in training, but compute
         them again for the backward pass: less memory, more time, the same gradients; see

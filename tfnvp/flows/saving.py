@@ -25,12 +25,12 @@ class SavedFlow(keras.Model):
             raise ValueError(
                 f"a flow is saved in a file whose name ends in .keras. Received: {filepath}"
             )
-        # What cannot be saved is found before the file is opened, which may hold another flow.
+        # Fails for what cannot be saved before it opens the file, which may hold another flow.
         self.get_config()
         super().save(filepath, *args, **kwargs)
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves the random states too, which Keras leaves out: dropout goes on where it was."""
+        """Saves also the random states, which Keras leaves out: dropout continues from them."""
         super().save_own_variables(store)
         for name, state in self._random_states():
             store[name] = state.numpy()

@@ -1,4 +1,4 @@
-"""Finds what Keras must know of the variables inside a `tf.Module`."""
+"""Finds the layers and variables inside a `tf.Module`, for Keras to train and save."""
 
 import keras
 import tensorflow as tf

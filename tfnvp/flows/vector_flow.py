@@ -1,4 +1,4 @@
-"""What the flows on vectors share: their options, the way from data to a vector, the couplings."""
+"""The base of flows on vectors: options, bijectors between data and vector, couplings."""
 
 import dataclasses
 import math
@@ -84,7 +84,7 @@ class VectorOptions:
 class VectorFlow(Flow):
     """A stack of couplings on vectors; its subclasses declare which.
 
-    A subclass lists its arguments and their defaults, and hands over what differs: the class of its
+    A subclass lists its arguments and their defaults, and passes on what differs: the class of its
     couplings, their arguments, and the bijectors around them.
 
     Args:
@@ -93,7 +93,7 @@ class VectorFlow(Flow):
       coupling_options: arguments of the subclass that are keyword arguments of each coupling.
       other_options: further arguments of the subclass, for its saved configuration.
       arrange: function of the list of couplings and the number of variables; it returns the
-        bijectors from data side to base. Default: the couplings alone.
+        bijectors from data side to base. Default: only the couplings.
       parameters: int, how many numbers a coupling needs for each variable that it moves. Default:
         `coupling.parameters_per_variable`.
     """
@@ -198,7 +198,7 @@ def with_linear_maps(couplings: list, size: int, linear: str | None) -> list:
     Args:
       couplings: list of bijectors.
       size: number of variables.
-      linear: "lu", or None for the couplings alone.
+      linear: "lu", or None for only the couplings.
 
     Raises:
       ValueError: if `linear` is another value.

@@ -1,1 +1,1 @@
-"""Checks of what users hand to a flow."""
+"""Checks of data that users give to a flow."""

@@ -1,4 +1,4 @@
-"""Columns of data: their names in messages, and which of them deserve a closer look."""
+"""Columns of data: their names in messages, and which of them may have no density."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Arrays of what users hand in: tables, lists, objects with gaps."""
+"""Conversion of data to arrays: tables, lists, objects with gaps."""
 
 import numbers
 from typing import Any
@@ -10,11 +10,11 @@ import tensorflow as tf
 def to_array(x: Any, name: str = "x") -> np.ndarray | tf.Tensor:
     """Returns an array, table or list of numbers as an array; a tensor stays one.
 
-    Numbers of tables that mix types, or can have gaps, come as objects: they become floats, with
-    NaN in the gaps, where there are only numbers.
+    Numbers of tables that mix types, or can have gaps, come as objects: if all are
+    numbers, they become floats, with NaN in the gaps.
 
     Raises:
-      ValueError: for what is no array of numbers.
+      ValueError: for data that is not an array of numbers.
     """
     if isinstance(x, np.ndarray) or tf.is_tensor(x):
         return _without_objects(x) if x.dtype == object else x
@@ -63,7 +63,7 @@ def _is_list_of_numbers(data: Any) -> bool:
 
 
 def _without_objects(array: np.ndarray) -> np.ndarray:
-    """Returns an array of objects as floats, or as it is where there is more than numbers."""
+    """Returns an array of objects as floats, or unchanged if it holds other values than numbers."""
     if array.dtype != object:
         return array
     gaps = np.array([_is_gap(value) for value in array.flat], bool).reshape(array.shape)

@@ -1,4 +1,4 @@
-"""Which numbers float32, in which flows compute, can hold."""
+"""Checks that float32, in which flows compute, can hold the data."""
 
 from collections.abc import Callable
 
@@ -7,15 +7,15 @@ import numpy as np
 #: Squares of larger numbers leave the range of float32 when they are added up.
 LARGEST = 1e15
 
-# With fewer steps of float32 to a standard deviation than these, rounding shows in the likelihood.
+# Least steps of float32 in a standard deviation; with fewer, rounding changes the likelihood.
 _STEPS = 100
 
 
 def check_precision(rows: np.ndarray, name: Callable[[tuple], str], source: str) -> None:
     """Raises `ValueError` for a variable that float32 cannot hold.
 
-    Float32 flattens a variable, given in float64, whose standard deviation is less than a hundred
-    steps of float32 at its size. Only many rows show that: a few may be close to each other.
+    That is a variable, given in float64, whose standard deviation is less than a hundred steps of
+    float32 at its size. The check needs many rows: a few may be close to each other.
 
     Args:
       rows: `[n, ...]`, finite.

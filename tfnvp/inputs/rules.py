@@ -8,8 +8,8 @@ import tensorflow as tf
 from tfnvp.inputs.precision import LARGEST
 
 _LABELS = (
-    "labels go in as one-hot vectors, as `keras.utils.to_categorical` makes them of numbers from "
-    "0 on, and `pandas.get_dummies` of texts"
+    "give labels as one-hot vectors, which `keras.utils.to_categorical` makes from numbers from "
+    "0 on, and `pandas.get_dummies` from texts"
 )
 
 
@@ -23,7 +23,7 @@ def check_dtype(dtype: Any, name: str, whole_numbers: bool) -> bool:
         )
     if isinstance(dtype, np.dtype) and dtype.kind in "Mm":
         raise ValueError(
-            f"`{name}` must hold real numbers: dates and durations become some by division, for "
+            f"`{name}` must hold real numbers: dates and durations become numbers by division, for "
             "example `(dates - dates.min()) / pandas.Timedelta(days=1)`. Received "
             f"dtype: {dtype}"
         )
@@ -101,7 +101,7 @@ def not_finite(values: np.ndarray, name: str) -> str | None:
 
 
 def too_large(values: np.ndarray, name: str) -> str | None:
-    """Describes values that are not finite, or whose squares leave float32, or returns None."""
+    """Describes values that are not finite, or whose squares overflow float32, or returns None."""
     if values.dtype.kind != "f" or not values.size:
         return None
     low, high = values.min(), values.max()  # NaN if any value is.
@@ -135,7 +135,7 @@ def refuse_parts(x: Any, event_rank: int, name: str) -> None:
 
 
 def refuse_labels(condition: Any, rows: int | None, condition_shape: tuple) -> None:
-    """Raises `ValueError` for labels, one for each row, that would pass for one condition."""
+    """Raises `ValueError` for one label per row, which could be mistaken for one condition."""
     if tf.is_tensor(condition) or np.shape(condition) != condition_shape or rows == 1:
         return
     labels = np.asarray(condition)

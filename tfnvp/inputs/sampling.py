@@ -12,7 +12,7 @@ def check_sampling(n: Any, temperature: Any, base: Any) -> None:
     """Raises `ValueError` for a number of samples or a temperature that is out of range."""
     if isinstance(n, (list, tuple)):
         raise ValueError(
-            "`n` must be an int: draw them all, and reshape. For shapes of samples there is "
+            "`n` must be an int: draw all samples, and reshape. For shapes of samples there is "
             f"`flow.distribution.sample`. Received: {n!r}"
         )
     if not isinstance(n, (int, np.integer)) or n < 0:

@@ -27,7 +27,7 @@ from tfnvp.quantization import check_levels, dequantize
 
 # Where a condition goes in Keras' methods.
 _WHERE = (
-    ". In `fit` and `evaluate` it is the second argument, or of each batch the second part; "
+    ". In `fit` and `evaluate` it is the second argument, or the second part of each batch; "
     'for `predict` it goes with the data, {"x": x, "condition": condition}'
 )
 
@@ -160,7 +160,7 @@ class DataSpec:
             raise ValueError("the condition is given twice: in a dictionary, and beside it")
         if self.condition_shape is None:
             raise ValueError(
-                "the flow has no condition_shape, and so no use for the second element of the data "
+                "the flow has no condition_shape, and does not use the second element of the data "
                 "(targets or labels). Call `fit(x)`, with `validation_data=x` alone, map a "
                 "tf.data.Dataset to its first element, or make the flow conditional"
             )
@@ -183,7 +183,7 @@ class DataSpec:
         usable = tf.reduce_all(
             [tf.reduce_all(good, list(range(1, good.shape.rank))) for _, good in parts], axis=0
         )
-        # One half lies inside of every support.
+        # The number 0.5 lies inside of every support.
         x, *rest = [
             tf.where(tf.reshape(usable, (-1, *[1] * (part.shape.rank - 1))), part, 0.5)
             for part, _ in parts
@@ -256,7 +256,7 @@ class DataSpec:
         if (training or rows.dtype.kind in "iub") and (fault := self.find_fault(rows)):
             raise ValueError(fault)
         if training and self.name == "x":
-            # Only many rows show what float32 flattens: a few may be close to each other.
+            # The check needs many rows: a few may be close to each other.
             check_precision(spread_sample(rows), names, f"`{self.name}`")
 
     # --- What is wrong with a batch -------------------------------------------------------------

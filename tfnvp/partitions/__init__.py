@@ -2,7 +2,7 @@
 
 A partition cuts an event ``x`` in two: the *passed* part conditions the coupling,
 the *moved* part is transformed by it. ``split`` and ``merge`` are exact inverses of
-one another and select by index, so a conditioner never sees padded zeros (save for
+one another and select by index, so a conditioner never sees padded zeros (except for
 ``Checkerboard``, whose passed part stays an image).
 """
 

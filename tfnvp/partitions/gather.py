@@ -1,4 +1,4 @@
-"""Reshapes and permutations of the last axes of a tensor, whatever comes before them."""
+"""Reshapes and permutations of the last axes of a tensor, with any axes before them."""
 
 from typing import Any
 

@@ -18,9 +18,9 @@ class Checkerboard(Partition):
             1 0 1 0     moved:  the pixels where b = 0, row by row, [pixels, channels]
             0 1 0 1
 
-    The passed part stays an image, because convolutions want one; a conditioner gives its
+    The passed part stays an image, because convolutions need one; a conditioner gives its
     parameters for every pixel as well, and only those at the moved pixels count. The moved part
-    holds the moved variables alone. Any height and width, odd ones too.
+    holds only the moved variables. Any height and width, odd ones too.
 
     Args:
       swapped: with True, the pixels whose row and column add up to an even number pass.

@@ -16,7 +16,7 @@ from typing import Any, Self
 #: Name of a model, in recipes and on the command line, to its class in `tfnvp.flows`.
 MODELS = {"nice": "NICE", "real_nvp": "RealNVP", "image_real_nvp": "ImageRealNVP"}
 
-# Small tables get batches small enough for so many steps in an epoch, of so many rows at least.
+# For small tables: least number of steps in an epoch, by smaller batches, and of rows in a batch.
 _STEPS_PER_EPOCH = 16
 _SMALLEST_BATCH = 32
 
@@ -79,9 +79,9 @@ class Recipe:
       clipnorm: largest global norm of a step's gradient, in nats; the loose default only catches
         explosions.
       ema_momentum: momentum of the moving average of the weights, which is evaluated and saved, or
-        None for no average. Short trainings use less, so that the average spans at most two thirds
-        of the steps. Not for flows with batch normalization, whose statistics belong to the weights
-        themselves.
+        None for no average. Short trainings use a smaller one, so that the average spans at most
+        two thirds of the steps. Not for flows with batch normalization, whose statistics belong to
+        the weights themselves.
       patience: epochs without a better validation loss after which training stops, or None.
       published: the published figure with its unit and split, or "".
       source: where the configuration comes from.

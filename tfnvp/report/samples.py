@@ -124,7 +124,7 @@ def _deformation(flow):
 
 
 def reconstruction(report: ReportData) -> Section:
-    """Shows the error of encoding and decoding, which comes from rounding alone."""
+    """Shows the error of encoding and decoding, which comes only from rounding."""
     x = report.test
     back = report.flow.decode(report.flow.encode(x)).numpy()
     error = np.abs(back - x)

@@ -1,1 +1,1 @@
-"""Trainings by recipes, and the folders they leave behind."""
+"""Training runs from recipes, and the folders with their results."""

@@ -1,4 +1,4 @@
-"""What a run folder knows about its model, for the card beside the exported one."""
+"""The content of a model card, from the files in a run folder."""
 
 import os
 from typing import Any
@@ -10,7 +10,7 @@ _NOT_ON_CARDS = ("options", "published", "source_of_data", "data_crc32")
 
 
 def read_card(path: str | os.PathLike, weights_dtype: str = "float32") -> dict[str, Any] | None:
-    """Returns what a run folder knows about its model, in the form that `flow.export` takes.
+    """Returns what the files of a run say about its model, in the form that `flow.export` takes.
 
     Args:
       path: the run folder, or a model in it.

@@ -211,7 +211,7 @@ class RunFolder:
         of that name.
 
         Raises:
-          ValueError: if the folder's name is no plain name.
+          ValueError: if the folder's name is not a plain name.
         """
         name, stem = self.path.resolve().name, stem_of(dataset, model)
         return plain_name(stem if re.fullmatch(rf"{re.escape(stem)}-\d+", name) else name)

@@ -28,7 +28,7 @@ class Plan:
       source: dictionary that says where the data comes from.
       seed: int.
       output: folder of the run, or None for a new one with a default name.
-      is_resumed: whether `output` holds a run that goes on.
+      is_resumed: whether `output` holds a run to resume.
       chosen_batch_size: whether the batch size is given, by the user or by the run.
     """
 
@@ -56,7 +56,7 @@ def plan(
 ) -> Plan:
     """Combines what a user gives with the configuration of the run to resume.
 
-    What is not given again keeps the value that it has in the run.
+    Arguments that are not given keep their values in the run.
 
     Args:
       recipe: name of a recipe. Default: that of the run, or the one for the kind of data.
@@ -139,7 +139,7 @@ def check_same(run: RunFolder, config: dict[str, Any]) -> None:
 
     Args:
       run: the folder of the run.
-      config: the configuration with which the training would go on.
+      config: the configuration with which the training would continue.
     """
     check_unfinished(run)
     # As in the file: with lists in place of tuples.

@@ -23,10 +23,10 @@ from tfnvp.runs.build import compile_flow, make_flow, validation_dataset
 from tfnvp.runs.card import read_card
 from tfnvp.runs.folder import RunFolder, require_writable, stem_of, unfinished
 
-# How often a diverged training goes back to good weights at most.
+# How many times, at most, a diverged training goes back to good weights.
 _ROLL_BACKS = {"stop": 0, "roll-back": 3}
 
-# Callbacks whose memory belongs into a backup.
+# Callbacks whose state a backup includes.
 _REMEMBERING = (keras.callbacks.EarlyStopping, RollBackOnNonFinite)
 
 # Samples in the picture of a run.
@@ -35,7 +35,7 @@ _SAMPLES = 100
 
 @dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """What a training can be given besides its recipe, data, seed and folders.
+    """Further options of a training, besides its recipe, data, seed and folders.
 
     Attributes:
       callbacks: further Keras callbacks.
@@ -70,7 +70,7 @@ class TrainedRun:
       folder: path of the run folder.
       exported: path of the SavedModel.
 
-    Of several workers only the first writes: on the others all but `flow` are None.
+    Of several workers only the first one writes files; on the others all but `flow` are None.
     """
 
     flow: Flow

@@ -1,4 +1,4 @@
-"""Instruments that test bijectors, for those who write or compose them."""
+"""Tests of bijectors, for users who write or compose them."""
 
 from tfnvp.testing.check_bijector import CHECKS, check_bijector
 

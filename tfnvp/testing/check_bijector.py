@@ -1,4 +1,4 @@
-"""One function that tells whether a bijector is what it claims to be, and if not, why."""
+"""One function that checks values, log-dets, gradients and variables of a bijector."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def check_bijector(
     rtol: Any = None,
     skip: Any = (),
 ) -> None:
-    """Raises `AssertionError`, naming property and numbers, unless a bijector keeps its promises.
+    """Raises `AssertionError`, naming property and numbers, unless a bijector has these properties.
 
     For any `tfb.Bijector`, ours, TFP's, your own or a composition:
 
@@ -42,13 +42,14 @@ def check_bijector(
       `slogdet` of the Jacobian by automatic differentiation, with their gradients; sums over
       `event_ndims`.
     - "variables": all variables held or read are among the bijector's `variables`.
-    - "gradients": values have one by the input; value or log-det by each trainable variable.
+    - "gradients": values have a gradient with respect to the input; value or log-det, with
+      respect to each trainable variable.
     - "stale answers": a change of weights changes the answers for tensors that are held, eagerly
       and in a `tf.function`.
     - "conditioner calls": value and log-det together run each member's `conditioner` once.
 
-    A zero-initialised network hides most errors: give the weights noise before the check. They
-    are as before after it. The Jacobian costs the square of the event's size: give few points.
+    A zero-initialised network hides most errors: add noise to the weights before the check. It
+    does not change them. The Jacobian costs the square of the event's size: give few points.
 
     Args:
       bijector: `tfb.Bijector` between events of equal size.
@@ -62,7 +63,7 @@ def check_bijector(
 
     Raises:
       AssertionError: with the first broken property; also if a method raises an error.
-      TypeError: if `bijector` is no bijector, or `x` not of a floating dtype.
+      TypeError: if `bijector` is not a bijector, or `x` not of a floating dtype.
       ValueError: if `x` has no batch or too few axes, or `skip` has an unknown name.
 
     >>> import tensorflow as tf, tensorflow_probability as tfp, tfnvp

@@ -1,4 +1,4 @@
-"""A bijector under test, with the points it is tested at, and comparisons that name what broke."""
+"""A bijector under test, the points of the test, and comparisons that name what failed."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfnvp.bijectors.compose import condition_kwargs
 
-#: Largest error promised, relative and absolute, of values and log-dets computed in a dtype.
+#: Largest error allowed, relative and absolute, of values and log-dets computed in a dtype.
 #: In float64 it is what float32 conditioners leave: exact within one coupling, not across many.
 TOLERANCES = {tf.float64: 1e-6, tf.float32: 1e-4, tf.bfloat16: 5e-2, tf.float16: 5e-3}
 
@@ -17,7 +17,7 @@ TOLERANCES = {tf.float64: 1e-6, tf.float32: 1e-4, tf.bfloat16: 5e-2, tf.float16:
 class Subject:
     """A bijector at points `x`, each evaluation of which is computed anew.
 
-    Its functions hide TFP's cache: every call hands a new tensor to the bijector.
+    Its functions hide TFP's cache: every call passes a new tensor to the bijector.
     """
 
     def __init__(self, bijector: Any, x: tf.Tensor, condition: Any, atol: Any, rtol: Any):
@@ -112,7 +112,7 @@ class Subject:
 
 @contextlib.contextmanager
 def restored(variables: Any) -> Iterator:
-    """Gives variables back the values that they had, whatever happens inside."""
+    """Restores the values of variables after the block, also after an error."""
     variables = list(variables)
     values = [tf.identity(v) for v in variables]
     try:

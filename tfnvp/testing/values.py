@@ -106,7 +106,7 @@ def check_finite(subject: Any) -> None:
 
 
 def check_round_trip(subject: Any) -> None:
-    """`inverse(forward(x)) = x` and `forward(inverse(y)) = y`, nothing coming from a cache."""
+    """`inverse(forward(x)) = x` and `forward(inverse(y)) = y`, without a cache."""
     x = subject.x
     y = subject.forward(x)
     subject.require_close(subject.inverse(y), x, "round trip: inverse(forward(x)) against x")
@@ -154,7 +154,7 @@ def _check_agreement(subject):
         subject.require_close(
             log_det, reference, f"log-dets: {what}, up to its sign, against the one at x"
         )
-    # The same tensors held: the log-det may come from a cache, and must not lie.
+    # With the same tensors the log-det may come from a cache, and must be right.
     held = subject.bijector.forward(x, **subject.arguments(None))
     subject.require_close(
         subject.bijector.forward_log_det_jacobian(
@@ -215,18 +215,18 @@ def _unconstrained(subject):
     """Variables of which every entry is free.
 
     A constraint can be a mask, as in TFP's autoregressive networks: log-dets need not be right
-    where no weights ever are.
+    for weights that the mask excludes.
     """
     trainable = subject.bijector.trainable_variables
     return [v for v in trainable if getattr(v, "constraint", None) is None]
 
 
 def _with_gradients(subject, log_det):
-    """Returns a log-det and its gradients in input and free variables, zeros where none is."""
+    """Returns a log-det and its gradients in input and free variables, zeros instead of None."""
     sources = [subject.x, *_unconstrained(subject)]
     with tf.GradientTape() as tape:
         tape.watch(subject.x)
         value = tf.broadcast_to(log_det(), subject.x.shape[:1])
-        # Unequal weights, lest the errors of different points cancel.
+        # Unequal weights, so that the errors of different points do not cancel.
         weighted = tf.tensordot(tf.linspace(tf.cast(1.0, value.dtype), 2.0, len(value)), value, 1)
     return value, tape.gradient(weighted, sources, unconnected_gradients="zero")

@@ -1,4 +1,4 @@
-"""Checks of a bijector's weights: found, trained, never stale, and their network run once."""
+"""Checks of a bijector's weights: registered, trainable, no stale results, one network call."""
 
 import collections
 import contextlib
@@ -54,7 +54,7 @@ def check_variables(subject: Any) -> None:
 
 
 def check_gradients(subject: Any) -> None:
-    """Values differentiate by the input; value or log-det by every trainable variable."""
+    """Values have gradients by the input; value or log-det by every trainable variable."""
     variables = subject.bijector.trainable_variables
     y = subject.forward(subject.x)
     for direction, point, value, log_det in (
@@ -102,7 +102,7 @@ def _held_and_fresh(subject, variables):
     bijector, kwargs = subject.bijector, subject.arguments(None)
     x = tf.identity(subject.x)
     y = bijector.forward(x, **kwargs)
-    z = tf.identity(y)  # As data is: not known to come from x.
+    z = tf.identity(y)  # Like new data: the bijector cannot know that it comes from x.
     before = bijector.inverse(z, **kwargs)
 
     def ask():
@@ -151,7 +151,7 @@ def check_conditioner_calls(subject: Any) -> None:
     ):
         point = tf.identity(point)
         with _counted_calls(b) as counts:
-            # Held, as users hold it: what is remembered dies with the value.
+            # Kept, as users keep it: the cache entry is deleted with the value.
             kept = value(point, **kwargs)
             log_det(point, event_ndims, **kwargs)
             del kept
@@ -172,7 +172,7 @@ def _conditioners(modules):
 def _counted_calls(bijector):
     """Counts calls of every conditioner: yields a list, filled at the end, of (layer, members, n).
 
-    Wraps the layers' own `call`, the function that computes, and takes the wrappers off again.
+    Wraps the layers' own `call`, the function that computes, and removes the wrappers afterwards.
     """
     held = _conditioners([bijector, *bijector.submodules])
     layers = {id(c): c for c in held}
@@ -191,7 +191,7 @@ def _counted_calls(bijector):
         return counting_call
 
     for layer in layers.values():
-        # Past Keras' own setter: this is no new state of the layer.
+        # Without Keras' own setter: the wrapper is not state of the layer.
         object.__setattr__(layer, "call", counted(layer, layer.call))
     try:
         yield counts
