@@ -237,8 +237,12 @@ def batched_arrays(
         batch = tf.nest.map_structure(lambda rows: tf.gather(rows, places[:size]), arrays)
         return batch if finish is None else finish(batch, key)
 
-    split = tf.data.Dataset.range(1).map(epoch).unbatch()
-    batches = split.map(read, num_parallel_calls=PREPARED).rebatch(batch_size)
+    epochs = tf.data.Dataset.range(1)
+    if reads == 1:  # Small data is read by one function: each one takes milliseconds to trace.
+        batches = epochs.map(lambda i: read(*(part[0] for part in epoch(i))))
+    else:
+        batches = epochs.map(epoch).unbatch().map(read, num_parallel_calls=PREPARED)
+    batches = batches.rebatch(batch_size)
     return without_tuning(batches, math.ceil(n / batch_size))
 
 
