@@ -15,8 +15,7 @@ import tensorflow as tf
 from tests.integration.replica_scenarios import SCENARIOS
 from tfnvp import distribute
 
-# One worker has all of them: their results come from one fixture.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("replicas")]
+pytestmark = pytest.mark.slow
 
 # The last parts of batches are empty for some replicas, and oneDNN's convolutions refuse those.
 ENVIRONMENT = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
