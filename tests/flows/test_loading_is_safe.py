@@ -1,5 +1,6 @@
 """Loading runs no code, whatever a file holds, and the error of a damaged file names it."""
 
+import inspect
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import tfnvp
+from tfnvp.flows import serialization
 from tfnvp.runs import folder as run_folder
 
 
@@ -54,6 +56,33 @@ def lambda_layer(marker):
 
 def call_of(module, name):
     return {"module": module, "class_name": name, "config": {}, "registered_name": name}
+
+
+def function_of(module, name):
+    return {"module": module, "class_name": "function", "config": name, "registered_name": name}
+
+
+def dense_with(activation):
+    return call_of("keras.layers", "Dense") | {"config": {"units": 2, "activation": activation}}
+
+
+def as_dict(items):
+    return {"tfnvp_type": "dict", "items": items}
+
+
+# Descriptions of functions, which a layer, a distribution or a bijector would call.
+FUNCTIONS = {
+    "function": lambda: as_keras(function_of("keras.datasets.mnist", "load_data")),
+    "function_as_a_class": lambda: as_keras(call_of("keras.datasets.mnist", "load_data")),
+    "activation": lambda: as_keras(dense_with(function_of("keras.datasets.mnist", "load_data"))),
+    "activation_as_a_class": lambda: as_keras(dense_with(call_of("keras.utils", "get_file"))),
+    "harmless_function": lambda: as_keras(function_of("keras.activations", "relu")),
+    "in_a_list": lambda: [as_keras(function_of("builtins", "relu"))],
+    "dictionary": lambda: as_dict(function_of("keras.datasets.mnist", "load_data")),
+    "nested_dictionary": lambda: as_dict({"a": [call_of("keras.utils", "get_file")]}),
+    "lambda": lambda: as_dict({"class_name": "__lambda__", "config": {"value": "4wEAAAA="}}),
+    "module_of_a_stranger": lambda: as_keras(call_of("evil.layers", "Layer")),
+}
 
 
 def in_config(key, value):
@@ -114,6 +143,52 @@ def test_no_code_of_a_file_is_run(saved, tmp_path, monkeypatch, attack):
         keras.saving.load_model(saved)
     assert not ran
     assert not (tmp_path / "marker").exists()
+
+
+def public_classes():
+    for kind in ("tfnvp.bijectors", "tfnvp.partitions", "tfp.bijectors", "tfp.distributions"):
+        module, base = serialization._NAMESPACES[kind]
+        for name in dir(module):
+            cls = getattr(module, name)
+            if isinstance(cls, type) and issubclass(cls, base):
+                yield kind, name, list(inspect.signature(cls.__init__).parameters)[1:]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_argument_of_any_class_can_be_a_function(function, monkeypatch):
+    ran = []
+    for module, name in ((keras.datasets.mnist, "load_data"), (keras.utils, "get_file")):
+        monkeypatch.setattr(module, name, lambda *args: ran.append(args))
+    classes = list(public_classes())
+    assert len(classes) > 150
+    for kind, name, parameters in classes:
+        for parameter in parameters:
+            given = {parameter: FUNCTIONS[function]()}
+            with pytest.raises((ValueError, TypeError)):
+                serialization.deserialize({"tfnvp_type": kind, "name": name, "arguments": given})
+    assert not ran
+
+
+@pytest.mark.parametrize("key", ["activation", "conditioner_dtype", "base", "partition"])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_argument_of_a_flow_can_be_a_function(key, function):
+    config = {"event_shape": 2, "couplings": 2, "hidden_units": [4]}
+    with pytest.raises((ValueError, TypeError)):
+        tfnvp.RealNVP.from_config({**config, key: FUNCTIONS[function]()})
+
+
+def test_no_metric_of_a_file_is_a_foreign_function(saved):
+    flow = keras.saving.load_model(saved)
+    flow.compile("adam", metrics=[keras.metrics.Mean()])
+    flow.save(saved)
+    assert keras.saving.load_model(saved).compiled
+
+    def change(config):
+        config["compile_config"]["metrics"] = [function_of("keras.datasets.mnist", "load_data")]
+
+    rewrite_config(saved, change)
+    with pytest.raises(ValueError, match="only objects of Keras that compute"):
+        keras.saving.load_model(saved)
 
 
 def test_a_pickle_in_place_of_a_model_or_a_backup_is_not_read(tmp_path):

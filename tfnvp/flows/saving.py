@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfnvp.flows.serialization import deserialize
+from tfnvp.flows.serialization import check_keras_objects, deserialize
 
 # Under these names, with a number, the states of random generators are saved.
 _RANDOM_STATE = "random_state_"
@@ -48,6 +48,18 @@ class SavedFlow(keras.Model):
         weights = {id(v) for v in self.weights}
         states = [v for v in self.variables if id(v) not in weights]
         return [(f"{_RANDOM_STATE}{i}", state) for i, state in enumerate(states)]
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compiles the flow as it was saved.
+
+        Args:
+          config: dict, of `get_compile_config`.
+
+        Raises:
+          ValueError: for a function of Keras that does more than compute.
+        """
+        check_keras_objects(config)
+        super().compile_from_config(config)
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: Any = None) -> "SavedFlow":

@@ -2,11 +2,14 @@
 
 A TFP object is described by its class and its `parameters`, the arguments of its constructor.
 Whatever a file holds, a description makes only objects of public classes of `tfnvp.bijectors`,
-`tfnvp.partitions`, `tfp.bijectors` and `tfp.distributions`, and of classes that the program has
-registered with Keras. Values of weights are not part of a description: Keras saves them.
+`tfnvp.partitions`, `tfp.bijectors` and `tfp.distributions`, Keras layers, and objects of classes
+that the program has registered with Keras. No argument of theirs is a function, but for Keras' own
+activations and the like inside of layers. Values of weights are not part of a description: Keras
+saves them.
 """
 
 import json
+import re
 from typing import Any
 
 import keras
@@ -29,6 +32,16 @@ _OF_PACKAGES = {
 }
 _KINDS = (tfp.bijectors.Bijector, tfp.distributions.Distribution)
 _KEY = "tfnvp_type"
+# What an argument of a class of TFP can be: TFP would call a function.
+_ARGUMENTS = (
+    *(type(None), bool, int, float, str, np.ndarray, tf.DType, tf.Variable, keras.layers.Layer),
+    *(tfp.util.TransformedVariable, *_KINDS),
+)
+# Modules of Keras that only compute. Others read and write files, such as `keras.datasets`.
+_COMPUTING_MODULES = re.compile(
+    r"keras(\.(activations|constraints|dtype_policies|initializers|layers|losses|metrics|models"
+    r"|ops|optimizers|quantizers|random|regularizers|src)(\..*)?)?"
+)
 
 
 def serialize(value: Any) -> Any:
@@ -104,7 +117,8 @@ def deserialize(value: Any) -> Any:
     """Makes a value from its description; the inverse of `serialize`.
 
     Raises:
-      ValueError: for the description of a class that is not public, or not registered.
+      ValueError: for the description of a class that is not public, or not registered, of a
+        function, or of an object of Keras that does more than compute.
     """
     if isinstance(value, (list, tuple)):
         return [deserialize(v) for v in value]
@@ -112,11 +126,13 @@ def deserialize(value: Any) -> Any:
         return value
     kind = value.get(_KEY)
     if kind == "dict":
+        # Keras makes objects of dictionaries, too.
+        check_keras_objects(value["items"])
         return {k: deserialize(v) for k, v in value["items"].items()}
     if kind == "dtype":
         return tf.as_dtype(value["name"])
     if kind == "array":
-        array = np.asarray(value["value"], dtype=value["dtype"])
+        array = np.asarray(value["value"], tf.as_dtype(value["dtype"]).as_numpy_dtype)
         return tf.Variable(array, trainable=value["trainable"]) if value["variable"] else array
     if kind == "transformed":
         bijector = deserialize(value["bijector"])
@@ -124,8 +140,22 @@ def deserialize(value: Any) -> Any:
         trainable = value["input"]["trainable"]
         return tfp.util.TransformedVariable(initial, bijector, trainable=trainable)
     if kind == "keras":
-        return keras.saving.deserialize_keras_object(value["object"], safe_mode=True)
-    name = str(value.get("name"))
+        check_keras_objects(value["object"])
+        layer = keras.saving.deserialize_keras_object(value["object"], safe_mode=True)
+        if not isinstance(layer, keras.layers.Layer):
+            raise ValueError(f"not a description of a Keras layer: {value['object']}")
+        return layer
+    cls = _class_of(kind, str(value.get("name")))
+    arguments = {k: deserialize(v) for k, v in value["arguments"].items()}
+    if kind.startswith("tfp.") and not all(
+        isinstance(leaf, _ARGUMENTS) for leaf in tf.nest.flatten(arguments)
+    ):
+        raise ValueError(f"an argument of a class of TFP is a function or a partition: {value}")
+    return cls(**arguments)
+
+
+def _class_of(kind, name):
+    """Returns the class that a description names."""
     if kind == "registered":
         base, cls = _KINDS, keras.saving.get_registered_object(name)
         if cls is None:
@@ -137,5 +167,30 @@ def deserialize(value: Any) -> Any:
         module, base = _NAMESPACES.get(kind, (None, None))
         cls = getattr(module, name, None)
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise ValueError(f"not a description of a bijector, distribution or partition: {value}")
-    return cls(**{k: deserialize(v) for k, v in value["arguments"].items()})
+        raise ValueError(f"not a bijector, distribution or partition: {name!r} of {kind!r}")
+    return cls
+
+
+def check_keras_objects(described: Any) -> None:
+    """Raises `ValueError` if Keras would make an object from another module than is allowed.
+
+    Args:
+      described: JSON types, such as `keras.saving.serialize_keras_object` returns.
+    """
+    for part in described.values() if isinstance(described, dict) else described:
+        if isinstance(part, (dict, list)):
+            check_keras_objects(part)
+    if not isinstance(described, dict) or "class_name" not in described:
+        return
+    if described.get("module") is None and described["class_name"] != "__lambda__":
+        return  # Data, such as `__numpy__`, or a registered class.
+    is_function = described["class_name"] == "function"
+    name = described.get("config" if is_function else "registered_name")
+    if keras.saving.get_registered_object(str(name or described["class_name"])) is not None:
+        return
+    module = str(described.get("module"))
+    if not _COMPUTING_MODULES.fullmatch(module) and not (is_function and module == "builtins"):
+        raise ValueError(
+            "a file can name only objects of Keras that compute, and classes that are registered "
+            f"with Keras: import the module that defines them first. Received: {described}"
+        )
