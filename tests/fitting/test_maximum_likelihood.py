@@ -219,3 +219,37 @@ def test_a_bad_row_ends_training_before_anything_is_saved(flow, tmp_path):
     assert not (tmp_path / "last.keras").exists()
     # The bad row gives no gradient.
     assert all(np.isfinite(weight).all() for weight in flow.get_weights())
+
+
+@pytest.mark.parametrize(
+    ("steps", "conditions"),
+    [({}, CONDITION), ({"jit_compile": False, "steps_per_execution": 3}, None)],
+    ids=["many_in_one_program", "in_keras_loop"],
+)
+def test_single_batches_after_fit_are_those_of_a_plain_loop(steps, conditions):
+    # `fit` leaves a compiled step of many batches, which is what single ones must agree with.
+    flow = tfnvp.RealNVP(
+        3, 2, (4,), condition_shape=None if conditions is None else 2, conditioner_dtype="float32"
+    )
+    flow.compile(keras.optimizers.SGD(0.1), **steps)
+    flow.fit(X, conditions, verbose=0)
+    weights = np.linspace(0.0, 2.0, 8).astype("float32")
+    batch = (X[:8].astype("float32"), None if conditions is None else conditions[:8])
+
+    with tf.GradientTape() as tape:
+        loss = -tf.reduce_mean(weights * flow.log_prob(*batch))
+    expected = [
+        (v - 0.1 * g).numpy()
+        for v, g in zip(
+            flow.trainable_weights, tape.gradient(loss, flow.trainable_weights), strict=True
+        )
+    ]
+    for given in (weights, weights.tolist()):
+        found = flow.test_on_batch(tf.constant(batch[0]), batch[1], sample_weight=given)
+        np.testing.assert_allclose(found, loss, rtol=1e-5)
+    x = batch[0] if conditions is None else {"x": batch[0], "condition": batch[1]}
+    np.testing.assert_allclose(flow.predict_on_batch(x), flow.log_prob(*batch), rtol=1e-4)
+    found = flow.train_on_batch(batch[0].tolist(), batch[1], sample_weight=tf.constant(weights))
+    np.testing.assert_allclose(found, loss, rtol=1e-5)
+    for variable, value in zip(flow.trainable_weights, expected, strict=True):
+        np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-6)

@@ -220,6 +220,23 @@ class MaximumLikelihood(BuiltModel):
         data = Data(*self.data_spec.check(x))
         return super().predict(**self._for_scoring(data, arguments))
 
+    def train_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs
+    ) -> float | list | dict:
+        """One step on one batch; arguments of `keras.Model.train_on_batch`, conditions as `y`."""
+        data = self.data_spec.check(x, y, sample_weight, training=True)
+        return super().train_on_batch(*data, **kwargs)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs
+    ) -> float | list | dict:
+        """Loss of one batch; arguments of `keras.Model.test_on_batch`, conditions as `y`."""
+        return super().test_on_batch(*self.data_spec.check(x, y, sample_weight), **kwargs)
+
+    def predict_on_batch(self, x: Any) -> np.ndarray:
+        """Returns `log p(x)` of one batch, as `keras.Model.predict_on_batch`."""
+        return super().predict_on_batch(self.data_spec.check(x)[0])
+
     def _for_scoring(self, data: Data, arguments: dict) -> dict:
         if data.is_arrays:
             self.data_spec.advise_on_rows(data.parts[0])

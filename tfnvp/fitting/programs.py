@@ -78,7 +78,7 @@ def _stack(batches, steps):
 
     def stack(*leaves):
         # Keras passes missing parts of a batch as None or as empty optionals.
-        return tf.stack(leaves) if tf.is_tensor(leaves[0]) else None
+        return tf.stack(leaves) if hasattr(leaves[0], "shape") else None
 
     return tf.nest.map_structure(stack, *batches)
 
