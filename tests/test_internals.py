@@ -71,6 +71,22 @@ def test_hooks_of_chains():
         np.testing.assert_allclose(chain._inverse_log_det_jacobian(tf.ones([2, 3]), 1), [0.0, 0.0])
 
 
+def test_keys_of_caches():
+    class Asked(tfb.Exp):
+        def __hash__(self):
+            asked.append(_internals.hashed_by_a_cache())
+            return 0
+
+    asked = []
+    inverted = tfb.Invert(tfb.Invert(Asked()))
+    with probability("internal.cache_util"):
+        asked.clear()
+        hash(inverted)
+        assert asked == [False]
+        inverted.forward(tf.ones(2))
+        assert any(asked)
+
+
 def test_cache_of_bijectors():
     class Recorder:
         def __init__(self):

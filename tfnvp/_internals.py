@@ -4,13 +4,16 @@ Nothing else in the package reaches into another library. `tests/test_internals.
 each name here, which says what broke when a library renames it.
 """
 
+import sys
+
 import keras
 import tensorflow as tf
 from tensorflow.python.eager import record, tape
 from tensorflow.python.ops import gradients_util
+from tensorflow_probability.python.bijectors.bijector import Bijector
 from tensorflow_probability.python.bijectors.chain import _Chain
 from tensorflow_probability.python.bijectors.invert import _Invert
-from tensorflow_probability.python.internal import prefer_static
+from tensorflow_probability.python.internal import cache_util, prefer_static
 
 __all__ = [
     "AdoptedVariable",
@@ -18,6 +21,7 @@ __all__ = [
     "adam_slots",
     "all_layers",
     "count_writes",
+    "hashed_by_a_cache",
     "initial_epoch",
     "is_chain",
     "is_invert",
@@ -50,6 +54,14 @@ def is_chain(bijector) -> bool:
 def is_invert(bijector) -> bool:
     """Whether a bijector is a `tfb.Invert`."""
     return isinstance(bijector, _Invert)
+
+
+def hashed_by_a_cache() -> bool:
+    """Whether `__hash__`, which calls this, runs for a key of one of TFP's caches."""
+    frame = sys._getframe(2)
+    while frame.f_code is Bijector.__hash__.__code__:  # Of a composition.
+        frame = frame.f_back
+    return frame.f_code.co_filename == cache_util.__file__
 
 
 def renamed(bijector, name: str):

@@ -13,7 +13,7 @@ import tensorflow_probability as tfp
 
 from tests.bijector_builders import BIJECTORS, OURS, at
 from tests.conftest import perturb
-from tfnvp.bijectors import Logit
+from tfnvp.bijectors import DiagonalScaling, Logit
 from tfnvp.flows.serialization import deserialize, serialize
 from tfnvp.testing import check_bijector
 
@@ -168,12 +168,29 @@ def test_equality_and_hash_after_use(bijectors, name):
     assert b == b
     assert {b: 1}[b] == 1
     assert b != tfb.Exp()
+    with tf.GradientTape():
+        assert hash(b) == before
     if b.trainable_variables:
+        other = copy.deepcopy(b)
+        assert b != other
+        assert tfb.Invert(b) != tfb.Invert(other)
         variable = b.trainable_variables[0]
         variable.assign(variable + 0.0)  # A write, which may have changed it.
-        assert hash(b) != before
+        assert hash(b) == before
     with pytest.raises(TypeError):
         iter(b)
+
+
+def test_distributions_of_unequal_weights_have_no_divergence_of_zero():
+    # TFP takes that of the bases where the bijectors are equal.
+    base = tfp.distributions.MultivariateNormalDiag(tf.zeros(2))
+    first, second = (
+        tfp.distributions.TransformedDistribution(base, DiagonalScaling(2)) for _ in range(2)
+    )
+    assert tfp.distributions.kl_divergence(first, first.copy()) == 0.0
+    second.bijector.trainable_variables[0].assign([1.0, 1.0])
+    with pytest.raises(NotImplementedError):
+        tfp.distributions.kl_divergence(first, second)
 
 
 def test_bijectors_of_equal_parameters_are_equal():

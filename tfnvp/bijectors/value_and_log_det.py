@@ -63,17 +63,21 @@ class ValueAndLogDet:
         return tf.reduce_sum(log_det, axis=list(range(-extra, 0))) if extra else log_det
 
     def __hash__(self):
-        """Hashes parameters, weights and tapes: TFP's caches of compositions are keyed by it.
-
-        They miss after every change of a weight, and always while a tape records. So a bijector
-        can be a key of a dictionary only as long as its weights do not change.
-        """
+        static = hash((type(self), *map(id, self._weights)))
+        if not _internals.hashed_by_a_cache():
+            return static
+        # TFP's caches of compositions are keyed by the hashes of their members. They must miss
+        # after every change of a weight, and always while a tape records.
         recording = _next_number() if _internals.tape_is_recording() else 0
         version = self._memory.version(self._current_weights()) or _next_number()
-        return hash((super().__hash__(), version, recording))
+        return hash((static, version, recording))
 
     def __eq__(self, other):
-        return super().__eq__(other)
+        """Whether the arguments are equal and the variables are the same objects."""
+        if not super().__eq__(other):
+            return False
+        pairs = itertools.zip_longest(self._current_weights(), other._current_weights())
+        return all(mine is theirs for mine, theirs in pairs)
 
     def __copy__(self):
         copied = type(self).__new__(type(self))
