@@ -263,6 +263,14 @@ def test_the_first_epoch():
         assert epochs == [2, 3]
 
 
+def test_paths_of_variables():
+    with keras_("Variable._path"):
+        a, b, c = (keras.Variable(0.0, name=name) for name in ("v", "v_1", "v"))
+        for _ in range(2):
+            _internals.make_paths_unique([a, b, c, a])
+            assert [v.path for v in (a, b, c)] == ["v", "v_1", "v_2"]
+
+
 def test_state_of_optimizers():
     optimizer, variable = keras.optimizers.Adam(0.5), keras.Variable(1.0)
     optimizer.build([variable])

@@ -26,6 +26,7 @@ __all__ = [
     "is_chain",
     "is_invert",
     "learning_rate",
+    "make_paths_unique",
     "objects_in",
     "plain_chain",
     "prefer_static",
@@ -128,6 +129,17 @@ class AdoptedVariable(keras.Variable):
         if isinstance(value, tf.Variable):
             return value
         return super()._convert_to_tensor(value, dtype)
+
+
+def make_paths_unique(variables) -> None:
+    """Appends numbers to the paths of Keras variables whose path is that of an earlier one."""
+    taken = set()
+    for variable in {id(v): v for v in variables}.values():
+        path, number = variable.path, 0
+        while variable.path in taken:
+            number += 1
+            variable._path = f"{path}_{number}"
+        taken.add(variable.path)
 
 
 class BuiltModel(keras.Model):

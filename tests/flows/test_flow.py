@@ -29,6 +29,16 @@ def variable_ids(thing):
     return {id(v.value if isinstance(v, keras.Variable) else v) for v in thing.trainable_variables}
 
 
+def test_every_variable_has_a_path_of_its_own():
+    def affine(partition):
+        return AffineCoupling(MLP(2, (4,), name="network"), partition, 2)
+
+    split, scales = Split(1), [tfb.Scale(tf.Variable(value)) for value in (1.0, 2.0)]
+    flow = tfnvp.Flow(tfb.Chain([affine(split), affine(split.swap()), *scales]), 2)
+    paths = [variable.path for variable in flow.variables]
+    assert len(set(paths)) == len(paths) == 12
+
+
 @pytest.mark.parametrize(
     "make",
     [

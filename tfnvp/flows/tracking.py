@@ -10,7 +10,8 @@ def find(module: tf.Module) -> tuple[list[keras.layers.Layer], list[keras.Variab
     """Returns the Keras layers that a module uses, and its variables outside of them.
 
     Together they cover every `tf.Variable` of the module, so that a Keras model with both lists as
-    attributes trains and saves all of them.
+    attributes trains and saves all of them. Each variable gets a `path` of its own, by which tools
+    such as per-variable settings of optimizers tell them apart.
     """
     layers = _internals.objects_in(module, keras.layers.Layer)
     inner = {id(sub) for layer in layers for sub in _internals.all_layers(layer, False)}
@@ -28,4 +29,6 @@ def find(module: tf.Module) -> tuple[list[keras.layers.Layer], list[keras.Variab
         for v in module.variables
         if id(v) not in known
     ]
+    weights = [v for layer in layers for v in layer.variables]
+    _internals.make_paths_unique([*weights, *variables])
     return layers, variables
