@@ -167,7 +167,9 @@ def _class_of(kind, name):
         module, base = _NAMESPACES.get(kind, (None, None))
         cls = getattr(module, name, None)
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise ValueError(f"not a bijector, distribution or partition: {name!r} of {kind!r}")
+        raise ValueError(
+            f"not a description of a bijector, distribution or partition: {name!r} of {kind!r}"
+        )
     return cls
 
 
