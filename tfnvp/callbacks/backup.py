@@ -62,9 +62,7 @@ class Backup(keras.callbacks.Callback):
         super().__init__()
         self.file = pathlib.Path(file)
         self._callbacks = [(callback, _attributes(callback)) for callback in callbacks]
-        self.epoch = 0
-        if self.file.exists():
-            self.epoch = self._read()[0]["epoch"]
+        self.epoch = self._read()[0]["epoch"] if self.file.exists() else 0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         if self.file.exists():
@@ -119,9 +117,8 @@ class Backup(keras.callbacks.Callback):
             )
         for i, variable in enumerate(variables):
             variable.assign(arrays[f"variable_{i}"])
-        for i, (memory, (callback, attributes)) in enumerate(
-            zip(state["callbacks"], self._callbacks, strict=True)
-        ):
+        for i, (callback, attributes) in enumerate(self._callbacks):
+            memory = state["callbacks"][i]
             for name in attributes:
                 value = memory.get(name)
                 if f"{name}_count" in memory:
@@ -130,16 +127,15 @@ class Backup(keras.callbacks.Callback):
 
 
 def _attributes(callback):
-    own = getattr(callback, "state_attributes", None)
-    for kind, attributes in _STATES:
-        if own is None and isinstance(callback, kind):
-            own = attributes
-    if own is None:
+    known = [attributes for kind, attributes in _STATES if isinstance(callback, kind)]
+    if hasattr(callback, "state_attributes"):
+        return callback.state_attributes
+    if not known:
         raise ValueError(
             "`callbacks` must be EarlyStopping, ReduceLROnPlateau, ModelCheckpoint, or callbacks "
             f"with `state_attributes`. Received: {callback!r}"
         )
-    return own
+    return known[0]
 
 
 def _array(value):

@@ -47,9 +47,8 @@ def load_benchmark_table(name: str, folder: str | pathlib.Path) -> Splits:
       ValueError: if there is no such table, or its file is missing or damaged.
     """
     if name not in BENCHMARK_TABLES:
-        raise ValueError(
-            f"unknown table {name!r}: choose one of {', '.join(sorted(BENCHMARK_TABLES))}"
-        )
+        names = ", ".join(sorted(BENCHMARK_TABLES))
+        raise ValueError(f"unknown table {name!r}: choose one of {names}")
     parts = BENCHMARK_TABLES[name](pathlib.Path(folder))
     return Splits(name, *(np.asarray(part, "float32") for part in parts))
 
@@ -101,11 +100,8 @@ def _power(folder):
 
 def _gas(folder):
     rows = _array(folder / FILES["gas"], 16)
-    while True:
-        partners = np.sum(np.corrcoef(rows.T) > _CORRELATION, axis=1)
-        if not np.any(partners > 1):
-            break
-        rows = np.delete(rows, np.argmax(partners > 1), axis=1)
+    while (similar := np.sum(np.corrcoef(rows.T) > _CORRELATION, axis=1) > 1).any():
+        rows = np.delete(rows, np.argmax(similar), axis=1)
     # By the moments of all rows, as published.
     return _last_tenths((rows - rows.mean(axis=0)) / rows.std(axis=0, ddof=1))
 
@@ -159,9 +155,7 @@ FILES = {
 
 def _existing(file):
     if not file.is_file():
-        raise ValueError(
-            f"no {file}: the files of the MAF paper (zenodo.org/record/1161203) are expected there"
-        )
+        raise ValueError(f"no {file}: it is one of the MAF paper's (zenodo.org/record/1161203)")
     return file
 
 

@@ -16,8 +16,8 @@ def to_array(x: Any, name: str = "x") -> np.ndarray | tf.Tensor:
     Raises:
       ValueError: for data that is not an array of numbers.
     """
-    if isinstance(x, np.ndarray) or tf.is_tensor(x):
-        return _without_objects(x) if x.dtype == object else x
+    if tf.is_tensor(x):
+        return x
     try:
         if hasattr(x, "__array__"):
             return _without_objects(np.asarray(x))

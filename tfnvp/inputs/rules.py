@@ -1,11 +1,11 @@
 """The rules that data of any flow must satisfy: types, shapes, sizes of numbers."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.inputs.precision import LARGEST
+from tfnvp.precision import LARGEST
 
 _LABELS = (
     "give labels as one-hot vectors, which `keras.utils.to_categorical` makes from numbers from "
@@ -15,17 +15,17 @@ _LABELS = (
 
 def check_dtype(dtype: Any, name: str, whole_numbers: bool) -> bool:
     """Returns whether a type is of whole numbers; raises `ValueError` for unusable types."""
-    if isinstance(dtype, np.dtype) and dtype.kind == "O":
+    kind = getattr(dtype, "kind", "")  # Types of TensorFlow have none.
+    if kind == "O":
         raise ValueError(
-            f"`{name}` must hold real numbers: choose the columns that do, and convert them, for "
-            f"example by `{name}.astype('float32')`; texts and categories become numbers by "
+            f"`{name}` must hold real numbers: choose the columns that do, and convert them by "
+            f"`{name}.astype('float32')`; texts and categories become numbers by "
             "`pandas.get_dummies`. Received dtype: object"
         )
-    if isinstance(dtype, np.dtype) and dtype.kind in "Mm":
+    if kind in ("M", "m"):
         raise ValueError(
-            f"`{name}` must hold real numbers: dates and durations become numbers by division, for "
-            "example `(dates - dates.min()) / pandas.Timedelta(days=1)`. Received "
-            f"dtype: {dtype}"
+            f"`{name}` must hold real numbers: dates and durations become some by division, such "
+            f"as `(dates - dates.min()) / pandas.Timedelta(days=1)`. Received dtype: {dtype}"
         )
     dtype = tf.as_dtype(dtype)
     is_whole = dtype.is_integer or dtype.is_bool
@@ -39,12 +39,10 @@ def check_dtype(dtype: Any, name: str, whole_numbers: bool) -> bool:
     return is_whole
 
 
-def check_shape(shape: Any, event_shape: tuple, name: str) -> None:
+def check_batch_shape(shape: Any, event_shape: tuple, name: str) -> None:
     """Raises `ValueError` unless a shape is `[batch, *event_shape]`, as far as it is known."""
     shape = tf.TensorShape(shape)
-    if shape.rank is None or (
-        shape.rank == 1 + len(event_shape) and shape[1:].is_compatible_with(event_shape)
-    ):
+    if shape.is_compatible_with([None, *event_shape]):
         return
     hint = f"; {_LABELS}"
     if shape.rank in (0, 1) and event_shape == (1,):
@@ -58,18 +56,25 @@ def check_shape(shape: Any, event_shape: tuple, name: str) -> None:
     )
 
 
+def check_count(conditions: int, rows: int | None, name: str, one_for_all: bool = True) -> None:
+    """Raises `ValueError` unless there is one condition for each row, or one for all of them."""
+    if conditions == rows or (one_for_all and conditions == 1):
+        return
+    raise ValueError(
+        f"`condition` must have one row for each of {name}{', or be one for all' * one_for_all}. "
+        f"Received: {conditions} conditions for {rows} rows"
+    )
+
+
 def check_conditions(
     conditions: Any, x: np.ndarray, condition_shape: tuple | None, name: str, finite: bool
 ) -> None:
     """Raises `ValueError` unless there is one condition of the flow's shape for each row."""
-    if np.ndim(conditions) and len(conditions) != len(x):
-        raise ValueError(
-            f"`condition` must have one row for each of `{name}`. "
-            f"Received: {len(conditions)} conditions for {len(x)} rows"
-        )
+    if np.ndim(conditions):
+        check_count(len(conditions), len(x), f"`{name}`", one_for_all=False)
     if condition_shape is None or np.shape(conditions)[1:] == (0,):
         return
-    check_shape(np.shape(conditions), condition_shape, "condition")
+    check_batch_shape(np.shape(conditions), condition_shape, "condition")
     conditions = np.asarray(conditions)
     check_dtype(conditions.dtype, "condition", whole_numbers=True)
     if finite and (fault := not_finite(conditions, "condition")):
@@ -121,8 +126,13 @@ def split_dictionary(x: dict, condition: Any, name: str) -> tuple:
             f'a dictionary of inputs must have the keys "x" and "condition". Received: {sorted(x)}'
         )
     if condition is not None and "condition" in x:
-        raise ValueError(f"the condition is given twice, in `{name}` and beside it")
+        refuse_twice(name)
     return x["x"], x.get("condition", condition)
+
+
+def refuse_twice(name: str) -> NoReturn:
+    """Raises `ValueError` for a condition beside a dictionary of data and condition."""
+    raise ValueError(f"the condition is given twice, in `{name}` and beside it")
 
 
 def refuse_parts(x: Any, event_rank: int, name: str) -> None:

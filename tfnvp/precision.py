@@ -7,7 +7,7 @@ import numpy as np
 #: Squares of larger numbers leave the range of float32 when they are added up.
 LARGEST = 1e15
 
-# Least steps of float32 in a standard deviation; with fewer, rounding changes the likelihood.
+# Least steps of a type in a standard deviation; with fewer, rounding changes the likelihood.
 _STEPS = 100
 
 
@@ -35,7 +35,6 @@ def check_precision(rows: np.ndarray, name: Callable[[tuple], str], source: str)
         return
     with np.errstate(over="ignore", invalid="ignore"):
         deviation, largest = rows.std(axis=0), np.abs(rows).max(axis=0)
-        step = np.spacing(largest.astype("float32")).astype("float64")
     far = np.argwhere(largest > np.finfo("float32").max)
     if len(far):
         index = tuple(far[0])
@@ -43,10 +42,34 @@ def check_precision(rows: np.ndarray, name: Callable[[tuple], str], source: str)
             f"{source}: {name(index)} reaches {largest[index]:.3g}, beyond float32, in which flows "
             "compute: divide it by a constant first"
         )
-    lost = np.argwhere((np.ptp(rows, axis=0) > 0) & ~(deviation >= _STEPS * step))
+    varies = np.ptp(rows, axis=0) > 0
+    check_resolution(rows[0], deviation, largest, varies, lambda i: f"{source}: {name(i)}")
+
+
+def check_resolution(
+    center: np.ndarray,
+    deviation: np.ndarray,
+    largest: np.ndarray,
+    varies: np.ndarray,
+    name: Callable[[tuple], str],
+    dtype: str = "float32",
+) -> None:
+    """Raises `ValueError` for a deviation of less than a hundred steps of a type of floats.
+
+    Args:
+      center: a usual value of each variable, for messages.
+      deviation: the standard deviation of each.
+      largest: the largest absolute value of each.
+      varies: bool, whether it is not constant, for which nothing is required.
+      name: function from the index of a variable to what the message calls it.
+      dtype: the type.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.spacing(largest.astype(dtype)).astype("float64")
+    lost = np.argwhere(varies & ~(deviation >= _STEPS * step))
     if len(lost):
         index = tuple(lost[0])
         raise ValueError(
-            f"{source}: {name(index)} varies by {deviation[index]:.3g} around "
-            f"{rows[(0, *index)]:.6g}, which float32 cannot tell apart: subtract its mean first"
+            f"{name(index)} varies by {deviation[index]:.3g} around {center[index]:.6g}, which "
+            f"{dtype} cannot tell apart: subtract its mean first"
         )
