@@ -59,10 +59,8 @@ __all__ = [
 ]
 
 # Public names that are not modules, by the module that defines them.
-_DEFINED_IN = {
-    **dict.fromkeys(("Flow", "ImageRealNVP", "NICE", "RealNVP"), "tfnvp.flows"),
-    "load_pretrained": "tfnvp.pretrained",
-}
+_DEFINED_IN = dict.fromkeys(("Flow", "ImageRealNVP", "NICE", "RealNVP"), "tfnvp.flows")
+_DEFINED_IN["load_pretrained"] = "tfnvp.pretrained"
 
 
 def __getattr__(name: str) -> Any:

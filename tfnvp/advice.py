@@ -55,10 +55,8 @@ def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
     finite = {name: column[np.isfinite(column)] for name, column in columns.items()}
     constant = [name for name, column in finite.items() if len(column) and np.ptp(column) == 0]
     if constant:
-        warn(
-            f"constant columns: {_listed(map(repr, constant))}; leave them out: a constant has no "
-            "density, and the likelihood would be far too high"
-        )
+        named = _listed(map(repr, constant))
+        warn(f"constant columns: {named}; leave them out: they have no density")
     seen, repeated = {}, []
     for name, column in columns.items():
         first = seen.setdefault(zlib.crc32(np.ascontiguousarray(column)), name)
@@ -69,10 +67,8 @@ def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
         warn(f"column {_listed(repeated)}: together they have no density; leave one of each out")
     whole = [n for n, column in finite.items() if n not in constant and _is_whole(column)]
     if whole:
-        warn(
-            f"only whole numbers in {_listed(map(repr, whole))}: discrete values have no density, "
-            "and the likelihood of repeated ones can grow without bound"
-        )
+        named = _listed(map(repr, whole))
+        warn(f"only whole numbers in {named}: they have no density, and an unbounded likelihood")
 
 
 def _is_whole(column: np.ndarray) -> bool:
@@ -99,9 +95,9 @@ def warn_of_levels(x: np.ndarray, levels: int | None = None, name: str = "x") ->
     steps = next((steps for steps in (count - 1, count) if _are_multiples(x, steps)), None)
     if steps is None or (levels is None and _are_multiples(x, 1)):
         return
-    multiples = "0 and 1" if x.min() >= 0 and x.max() <= 1 else "whole numbers"
-    if steps > 1:
-        multiples = f"multiples of 1/{steps}"
+    multiples = f"multiples of 1/{steps}"
+    if steps == 1:
+        multiples = "0 and 1" if x.min() >= 0 and x.max() <= 1 else "whole numbers"
     warn(
         f"`{name}` holds only {multiples}: grey levels have no density, and their likelihood can "
         f"grow without bound. `tfnvp.data.dequantize(pixels, {count})` makes whole levels real"
@@ -111,10 +107,7 @@ def warn_of_levels(x: np.ndarray, levels: int | None = None, name: str = "x") ->
 def warn_of_few_levels(x: np.ndarray, levels: int | None) -> None:
     """Warns of data of only the grey levels 0 and 1, where the flow has more levels."""
     if levels is not None and levels > 2 and x.size and x.max() == 1:
-        warn(
-            f"`x` holds only 0 and 1, nearly black among {levels} grey levels: a flow of images "
-            "of two values needs levels=2"
-        )
+        warn(f"`x` holds only 0 and 1 of {levels} grey levels: images of two values need levels=2")
 
 
 def warn_of_bools(levels: int) -> None:

@@ -58,13 +58,10 @@ def logistic_mixture(z: npt.ArrayLike, components: int = 10) -> tfd.Independent:
     centres = np.moveaxis((edges[1:] + edges[:-1]) / 2, 0, -1).astype("float32")
     widths = np.moveaxis(edges[1:] - edges[:-1], 0, -1)
     scales = np.maximum(_SCALE_OF_UNIFORM * widths, _SMALLEST_SCALE).astype("float32")
-    mixture = tfd.MixtureSameFamily(
-        tfd.Categorical(logits=tf.Variable(tf.zeros(centres.shape), name="logits")),
-        tfd.Logistic(
-            loc=tf.Variable(centres, name="loc"),
-            scale=tfp.util.TransformedVariable(scales, tfb.Exp(), name="scale"),
-        ),
-    )
+    logits = tf.Variable(tf.zeros(centres.shape), name="logits")
+    loc = tf.Variable(centres, name="loc")
+    scale = tfp.util.TransformedVariable(scales, tfb.Exp(), name="scale")
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(logits=logits), tfd.Logistic(loc, scale))
     return tfd.Independent(mixture, z.ndim - 1, name="logistic_mixture")
 
 
@@ -91,13 +88,10 @@ def make_base(base: str | tfd.Distribution, event_shape: tuple[int, ...]) -> tfd
     if not isinstance(base, tfd.Distribution):
         raise TypeError(f"`base` must be a name or a tfd.Distribution. Received: {base!r}")
     if tuple(base.event_shape) != tuple(event_shape) or tuple(base.batch_shape):
-        raise ValueError(
-            f"`base` must have batch shape () and event shape {event_shape}. Received: {base}"
-        )
+        raise ValueError(f"`base` must have event shape {event_shape}, no batch. Received: {base}")
     if base.dtype != tf.float32:
         raise ValueError(
-            "`base` must be of float32, as flows are; tfd.TransformedDistribution takes the "
-            f"bijectors with other types. Received: {base}"
+            f"`base` must be of float32: only bijectors are of other types. Received: {base}"
         )
     return base
 

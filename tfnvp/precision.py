@@ -33,8 +33,7 @@ def check_precision(rows: np.ndarray, name: Callable[[tuple], str], source: str)
     """
     if rows.dtype != np.float64 or not len(rows):
         return
-    with np.errstate(over="ignore", invalid="ignore"):
-        deviation, largest = rows.std(axis=0), np.abs(rows).max(axis=0)
+    largest = np.abs(rows).max(axis=0)
     far = np.argwhere(largest > np.finfo("float32").max)
     if len(far):
         index = tuple(far[0])
@@ -42,34 +41,25 @@ def check_precision(rows: np.ndarray, name: Callable[[tuple], str], source: str)
             f"{source}: {name(index)} reaches {largest[index]:.3g}, beyond float32, in which flows "
             "compute: divide it by a constant first"
         )
-    varies = np.ptp(rows, axis=0) > 0
-    check_resolution(rows[0], deviation, largest, varies, lambda i: f"{source}: {name(i)}")
+    check_resolution(rows, lambda index: f"{source}: {name(index)}", "float32")
 
 
-def check_resolution(
-    center: np.ndarray,
-    deviation: np.ndarray,
-    largest: np.ndarray,
-    varies: np.ndarray,
-    name: Callable[[tuple], str],
-    dtype: str = "float32",
-) -> None:
-    """Raises `ValueError` for a deviation of less than a hundred steps of a type of floats.
+def check_resolution(rows: np.ndarray, name: Callable[[tuple], str], dtype: str) -> None:
+    """Raises `ValueError` for a variable that varies by less than a hundred steps of a type.
 
     Args:
-      center: a usual value of each variable, for messages.
-      deviation: the standard deviation of each.
-      largest: the largest absolute value of each.
-      varies: bool, whether it is not constant, for which nothing is required.
+      rows: `[n, ...]`, finite.
       name: function from the index of a variable to what the message calls it.
-      dtype: the type.
+      dtype: the type of floats that must tell the rows apart.
     """
+    rows = np.asarray(rows, "float64")
     with np.errstate(over="ignore", invalid="ignore"):
+        deviation, largest = rows.std(axis=0), np.abs(rows).max(axis=0)
         step = np.spacing(largest.astype(dtype)).astype("float64")
-    lost = np.argwhere(varies & ~(deviation >= _STEPS * step))
+    lost = np.argwhere((np.ptp(rows, axis=0) > 0) & ~(deviation >= _STEPS * step))
     if len(lost):
         index = tuple(lost[0])
         raise ValueError(
-            f"{name(index)} varies by {deviation[index]:.3g} around {center[index]:.6g}, which "
+            f"{name(index)} varies by {deviation[index]:.3g} around {rows[(0, *index)]:.6g}, which "
             f"{dtype} cannot tell apart: subtract its mean first"
         )

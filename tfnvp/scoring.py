@@ -108,8 +108,7 @@ def make_reference(
     rows = np.asarray(rows)
     if not np.isfinite(rows).all(axis=1).any():
         raise ValueError(
-            f"{source} must hold rows of finite numbers in the columns of the model. Received: "
-            f"{len(rows)} rows, none without missing or infinite values, or text"
+            f"{source} must hold rows of finite numbers. Received: {len(rows)} rows, none of them"
         )
     rows = table_values.finite_rows(rows, source, skip_bad=True)
     log_density = np.sort(flow.log_prob(rows).numpy())
@@ -169,7 +168,13 @@ def score(
         log_density[whole] = flow.log_prob(rows[whole])
     if reference is None:
         return Scores(log_density, None, None, None)
-    threshold = _check_threshold(threshold, reference)
+    least = reference.smallest_quantile
+    threshold = max(THRESHOLD, least) if threshold is None else threshold
+    if not least <= threshold < 1:
+        raise ValueError(
+            f"`threshold` must lie between {least:.4g}, the smallest quantile of a reference of "
+            f"{len(reference.log_density)} rows, and 1. Received: {threshold}"
+        )
     quantile = np.where(whole, quantiles(log_density, reference), np.nan)
     return Scores(log_density, quantile, quantile <= threshold, threshold)
 
@@ -206,15 +211,15 @@ def rows_of(
       ValueError: if a column is missing or holds no numbers; without names, for another number.
     """
     if columns is not None:
-        table = table_values.select(table, columns, source)
-    elif (table.num_columns,) != flow.event_shape:
+        # The columns of the model hold numbers: only the rows with texts in them get no score.
+        table = table_values.as_numbers(table_values.select(table, columns, source))
+        return table_values.rows_of_table(table, source, empty=True)
+    if (table.num_columns,) != flow.event_shape:
         raise ValueError(
             f"{source} has {table.num_columns} columns, and the model was trained on "
             f"{flow.event_shape[0]} without names"
         )
-    # The columns of the model hold numbers: only the rows with texts in them get no score.
-    table = table_values.with_gaps(table, all_columns=columns is not None)
-    return table_values.rows_of_table(table, source)
+    return table_values.rows_of_table(table_values.with_types(table, gaps=True), source)
 
 
 def finite_rows(
@@ -277,15 +282,3 @@ def read_reference(path: str | pathlib.Path) -> Reference | None:
     path = pathlib.Path(path)
     file = (path if path.is_dir() else path.parent) / FILE
     return Reference.from_json(json.loads(file.read_text())) if file.is_file() else None
-
-
-def _check_threshold(threshold, reference):
-    if threshold is None:
-        return max(THRESHOLD, reference.smallest_quantile)
-    if not reference.smallest_quantile <= threshold < 1:
-        raise ValueError(
-            f"`threshold` must lie between {reference.smallest_quantile:.4g}, the smallest "
-            f"quantile of a reference of {len(reference.log_density)} rows, and 1. "
-            f"Received: {threshold}"
-        )
-    return threshold

@@ -228,7 +228,6 @@ class LatentDiagnostics(_EveryEpochs):
         """Measures once."""
         z = self.model.encode(self.x, self.condition).numpy().astype("float64")
         found = self.model.check(self.x, self.condition)
-        deviations = (found.latent_mean_deviation, found.latent_covariance_deviation)
-        of_latents = (z.mean(), z.std(), stats.kurtosis(z, axis=None), *deviations)
-        numbers = map(float, (*of_latents, found.round_trip_max))
-        return dict(zip(self.names, numbers, strict=True))
+        moments = (z.mean(), z.std(), stats.kurtosis(z, axis=None))
+        numbers = (*moments, *(getattr(found, name) for name in self.names[3:]))
+        return dict(zip(self.names, map(float, numbers), strict=True))

@@ -114,13 +114,12 @@ class StandardizedCondition(keras.layers.Wrapper):
             )
         rows = rows.reshape(-1, channels)
         mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-        low, high = (limit.astype(self.variable_dtype) for limit in (rows.min(0), rows.max(0)))
-        constant = low == high
-        largest, name = np.maximum(np.abs(low), np.abs(high)), "`condition`: variable {0[0]}".format
-        check_resolution(mean, deviation, largest, ~constant, name, self.variable_dtype)
+        rounded, name = rows.astype(self.variable_dtype), "`condition`: variable {0[0]}".format
+        check_resolution(rounded, name, self.variable_dtype)
+        low, high = rounded.min(axis=0), rounded.max(axis=0)
         is_flag = np.isin(rows, (0.0, 1.0)).all(axis=0)
         self.mean.assign(np.where(is_flag, 0.0, mean))
-        self.deviation.assign(np.where(is_flag | constant, 1.0, deviation))
+        self.deviation.assign(np.where(is_flag | (low == high), 1.0, deviation))
         self.low.assign(low)
         self.high.assign(high)
 

@@ -126,10 +126,8 @@ def read_image(file: pathlib.Path, size: int | None = None, mode: str | None = N
 def _check_levels(levels):
     """Raises `ValueError` for a number of levels that does not divide 256 evenly."""
     if levels not in _LEVELS:
-        raise ValueError(
-            f"`levels` of images in files must be one of {', '.join(map(str, _LEVELS))}. "
-            f"Received: {levels!r}"
-        )
+        known = ", ".join(map(str, _LEVELS))
+        raise ValueError(f"`levels` of images in files must be one of {known}. Received: {levels}")
 
 
 def _files(folder):
@@ -176,9 +174,8 @@ def _stacked(images, folder, shapes):
     """Stacks images of one shape, which is also that of those before: `shapes` is updated."""
     shapes.update(image.shape for image in images)
     if len(shapes) > 1:
-        raise ValueError(
-            f"the images in {folder} differ in size: give `size`. Received: {sorted(shapes)}"
-        )
+        sizes = sorted(shapes)
+        raise ValueError(f"the images in {folder} differ in size: give `size`. Received: {sizes}")
     return np.stack(images)
 
 

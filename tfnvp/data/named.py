@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.data.benchmark_tables import BENCHMARK_TABLES, FILES, load_benchmark_table
+from tfnvp.data.benchmark_tables import BENCHMARK_TABLES, load_benchmark_table
 from tfnvp.data.digits import LEVELS, load_digits
 from tfnvp.data.splits import Splits, split_at_random
 
@@ -101,9 +101,8 @@ def load_named(name: str, data_dir: str | pathlib.Path | None = None) -> Splits:
         return Splits(name, digits.train, digits.validation, digits.test, LEVELS)
     if name in BENCHMARK_TABLES:
         if data_dir is None:
-            raise ValueError(
-                f"{name!r} needs the folder of its files, such as {FILES[name]}: give `data_dir`"
-            )
+            file = BENCHMARK_TABLES[name][0]
+            raise ValueError(f"{name!r} needs the folder that holds {file}: give `data_dir`")
         return load_benchmark_table(name, data_dir)
     image_set = IMAGE_SETS.get(name)
     builder = _builder(image_set.tfds_name if image_set else name, name, data_dir)

@@ -132,15 +132,11 @@ def read_records(folder: str | pathlib.Path, skip_bad: bool = False) -> Splits:
         batches = rows.batches(1000, (0, 0)) if len(rows) else ()
         return np.concatenate([np.zeros((0, *shape), dtype), *batches])
 
+    train = stream(file for file in shards if file.startswith("train-"))
+    held_out = (in_memory(f"{part}.tfrecord") for part in ("validation", "test"))
     columns = description.get("columns")  # Older records have none.
-    return Splits(
-        description["name"],
-        stream(file for file in shards if file.startswith("train-")),
-        in_memory("validation.tfrecord"),
-        in_memory("test.tfrecord"),
-        description["levels"],
-        columns=columns and tuple(columns),
-    )
+    columns = columns and tuple(columns)
+    return Splits(description["name"], train, *held_out, description["levels"], columns=columns)
 
 
 def check_records(folder: str | pathlib.Path) -> None:

@@ -150,9 +150,8 @@ class Splits(NamedTuple):
           ValueError: for another name.
         """
         if part not in PARTS:
-            raise ValueError(
-                f"`part` must be one of train, validation and test. Received: {part!r}"
-            )
+            names = "train, validation and test"
+            raise ValueError(f"`part` must be one of {names}. Received: {part!r}")
         return as_source(getattr(self, part))
 
     def fingerprint(self) -> int | None:

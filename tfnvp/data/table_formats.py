@@ -58,9 +58,7 @@ def open_table(
         raise ValueError(f"{file} has several columns of the name {repeated[0]!r}: rename them")
     if opened.is_text:
         if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-            raise ValueError(
-                f"{file} has one column, {names[0]!r}: a .csv has commas between values"
-            )
+            raise ValueError(f"{file} has one column {names[0]!r}: it needs commas between values")
         if advise and all(map(is_number, names)):
             warn_of_missing_header(file, names)
     if columns is None:
@@ -78,9 +76,8 @@ def _open_csv(file):
 
     def pieces(columns):
         # As texts: a type that Arrow infers from the first rows might not fit all others.
-        options = csv.ConvertOptions(
-            include_columns=list(columns), column_types=dict.fromkeys(columns, pyarrow.string())
-        )
+        types = dict.fromkeys(columns, pyarrow.string())
+        options = csv.ConvertOptions(include_columns=list(columns), column_types=types)
         with _errors_of(file), csv.open_csv(file, convert_options=options) as reader:
             yield from (pyarrow.Table.from_batches([batch]) for batch in reader)
 
@@ -95,10 +92,9 @@ def _open_parquet(file):
         names, count = opened.schema_arrow.names, opened.metadata.num_rows
 
     def pieces(columns):
-        columns = list(columns)
         with _errors_of(file), parquet.ParquetFile(file) as opened:
-            for batch in opened.iter_batches(_ROWS, columns=columns):
-                yield pyarrow.Table.from_batches([batch]).select(columns)
+            for batch in opened.iter_batches(_ROWS, columns=list(columns)):
+                yield pyarrow.Table.from_batches([batch]).select(list(columns))
 
     return OpenedTable(names, pieces, count, has_names=True, is_text=False)
 
@@ -110,10 +106,9 @@ def _open_array(file):
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{file} cannot be read as a table: {error}") from error
     if len(arrays) != 1:
-        raise ValueError(
-            f"{file} must hold one array, or `train`, `validation` and `test`. Received arrays: "
-            + ", ".join(arrays)
-        )
+        named = ", ".join(arrays)
+        expected = "one array, or `train`, `validation` and `test`"
+        raise ValueError(f"{file} must hold {expected}. Received arrays: {named}")
     (rows,) = arrays.values()
     names = as_table(rows[:0], file).column_names
 

@@ -1,8 +1,9 @@
 """Columns of Arrow tables as numbers."""
 
+import contextlib
 import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,7 +63,9 @@ def is_number(text: str) -> bool:
     return re.match(_NUMBER, text.strip()) is not None
 
 
-def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> "pyarrow.Table":
+def with_types(
+    table: "pyarrow.Table", columns: Iterable[str] | None = None, gaps: bool = False
+) -> "pyarrow.Table":
     """Returns a table in which texts that are numbers, or true and false, have that type.
 
     A column gets it if it fits all its values. "", "NA", "nan" and the other null
@@ -71,39 +74,29 @@ def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> 
     Args:
       table: `pyarrow.Table`.
       columns: names of the columns to change; the others stay as they are. Default: all.
+      gaps: bool; in columns of which more than half of the values are numbers, the texts are
+        missing values too.
     """
-    return _with_texts_as(_typed, table, columns)
+    for i, field in enumerate(table.schema):
+        if _is_text(field.type) and (columns is None or field.name in columns):
+            table = table.set_column(i, field.name, _typed(table[i], gaps))
+    return table
 
 
-def with_gaps(table: "pyarrow.Table", all_columns: bool = False) -> "pyarrow.Table":
-    """Returns a table in which texts in columns of numbers are missing values.
-
-    Args:
-      table: `pyarrow.Table`.
-      all_columns: bool; every column is one of numbers, also one that holds none. Default: those
-        columns are in which more than half of the values are numbers.
-    """
-
-    def numbers_of(column):
-        numbers = _numbers(column)
-        return numbers if all_columns or numbers.null_count * 2 < len(numbers) else column
-
-    table = _with_texts_as(numbers_of, table)
-    return with_empty_columns(table) if all_columns else table
-
-
-def with_empty_columns(table: "pyarrow.Table") -> "pyarrow.Table":
-    """Returns a table in which columns of only missing values have the type of numbers."""
-    import pyarrow
-
-    kinds = [
-        pyarrow.float64() if pyarrow.types.is_null(kind) else kind for kind in table.schema.types
-    ]
-    return table.cast(pyarrow.schema(zip(table.column_names, kinds, strict=True)))
+def as_numbers(table: "pyarrow.Table") -> "pyarrow.Table":
+    """Returns a table in which texts are numbers, or missing values where they are not."""
+    for i, field in enumerate(table.schema):
+        if _is_text(field.type):
+            table = table.set_column(i, field.name, _numbers(table[i]))
+    return table
 
 
 def rows_of_table(
-    table: "pyarrow.Table", source: Any = "the table", dtype: str = "float32", first: int = 0
+    table: "pyarrow.Table",
+    source: Any = "the table",
+    dtype: str = "float32",
+    first: int = 0,
+    empty: bool = False,
 ) -> np.ndarray:
     """Returns the columns of a table as rows, `[n, columns]`; missing values are NaN.
 
@@ -112,13 +105,18 @@ def rows_of_table(
       source: what messages call the table.
       dtype: type of the rows.
       first: number of rows before those of the table, for messages.
+      empty: bool, whether columns without values are columns of numbers.
 
     Raises:
       ValueError: if there are fewer than two columns, or one holds no numbers.
     """
     import pyarrow
 
-    others = [field for field in table.schema if not _is_numeric(field.type)]
+    types = pyarrow.types
+    kinds = [types.is_floating, types.is_integer, types.is_decimal]
+    if empty:
+        kinds.append(types.is_null)
+    others = [field for field in table.schema if not any(kind(field.type) for kind in kinds)]
     if others:
         more = ", ".join(repr(field.name) for field in others[1:])
         raise ValueError(
@@ -126,15 +124,11 @@ def rows_of_table(
             + f". Further columns that hold other values than numbers: {more}" * bool(more)
         )
     if table.num_columns < 2:
-        raise ValueError(
-            f"{source} must hold rows of two or more numbers. Received: {table.column_names}"
-        )
-    columns = [
-        column.cast("float64") if pyarrow.types.is_decimal(column.type) else column
-        for column in table.columns
-    ]
+        names = table.column_names
+        raise ValueError(f"{source} must hold rows of two or more numbers. Received: {names}")
+    cast = (c.cast("float64") if types.is_decimal(c.type) else c for c in table.columns)
     with np.errstate(over="ignore"):  # Beyond float32 they are infinite, and have no score.
-        return np.stack([np.asarray(column.to_numpy(), dtype) for column in columns], axis=1)
+        return np.stack([np.asarray(column.to_numpy(), dtype) for column in cast], axis=1)
 
 
 def finite_rows(
@@ -172,12 +166,6 @@ def finite_rows(
     )
 
 
-def _is_numeric(kind):
-    from pyarrow import types
-
-    return types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind)
-
-
 def _is_text(kind):
     from pyarrow import types
 
@@ -210,27 +198,18 @@ def _missing():
     return pyarrow.array(csv.ConvertOptions().null_values)
 
 
-def _with_texts_as(
-    change: Callable, table: "pyarrow.Table", names: Iterable[str] | None = None
-) -> "pyarrow.Table":
-    """Returns a table whose columns of texts, all or those with some names, are changed."""
-    for i, field in enumerate(table.schema):
-        if _is_text(field.type) and (names is None or field.name in names):
-            table = table.set_column(i, field.name, change(table[i]))
-    return table
-
-
-def _typed(column):
-    """Returns texts in the first type that fits all of them."""
+def _typed(column, gaps):
+    """Returns texts in the first type that fits all of them; with `gaps`, most of them."""
     import pyarrow
 
     texts = _without_missing(column)
     if texts.null_count == len(texts):
         return pyarrow.nulls(len(texts))
     for kind in ("int64", "float64", "bool"):
-        if (typed := _cast(texts, kind)) is not None:
-            return typed
-    return column
+        with contextlib.suppress(pyarrow.ArrowInvalid):
+            return texts.cast(kind)
+    numbers = _numbers(column) if gaps else column
+    return numbers if numbers.null_count * 2 < len(numbers) else column
 
 
 def _without_missing(column):
@@ -247,16 +226,4 @@ def _numbers(column):
     import pyarrow.compute as pc
 
     texts = _without_missing(column)
-    if (numbers := _cast(texts, "float64")) is not None:
-        return numbers
     return pc.if_else(pc.match_substring_regex(texts, _NUMBER), texts, None).cast("float64")
-
-
-def _cast(texts, kind):
-    """Returns texts in a type, or None if one does not fit."""
-    import pyarrow
-
-    try:
-        return texts.cast(kind)
-    except pyarrow.ArrowInvalid:
-        return None

@@ -13,6 +13,7 @@ from tfnvp.advice import warn_of_columns, warn_of_skipped
 from tfnvp.data import table_values
 from tfnvp.data.splits import PARTS, Splits, split_at_random
 from tfnvp.data.table_formats import as_table, open_table
+from tfnvp.inputs.columns import column_namer
 from tfnvp.precision import check_precision
 
 if TYPE_CHECKING:
@@ -49,13 +50,12 @@ def load_table(
     else:
         opened = open_table(file, names)
         tables = [_whole(opened, file)]
-    convert = table_values.with_gaps if skip_bad else table_values.with_types
-    tables = [convert(table) for table in tables]
+    tables = [table_values.with_types(table, gaps=skip_bad) for table in tables]
     columns = tables[0].column_names
     rows = (table_values.rows_of_table(table, file, "float64") for table in tables)
     # Training rows, or all of them, before they are rounded.
     rows, *others = (table_values.finite_rows(part, file, skip_bad, columns) for part in rows)
-    check_precision(rows, lambda place: f"column {columns[int(place[0])]!r}", file)
+    check_precision(rows, column_namer(columns), file)
     rows, *others = (part.astype("float32") for part in (rows, *others))
     if parts:
         return Splits(file.stem, rows, *others)
@@ -201,10 +201,7 @@ def _rows(opened, file, gaps):
     """
     first = 0
     for table in opened.pieces(opened.names):
-        table = table_values.with_types(table)
-        if gaps:
-            table = table_values.with_gaps(table)
+        table = table_values.with_types(table, gaps=gaps)
         # A column of numbers can be empty in a whole piece.
-        table = table_values.with_empty_columns(table)
-        yield first, table_values.rows_of_table(table, file, first=first)
+        yield first, table_values.rows_of_table(table, file, first=first, empty=True)
         first += table.num_rows

@@ -42,8 +42,7 @@ def to_arrays(data: Any, name: str = "x") -> Any:
         return {key: to_arrays(part, name) for key, part in data.items()}
     if _is_list_of_numbers(data):
         return np.asarray(to_array(data, name))
-    is_table = hasattr(data, "__array__") and not tf.is_tensor(data)
-    return to_array(data, name) if is_table else data
+    return to_array(data, name) if hasattr(data, "__array__") else data
 
 
 def column_names(x: Any) -> list[str] | None:

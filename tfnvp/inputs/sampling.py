@@ -12,13 +12,11 @@ _MAX_SEED = 2**31 - 1
 
 def check_sampling(n: Any, temperature: Any, base: Any) -> None:
     """Raises `ValueError` for a number of samples or a temperature that is out of range."""
-    if isinstance(n, (list, tuple)):
-        raise ValueError(
-            "`n` must be an int: draw all samples, and reshape; `flow.distribution.sample` takes a "
-            f"shape. Received: {n!r}"
-        )
     if not isinstance(n, (int, np.integer)) or n < 0:
-        raise ValueError(f"`n` must be an int of 0 or more. Received: {n!r}")
+        raise ValueError(
+            "`n` must be an int of 0 or more: draw all samples, and reshape; shapes are for "
+            f"`flow.distribution.sample`. Received: {n!r}"
+        )
     if isinstance(temperature, str) or np.ndim(temperature) or not temperature >= 0:
         raise ValueError(f"`temperature` must be a number of 0 or more. Received: {temperature!r}")
     if temperature != 1.0 and not isinstance(base, str):

@@ -111,15 +111,11 @@ class DataSpec:
 
     def _check_presence(self, condition: Any, where: str = "") -> None:
         if condition is None and self.condition_shape is not None:
-            raise ValueError(
-                "`condition` is missing: the flow has "
-                f"condition_shape={self.condition_shape}{where}"
-            )
+            missing = f"the flow has condition_shape={self.condition_shape}{where}"
+            raise ValueError(f"`condition` is missing: {missing}")
         if condition is not None and self.condition_shape is None:
-            raise ValueError(
-                "`condition` is given, and the flow has no condition_shape. "
-                f"Received: condition=an array of shape {np.shape(condition)}"
-            )
+            shape = f"Received: condition=an array of shape {np.shape(condition)}"
+            raise ValueError(f"`condition` is given, and the flow has no condition_shape. {shape}")
 
     # --- Batches of Keras' methods, in graphs ---------------------------------------------------
 
@@ -145,9 +141,9 @@ class DataSpec:
             rules.refuse_twice(self.name)
         if self.condition_shape is None:
             raise ValueError(
-                "the flow has no condition_shape, and does not use the second element of the data "
-                "(targets or labels). Call `fit(x)`, with `validation_data=x` alone, map a "
-                "tf.data.Dataset to its first element, or make the flow conditional"
+                "the flow has no condition_shape, and does not use the second element of the data. "
+                "Call `fit(x)`, with `validation_data=x` alone, map a data set to its first "
+                "element, or make the flow conditional"
             )
         return {"x": x, "condition": y}, None, sample_weight
 
@@ -226,10 +222,8 @@ class DataSpec:
             return
         rules.check_dtype(first.dtype, self.name, self.whole_numbers)
         if tuple(first.shape.dims or ()) == self.event_shape:
-            raise ValueError(
-                f"`{self.name}` must come in batches: `dataset.batch(rows)` makes them. "
-                f"Received: a data set of tensors of shape {first.shape}"
-            )
+            shape = f"Received: tensors of shape {first.shape}"
+            raise ValueError(f"`{self.name}` must come in batches: `dataset.batch(rows)`. {shape}")
         rules.check_batch_shape(first.shape, self.event_shape, self.name)
         if isinstance(element_spec, tf.TensorSpec):
             self._check_presence(None, _WHERE)
@@ -262,19 +256,10 @@ class DataSpec:
                 return str(error)
         if fault := self._outside_support(x):
             return fault
-        return None if condition is None else rules.too_large(np.asarray(condition), "condition")
+        return None if condition is None else rules.out_of_range(np.asarray(condition), "condition")
 
     def _outside_support(self, x: np.ndarray) -> str | None:
-        if self.support is None or x.dtype.kind != "f" or not x.size:
-            return rules.too_large(x, self.name)
-        low, high = x.min(), x.max()  # NaN if any value is.
-        if low >= self.support[0] and high <= self.support[1]:
-            return None
-        levels = "; grey levels go in as whole numbers" * self.whole_numbers
-        return rules.not_finite(x, self.name) or (
-            f"`{self.name}` must hold floats in [0, 1], which the flow's logit accepts{levels}. "
-            f"Received: values from {low:.4g} to {high:.4g}"
-        )
+        return rules.out_of_range(x, self.name, self.support, self.whole_numbers)
 
     # --- Advice ---------------------------------------------------------------------------------
 
