@@ -68,7 +68,7 @@ def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
     whole = [n for n, column in finite.items() if n not in constant and _is_whole(column)]
     if whole:
         named = _listed(map(repr, whole))
-        warn(f"only whole numbers in {named}: they have no density, and an unbounded likelihood")
+        warn(f"only whole numbers in {named}: they have no density, and their likelihood no bound")
 
 
 def _is_whole(column: np.ndarray) -> bool:
