@@ -7,6 +7,7 @@ them. Only the command line, `tfnvp` or `python -m tfnvp`, registers them on fir
 
 import importlib
 import pathlib
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -58,13 +59,8 @@ __all__ = [
 ]
 
 # Public names that are not modules, by the module that defines them.
-_DEFINED_IN = {
-    **dict.fromkeys(("Flow", "ImageRealNVP", "NICE", "RealNVP"), "tfnvp.flows"),
-    "load_pretrained": "tfnvp.pretrained",
-}
-
-# Options of the interpreter that take a value.
-_WITH_VALUE = "WX"
+_DEFINED_IN = dict.fromkeys(("Flow", "ImageRealNVP", "NICE", "RealNVP"), "tfnvp.flows")
+_DEFINED_IN["load_pretrained"] = "tfnvp.pretrained"
 
 
 def __getattr__(name: str) -> Any:
@@ -93,18 +89,12 @@ def _is_command(arguments):
     for argument in rest:
         if not argument.startswith("-"):
             return pathlib.Path(argument).stem == "tfnvp"
-        if argument == "--check-hash-based-pycs":
-            next(rest, None)
-        if argument.startswith("--"):
-            continue
-        for place, letter in enumerate(argument[1:], start=2):
-            if letter in "cm" or letter in _WITH_VALUE:
-                value = argument[place:] or next(rest, "")
-                if letter == "m":
-                    return value in ("tfnvp", "tfnvp.__main__")
-                if letter == "c":
-                    return False
-                break
+        # The first letter of an option that takes a value, and the value if it is not the next one.
+        option = re.match(r"-[^-]*?([cmWX])(.*)", argument)
+        if option or argument == "--check-hash-based-pycs":
+            value = (option and option[2]) or next(rest, "")
+        if option and option[1] in "cm":
+            return option[1] == "m" and value in ("tfnvp", "tfnvp.__main__")
     return False
 
 

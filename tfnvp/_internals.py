@@ -11,45 +11,19 @@ import tensorflow as tf
 from tensorflow.python.eager import record, tape
 from tensorflow.python.ops import gradients_util
 from tensorflow_probability.python.bijectors.bijector import Bijector
-from tensorflow_probability.python.bijectors.chain import _Chain
+
+# The base class of all objects that `tfb.Chain(...)` returns.
+from tensorflow_probability.python.bijectors.chain import _Chain as plain_chain
 from tensorflow_probability.python.bijectors.invert import _Invert
-from tensorflow_probability.python.internal import cache_util, prefer_static
-
-__all__ = [
-    "AdoptedVariable",
-    "BuiltModel",
-    "adam_slots",
-    "all_layers",
-    "count_writes",
-    "hashed_by_a_cache",
-    "initial_epoch",
-    "is_chain",
-    "is_invert",
-    "learning_rate",
-    "make_paths_unique",
-    "objects_in",
-    "plain_chain",
-    "prefer_static",
-    "read",
-    "renamed",
-    "set_initial_epoch",
-    "strategy_of",
-    "sum_gradients_before_clipping",
-    "tape_is_recording",
-    "tapes_watching",
-    "tell_tapes_of_reads",
-]
-
-#: The base class of all objects that `tfb.Chain(...)` returns.
-plain_chain = _Chain
-
+from tensorflow_probability.python.internal import cache_util
+from tensorflow_probability.python.internal import prefer_static as prefer_static
 
 # --- TensorFlow Probability -------------------------------------------------------------------
 
 
 def is_chain(bijector) -> bool:
     """Whether a bijector is a `tfb.Chain` or ours."""
-    return isinstance(bijector, _Chain)
+    return isinstance(bijector, plain_chain)
 
 
 def is_invert(bijector) -> bool:

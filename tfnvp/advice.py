@@ -55,10 +55,8 @@ def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
     finite = {name: column[np.isfinite(column)] for name, column in columns.items()}
     constant = [name for name, column in finite.items() if len(column) and np.ptp(column) == 0]
     if constant:
-        warn(
-            f"constant columns: {_listed(map(repr, constant))}; leave them out, or the "
-            "likelihood is far too high: a constant has no density"
-        )
+        named = _listed(map(repr, constant))
+        warn(f"constant columns: {named}; leave them out: they have no density")
     seen, repeated = {}, []
     for name, column in columns.items():
         first = seen.setdefault(zlib.crc32(np.ascontiguousarray(column)), name)
@@ -69,10 +67,8 @@ def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
         warn(f"column {_listed(repeated)}: together they have no density; leave one of each out")
     whole = [n for n, column in finite.items() if n not in constant and _is_whole(column)]
     if whole:
-        warn(
-            f"only whole numbers in {_listed(map(repr, whole))}: discrete values have no density, "
-            "and the likelihood of repeated ones can grow without bound"
-        )
+        named = _listed(map(repr, whole))
+        warn(f"only whole numbers in {named}: they have no density, and their likelihood no bound")
 
 
 def _is_whole(column: np.ndarray) -> bool:
@@ -95,24 +91,23 @@ def warn_of_levels(x: np.ndarray, levels: int | None = None, name: str = "x") ->
     x = x[:_ROWS_FOR_LEVELS]
     if not x.size or not np.ptp(x):  # A single value proves nothing.
         return
-    for steps in ((levels or _LEVELS) - 1, levels or _LEVELS):
-        if not _are_multiples(x, steps) or (levels is None and _are_multiples(x, 1)):
-            continue
-        warn(
-            f"`{name}` holds only {_multiples(steps, x)}: grey levels have no density, and "
-            f"their likelihood can grow without bound. `tfnvp.data.dequantize(pixels, "
-            f"{levels or _LEVELS})` turns whole grey levels into real numbers"
-        )
+    count = levels or _LEVELS
+    steps = next((steps for steps in (count - 1, count) if _are_multiples(x, steps)), None)
+    if steps is None or (levels is None and _are_multiples(x, 1)):
         return
+    multiples = f"multiples of 1/{steps}"
+    if steps == 1:
+        multiples = "0 and 1" if x.min() >= 0 and x.max() <= 1 else "whole numbers"
+    warn(
+        f"`{name}` holds only {multiples}: grey levels have no density, and their likelihood can "
+        f"grow without bound. `tfnvp.data.dequantize(pixels, {count})` makes whole levels real"
+    )
 
 
 def warn_of_few_levels(x: np.ndarray, levels: int | None) -> None:
     """Warns of data of only the grey levels 0 and 1, where the flow has more levels."""
     if levels is not None and levels > 2 and x.size and x.max() == 1:
-        warn(
-            f"`x` holds only 0 and 1, which are nearly black among {levels} grey levels: give the "
-            "flow levels=2 for images of two values"
-        )
+        warn(f"`x` holds only 0 and 1 of {levels} grey levels: images of two values need levels=2")
 
 
 def warn_of_bools(levels: int) -> None:
@@ -125,25 +120,15 @@ def warn_of_negative_bits(logs: Mapping[str, float], levels: int) -> None:
     for name in ("bits_per_dim", "val_bits_per_dim"):
         if logs.get(name, 0.0) < 0:
             warn(
-                f"{name} = {logs[name]:.3f} is impossible: the data is not (level + u) / levels "
-                f"with noise u for {levels} grey levels. It has levels without noise, or fewer "
-                "levels; `tfnvp.data.dequantize(pixels, levels)` makes it from whole levels"
+                f"{name} = {logs[name]:.3f} is impossible: the data has no noise, or fewer than "
+                f"{levels} levels. `tfnvp.data.dequantize(pixels, levels)` adds the noise"
             )
-
-
-def _multiples(steps: int, x: np.ndarray) -> str:
-    if steps > 1:
-        return f"multiples of 1/{steps}"
-    return "0 and 1" if x.min() >= 0 and x.max() <= 1 else "whole numbers"
 
 
 def _are_multiples(x: np.ndarray, steps: int) -> bool:
     # One row is nearly always enough, and every call of a flow with levels runs this.
-    for rows in (x[:1], x):
-        whole = rows * steps
-        if not (np.abs(whole - np.rint(whole)) <= 1e-3).all():
-            return False
-    return True
+    scaled = (rows * steps for rows in (x[:1], x))
+    return all((np.abs(whole - np.rint(whole)) <= 1e-3).all() for whole in scaled)
 
 
 # --- data and conditions of a flow --------------------------------------------------------------
@@ -158,9 +143,8 @@ def warn_of_labels(condition: np.ndarray) -> None:
     """Warns of integer conditions with values above 1, which may be labels."""
     if condition.dtype.kind in "iu" and condition.max(initial=0) > 1:
         warn(
-            "`condition` holds whole numbers. If they are labels, give them as one-hot vectors, "
-            "as `keras.utils.to_categorical` makes them; if they are amounts, as floats, by "
-            "`condition.astype('float32')`"
+            "`condition` holds whole numbers. Give labels as one-hot vectors, by "
+            "`keras.utils.to_categorical`; amounts as floats, by `condition.astype('float32')`"
         )
 
 
@@ -175,18 +159,17 @@ def warn_of_condition_scale(condition: np.ndarray, is_standardized: bool) -> Non
     # Means and deviations of few rows may be larger by chance.
     limit = _FAR * (1 + 3 / rows**0.5)
     far = np.flatnonzero(np.maximum(np.abs(center), spread) > limit)
-    if not len(far):
-        return
-    cure = (
-        "The flow standardises conditions once `fit` or `flow.adapt(x, condition)` has seen some"
-        if is_standardized
-        else "Make the flow with `standardize_condition=True`, or its couplings with "
-        "`tfnvp.conditioners.StandardizedCondition` around their networks"
-    )
-    warn(
-        f"`condition` holds values far from 1, from which networks learn slowly: variable {far[0]} "
-        f"has the mean {center[far[0]]:.4g}, standard deviation {spread[far[0]]:.4g}. {cure}"
-    )
+    cure = "The flow standardises them once `fit` or `flow.adapt(x, condition)` has seen some"
+    if not is_standardized:
+        cure = (
+            "Make the flow with `standardize_condition=True`, or its couplings with "
+            "`tfnvp.conditioners.StandardizedCondition` around their networks"
+        )
+    if len(far):
+        warn(
+            "`condition` holds values far from 1, from which networks learn slowly: variable "
+            f"{far[0]} has the mean {center[far[0]]:.4g}, deviation {spread[far[0]]:.4g}. {cure}"
+        )
 
 
 def warn_of_condition_range(condition: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
@@ -200,14 +183,13 @@ def warn_of_condition_range(condition: np.ndarray, low: np.ndarray, high: np.nda
     values = condition.reshape(-1, len(low))
     width = high - low
     far = (values < low - width) | (values > high + width)
-    if not far.any():
-        return
-    row, i = np.argwhere(far)[0]
-    warn(
-        f"`condition` is far outside of the training range: variable {i} is {values[row, i]:.8g} "
-        f"({far[:, i].sum()} such values), and was from {low[i]:.8g} to {high[i]:.8g} in training. "
-        "Give conditions in the units of training; the flow standardises them itself"
-    )
+    if far.any():
+        row, i = np.argwhere(far)[0]
+        warn(
+            f"`condition` is far outside of the training range: variable {i} is "
+            f"{values[row, i]:.8g} ({far[:, i].sum()} such values), and was from {low[i]:.8g} to "
+            f"{high[i]:.8g}. Give conditions in the units of training; the flow standardises them"
+        )
 
 
 def warn_of_constant_condition(low: np.ndarray, high: np.ndarray, rows: int) -> None:
@@ -216,17 +198,13 @@ def warn_of_constant_condition(low: np.ndarray, high: np.ndarray, rows: int) -> 
         others = f" (and {len(constant) - 1} more)" * (len(constant) > 1)
         warn(
             f"`condition` is constant: variable {constant[0]}{others} is {low[constant[0]]:.8g} in "
-            f"all {rows} rows that initialise the flow, so it learns nothing of other values; "
-            "leave the variable out, or shuffle a sorted data set"
+            f"all {rows} rows that initialise the flow: leave it out, or shuffle a sorted data set"
         )
 
 
 def warn_of_adapting_a_trained_flow() -> None:
     """Warns of `adapt` after training, which changes what the networks were trained for."""
-    warn(
-        "`adapt` of a trained flow changes what its networks were trained for: train it again, or "
-        "leave `adapt` out, as `fit` with more data does"
-    )
+    warn("`adapt` of a trained flow changes what its networks were trained for: train it again")
 
 
 # --- training -----------------------------------------------------------------------------------
@@ -234,11 +212,8 @@ def warn_of_adapting_a_trained_flow() -> None:
 
 def warn_of_roll_back(what: str, cause: str, factor: float, count: int, most: int) -> None:
     """Warns that training went back to earlier weights, with a lower learning rate."""
-    warn(
-        f"{what}. {cause}. Back to the weights of the beginning of the epoch, learning rate "
-        f"times {factor} ({count} of at most {most} times)",
-        RuntimeWarning,
-    )
+    back = f"Back to the weights of the beginning of the epoch, learning rate times {factor}"
+    warn(f"{what}. {cause}. {back} ({count} of at most {most} times)", RuntimeWarning)
 
 
 def warn_of_renamed(old: str, new: str) -> None:
@@ -257,25 +232,18 @@ def warn_of_skipped(count: int, total: int, what: str, first: Any = None) -> Non
 
 def warn_of_missing_header(file: Any, names: Iterable[str]) -> None:
     """Warns of a `.csv` whose first line holds numbers instead of names."""
-    warn(
-        f"{file} seems to have no header: its first row holds only numbers, and is read as the "
-        f"names of the columns: {', '.join(names)}"
-    )
+    named = ", ".join(names)
+    warn(f"{file} seems to have no header: its first row is read as names of columns: {named}")
 
 
 def warn_of_grey_images(grey: int, total: int, folder: Any) -> None:
     """Warns of grey images among colour images."""
-    warn(
-        f"{grey} of {total} images in {folder} are grey: they become colour images, like the others"
-    )
+    warn(f"{grey} of {total} images in {folder} are grey, and become colour images")
 
 
 def warn_of_black_and_white(folder: Any, levels: int) -> None:
     """Warns of black and white images that are read as images of many grey levels."""
-    warn(
-        f"the images in {folder} are only black and white, but are read with {levels} grey levels: "
-        "`levels=2` reads them with two"
-    )
+    warn(f"the images in {folder} are only black and white, among {levels} levels: give `levels=2`")
 
 
 def warn_of_lost_records(folder: Any, lost: Mapping[str, int]) -> None:
@@ -296,8 +264,8 @@ def warn_of_other_shapes(version: Any, changed: Mapping[str, tuple]) -> None:
     """
     listed = "; ".join(f"{name} {before}, now {now}" for name, (before, now) in changed.items())
     warn(
-        f"{version} has other shapes: {listed}. Clients of the model get the new version at once; "
-        "export another model to a folder of its own"
+        f"{version} has other shapes: {listed}. Clients get the new version at once; export "
+        "another model to a folder of its own"
     )
 
 

@@ -58,13 +58,10 @@ def logistic_mixture(z: npt.ArrayLike, components: int = 10) -> tfd.Independent:
     centres = np.moveaxis((edges[1:] + edges[:-1]) / 2, 0, -1).astype("float32")
     widths = np.moveaxis(edges[1:] - edges[:-1], 0, -1)
     scales = np.maximum(_SCALE_OF_UNIFORM * widths, _SMALLEST_SCALE).astype("float32")
-    mixture = tfd.MixtureSameFamily(
-        tfd.Categorical(logits=tf.Variable(tf.zeros(centres.shape), name="logits")),
-        tfd.Logistic(
-            loc=tf.Variable(centres, name="loc"),
-            scale=tfp.util.TransformedVariable(scales, tfb.Exp(), name="scale"),
-        ),
-    )
+    logits = tf.Variable(tf.zeros(centres.shape), name="logits")
+    loc = tf.Variable(centres, name="loc")
+    scale = tfp.util.TransformedVariable(scales, tfb.Exp(), name="scale")
+    mixture = tfd.MixtureSameFamily(tfd.Categorical(logits=logits), tfd.Logistic(loc, scale))
     return tfd.Independent(mixture, z.ndim - 1, name="logistic_mixture")
 
 
@@ -86,22 +83,15 @@ def make_base(base: str | tfd.Distribution, event_shape: tuple[int, ...]) -> tfd
                 f"`base` must be one of {sorted(BASES)} or a tfd.Distribution. Received: {base!r}"
             )
         # Not `tfd.Sample`, whose log_prob ONNX Runtime rejects.
-        return tfd.Independent(
-            BASES[base](loc=tf.zeros(event_shape), scale=tf.ones(event_shape)),
-            reinterpreted_batch_ndims=len(event_shape),
-            name=f"standard_{base}",
-        )
+        standard = BASES[base](loc=tf.zeros(event_shape), scale=tf.ones(event_shape))
+        return tfd.Independent(standard, len(event_shape), name=f"standard_{base}")
     if not isinstance(base, tfd.Distribution):
         raise TypeError(f"`base` must be a name or a tfd.Distribution. Received: {base!r}")
     if tuple(base.event_shape) != tuple(event_shape) or tuple(base.batch_shape):
-        raise ValueError(
-            f"`base` must have batch shape () and the event shape of the latents, "
-            f"{tuple(event_shape)}. Received: {base}"
-        )
+        raise ValueError(f"`base` must have event shape {event_shape}, no batch. Received: {base}")
     if base.dtype != tf.float32:
         raise ValueError(
-            "`base` must be of float32, as flows are; for other types use the bijectors and a "
-            f"tfd.TransformedDistribution. Received: {base}"
+            f"`base` must be of float32: only bijectors are of other types. Received: {base}"
         )
     return base
 
@@ -124,9 +114,8 @@ def sample_base(
     if base == "normal":
         noise = tf.random.stateless_normal(shape, seed, alg="philox")
     else:
+        uniform = tf.random.stateless_uniform(shape, seed, alg="philox")
         # The open interval: the logit of exactly 0 is infinite.
-        tiny = 2.0**-25
-        uniform = tf.random.stateless_uniform(shape, seed, minval=0.0, maxval=1.0, alg="philox")
-        uniform = tf.clip_by_value(uniform, tiny, 1.0 - 2.0**-24)
+        uniform = tf.clip_by_value(uniform, 2.0**-25, 1.0 - 2.0**-24)
         noise = tf.math.log(uniform) - tf.math.log1p(-uniform)
     return temperature * noise

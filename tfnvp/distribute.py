@@ -37,18 +37,16 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     if not tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec():
         raise ValueError(
             "the strategy 'multi_worker' reads the environment variable TF_CONFIG, such as "
-            '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
-            '"task": {"type": "worker", "index": 0}}. Received: no cluster in TF_CONFIG'
+            '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", '
+            '"index": 0}}. Received: no cluster'
         )
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def several() -> bool:
     """Whether the calling code runs in one of several replicas."""
-    return (
-        tf.distribute.get_strategy().num_replicas_in_sync > 1
-        and not tf.distribute.in_cross_replica_context()
-    )
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return replicas > 1 and not tf.distribute.in_cross_replica_context()
 
 
 def total(tensors: Any) -> tf.Tensor | list:
@@ -102,11 +100,9 @@ def sum_before_clipping(optimizer: Any) -> None:
 
 def multi_worker(strategy: Any) -> bool:
     """Whether the replicas of a strategy are in several processes."""
-    return (
-        isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        and strategy.cluster_resolver is not None
-        and bool(strategy.cluster_resolver.cluster_spec())
-    )
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    return bool(strategy.cluster_resolver and strategy.cluster_resolver.cluster_spec())
 
 
 def is_chief(strategy: Any) -> bool:

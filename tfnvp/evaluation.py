@@ -64,11 +64,9 @@ def evaluate(
         raise ValueError("`rows` must hold one row or more. Received: none")
     if flow.levels is None:
         draws = 1
+    chunks = row_chunks(_ROWS, rows, condition, flow.condition_shape)
     log_probs = np.concatenate(
-        [
-            _mean_over_draws(flow, chunk, draws, seed + first, given)
-            for first, chunk, given in row_chunks(_ROWS, rows, condition, flow.condition_shape)
-        ]
+        [_mean_over_draws(flow, x, draws, seed + first, given) for first, x, given in chunks]
     )
     if len(bad := np.flatnonzero(~np.isfinite(log_probs))):
         advice.warn_of_unusable_likelihood(log_probs, bad)

@@ -37,16 +37,14 @@ def image_grid(
       ValueError: if the images have another shape.
     """
     images = np.asarray(images, "float32")
-    grid_given = images.ndim == 5 or (images.ndim == 4 and images.shape[-1] not in (1, 3))
-    if grid_given:
+    if images.ndim == 5 or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
         columns = images.shape[1]
         images = images.reshape((-1, *images.shape[2:]))
     if images.ndim == 3:
         images = images[..., np.newaxis]
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0:
         raise ValueError(
-            "`images` must be [n, H, W], [n, H, W, 1 or 3] or a grid of such. "
-            f"Received shape: {images.shape}"
+            f"`images` must be [n, H, W], [n, H, W, 1 or 3] or a grid. Received: {images.shape}"
         )
     count, height, width, channels = images.shape
     scale = scale or max(1, round(64 / height))
@@ -66,10 +64,7 @@ def image_grid(
 
 def save_grid(path: str | os.PathLike, images: npt.ArrayLike, **kwargs) -> pathlib.Path:
     """Writes `image_grid(images, **kwargs)` as a PNG file and returns its path."""
-    path = pathlib.Path(path)
-    with replacing(path) as temporary:
-        image_grid(images, **kwargs).save(temporary)
-    return path
+    return _saved(path, image_grid(images, **kwargs))
 
 
 def has_picture(event_shape: tuple[int, ...]) -> bool:
@@ -123,8 +118,10 @@ def save_samples(
       The path, or None for samples of another shape, for which it writes no file.
     """
     picture = samples_picture(samples, levels)
-    if picture is None:
-        return None
+    return None if picture is None else _saved(path, picture)
+
+
+def _saved(path, picture):
     with replacing(path) as temporary:
         picture.save(temporary)
     return pathlib.Path(path)

@@ -67,9 +67,9 @@ def dequantize(pixels: Any, levels: int = 256, seed: Any = None) -> tf.Tensor:
     noise = tf.random.uniform(shape) if seed is None else tf.random.stateless_uniform(shape, seed)
     # The sum can round up to the next level, which would leave [0, 1).
     x = tf.minimum((pixels + noise) / float(levels), np.nextafter(np.float32(1), np.float32(0)))
-    return (
-        x if in_range else tf.where((pixels >= 0) & (pixels <= levels - 1), x, np.float32(np.nan))
-    )
+    if in_range:
+        return x
+    return tf.where((pixels >= 0) & (pixels <= levels - 1), x, np.float32(np.nan))
 
 
 def _all_are_levels(pixels, levels):
@@ -117,8 +117,7 @@ class BitsPerDim(keras.metrics.Mean):
 
     def __init__(self, levels: int, dims: int, name: str = "bits_per_dim"):
         super().__init__(name=name)
-        self._levels = levels
-        self._dims = dims
+        self._levels, self._dims = levels, dims
 
     def update_state(self, log_prob: Any, sample_weight: Any = None) -> None:
         super().update_state(bits_per_dim(log_prob, self._levels, self._dims), sample_weight)

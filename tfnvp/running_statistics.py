@@ -70,19 +70,16 @@ class RunningStatistics(keras.layers.Layer):
             raise ValueError(f"`momentum` must be a number in [0, 1). Received: {momentum!r}")
         self.channels = channels
         self.momentum = float(momentum)
-        stored = {"shape": (channels,), "trainable": False, "autocast": False}
-        self.mean = self.add_weight(name="mean", initializer="zeros", aggregation="mean", **stored)
-        self.variance = self.add_weight(
-            name="variance", initializer="ones", aggregation="mean", **stored
-        )
-        self.batches = self.add_weight(
-            name="batches",
-            shape=(),
-            dtype="int32",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
+        stored = {
+            "shape": (channels,),
+            "trainable": False,
+            "autocast": False,
+            "aggregation": "mean",
+        }
+        self.mean = self.add_weight(name="mean", initializer="zeros", **stored)
+        self.variance = self.add_weight(name="variance", initializer="ones", **stored)
+        counts = {**stored, "shape": (), "dtype": "int32", "aggregation": "only_first_replica"}
+        self.batches = self.add_weight(name="batches", initializer="zeros", **counts)
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool = False) -> tuple:
@@ -95,10 +92,8 @@ class RunningStatistics(keras.layers.Layer):
         batches = self.batches.value + 1
         rate = tf.maximum(tf.cast(1 - self.momentum, x.dtype), 1 / tf.cast(batches, x.dtype))
         moments = _moments_over_replicas(x, shift=stored[0])
-        mean, variance = (
-            old + rate * tf.stop_gradient(new - old)
-            for old, new in zip(stored, moments, strict=True)
-        )
+        changes = zip(stored, moments, strict=True)
+        mean, variance = (old + rate * tf.stop_gradient(new - old) for old, new in changes)
         self._store(mean, variance, batches)
         return _with_gradients(mean, variance, *moments)
 
@@ -145,9 +140,8 @@ def _moments_over_replicas(x, shift):
     axes = list(range(x.shape.rank - 1))
     x = x - shift
     rows = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), x.dtype)
-    rows, first, second = distribute.total(
-        [rows, tf.reduce_sum(x, axes), tf.reduce_sum(x * x, axes)]
-    )
+    sums = [rows, tf.reduce_sum(x, axes), tf.reduce_sum(x * x, axes)]
+    rows, first, second = distribute.total(sums)
     mean = first / rows
     return mean + shift, tf.maximum(second / rows - mean**2, 0.0)
 

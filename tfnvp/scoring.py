@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfnvp._atomic import replacing
-from tfnvp.advice import warn_of_skipped
-from tfnvp.data.table_values import rows_of_table, select, with_gaps
+from tfnvp.data import table_values
 from tfnvp.data.tables import read_table
 
 if TYPE_CHECKING:
@@ -42,17 +41,14 @@ class Reference(NamedTuple):
         >>> Reference(("a", "b"), np.array([-2.0, -1.0])).to_json()
         {'columns': ['a', 'b'], 'log_density': [-2.0, -1.0]}
         """
-        columns = None if self.columns is None else list(self.columns)
+        columns = self.columns and list(self.columns)
         return {"columns": columns, "log_density": self.log_density.tolist()}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Reference":
         """Returns the reference of which `to_json` returned the content."""
         columns = content["columns"]
-        return cls(
-            None if columns is None else tuple(columns),
-            np.asarray(content["log_density"], "float32"),
-        )
+        return cls(columns and tuple(columns), np.asarray(content["log_density"], "float32"))
 
     @property
     def smallest_quantile(self) -> float:
@@ -110,16 +106,12 @@ def make_reference(
       ValueError: if no row is finite.
     """
     rows = np.asarray(rows)
-    whole = np.isfinite(rows).all(axis=1)
-    if not whole.any():
+    if not np.isfinite(rows).all(axis=1).any():
         raise ValueError(
-            f"{source} must hold rows of finite numbers in the columns of the model. Received: "
-            f"{len(rows)} rows, none without missing or infinite values, or text"
+            f"{source} must hold rows of finite numbers. Received: {len(rows)} rows, none of them"
         )
-    if not whole.all():
-        first = f"row {np.argmin(whole) + 1}"
-        warn_of_skipped(np.sum(~whole), len(rows), f"rows of {source}", first)
-    log_density = np.sort(flow.log_prob(rows[whole]).numpy())
+    rows = table_values.finite_rows(rows, source, skip_bad=True)
+    log_density = np.sort(flow.log_prob(rows).numpy())
     if len(log_density) > _MOST:
         log_density = log_density[np.linspace(0, len(log_density) - 1, _MOST).round().astype(int)]
     return Reference(None if columns is None else tuple(columns), log_density)
@@ -176,7 +168,13 @@ def score(
         log_density[whole] = flow.log_prob(rows[whole])
     if reference is None:
         return Scores(log_density, None, None, None)
-    threshold = _check_threshold(threshold, reference)
+    least = reference.smallest_quantile
+    threshold = max(THRESHOLD, least) if threshold is None else threshold
+    if not least <= threshold < 1:
+        raise ValueError(
+            f"`threshold` must lie between {least:.4g}, the smallest quantile of a reference of "
+            f"{len(reference.log_density)} rows, and 1. Received: {threshold}"
+        )
     quantile = np.where(whole, quantiles(log_density, reference), np.nan)
     return Scores(log_density, quantile, quantile <= threshold, threshold)
 
@@ -190,8 +188,8 @@ def check_flow(flow: "Flow", model: Any) -> None:
     """
     if len(flow.event_shape) != 1 or flow.condition_shape is not None:
         raise ValueError(
-            f"{model} is no flow of tables: its data has shape {flow.event_shape}, its condition "
-            f"{flow.condition_shape}"
+            f"{model} is no flow of tables: it has event_shape={flow.event_shape} and "
+            f"condition_shape={flow.condition_shape}"
         )
 
 
@@ -213,14 +211,15 @@ def rows_of(
       ValueError: if a column is missing or holds no numbers; without names, for another number.
     """
     if columns is not None:
-        table = select(table, columns, source)
-    elif (table.num_columns,) != flow.event_shape:
+        # The columns of the model hold numbers: only the rows with texts in them get no score.
+        table = table_values.as_numbers(table_values.select(table, columns, source))
+        return table_values.rows_of_table(table, source, empty=True)
+    if (table.num_columns,) != flow.event_shape:
         raise ValueError(
             f"{source} has {table.num_columns} columns, and the model was trained on "
             f"{flow.event_shape[0]} without names"
         )
-    # The columns of the model hold numbers: only the rows with texts in them get no score.
-    return rows_of_table(with_gaps(table, all_columns=columns is not None), source)
+    return table_values.rows_of_table(table_values.with_types(table, gaps=True), source)
 
 
 def finite_rows(
@@ -239,18 +238,7 @@ def finite_rows(
       ValueError: as `rows_of`; and if values are missing or infinite, or no row is left.
     """
     rows = rows_of(flow, read_table(file, columns=columns), columns, file)
-    good = np.isfinite(rows).all(axis=1)
-    if good.all():
-        return rows
-    first = f"row {np.argmin(good) + 1}"
-    if not skip_bad or not good.any():
-        hint = "; `skip_bad` leaves such rows out" * bool(good.any())
-        raise ValueError(
-            f"{file} has missing or infinite values in {np.sum(~good)} of {len(rows)} rows, the "
-            f"first in {first}{hint}"
-        )
-    warn_of_skipped(np.sum(~good), len(rows), f"rows of {file}", first)
-    return rows[good]
+    return table_values.finite_rows(rows, file, skip_bad)
 
 
 def finite_rows_of(
@@ -269,7 +257,7 @@ def finite_rows_of(
     """
     check_flow(flow, model)
     known = read_reference(model)
-    return finite_rows(flow, file, known.columns if known else None, skip_bad)
+    return finite_rows(flow, file, known and known.columns, skip_bad)
 
 
 def quantiles(log_density: np.ndarray, reference: Reference) -> np.ndarray:
@@ -294,15 +282,3 @@ def read_reference(path: str | pathlib.Path) -> Reference | None:
     path = pathlib.Path(path)
     file = (path if path.is_dir() else path.parent) / FILE
     return Reference.from_json(json.loads(file.read_text())) if file.is_file() else None
-
-
-def _check_threshold(threshold, reference):
-    if threshold is None:
-        return max(THRESHOLD, reference.smallest_quantile)
-    if not reference.smallest_quantile <= threshold < 1:
-        raise ValueError(
-            f"`threshold` must lie between {reference.smallest_quantile:.4g}, the smallest "
-            f"quantile of a reference of {len(reference.log_density)} rows, and 1. "
-            f"Received: {threshold}"
-        )
-    return threshold

@@ -62,9 +62,7 @@ class Backup(keras.callbacks.Callback):
         super().__init__()
         self.file = pathlib.Path(file)
         self._callbacks = [(callback, _attributes(callback)) for callback in callbacks]
-        self.epoch = 0
-        if self.file.exists():
-            self.epoch = self._read()[0]["epoch"]
+        self.epoch = self._read()[0]["epoch"] if self.file.exists() else 0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         if self.file.exists():
@@ -79,12 +77,14 @@ class Backup(keras.callbacks.Callback):
         arrays = {f"variable_{i}": _array(v) for i, v in enumerate(self._variables())}
         memories = []
         for i, (callback, attributes) in enumerate(self._callbacks):
-            memory = {name: getattr(callback, name, None) for name in attributes}
-            for name in [n for n, value in memory.items() if isinstance(value, list)]:
-                weights = memory.pop(name)
-                memory[f"{name}_count"] = len(weights)
-                arrays |= {f"{name}_{i}_{j}": _array(w) for j, w in enumerate(weights)}
-            memories.append({k: v if v is None else _number(v) for k, v in memory.items()})
+            memories.append(memory := {})
+            for name in attributes:
+                value = getattr(callback, name, None)
+                if isinstance(value, list):
+                    memory[f"{name}_count"] = len(value)
+                    arrays |= {f"{name}_{i}_{j}": _array(w) for j, w in enumerate(value)}
+                else:
+                    memory[name] = _number(value)
         state = {"epoch": epoch, "callbacks": memories}
         try:
             with replacing(self.file) as temporary, temporary.open("wb") as file:
@@ -109,8 +109,8 @@ class Backup(keras.callbacks.Callback):
         shapes = [arrays[name].shape for name in arrays if name.startswith("variable_")]
         if shapes != [tuple(v.shape) for v in variables]:
             raise ValueError(
-                f"{self.file} is of another model or optimizer, with {len(shapes)} variables of "
-                f"other shapes. Received: {self.model.name} with {len(variables)} variables"
+                f"{self.file} is of another model or optimizer: its {len(shapes)} variables differ "
+                f"from the {len(variables)} of {self.model.name}"
             )
         if len(state["callbacks"]) != len(self._callbacks):
             raise ValueError(
@@ -119,9 +119,8 @@ class Backup(keras.callbacks.Callback):
             )
         for i, variable in enumerate(variables):
             variable.assign(arrays[f"variable_{i}"])
-        for i, (memory, (callback, attributes)) in enumerate(
-            zip(state["callbacks"], self._callbacks, strict=True)
-        ):
+        for i, (callback, attributes) in enumerate(self._callbacks):
+            memory = state["callbacks"][i]
             for name in attributes:
                 value = memory.get(name)
                 if f"{name}_count" in memory:
@@ -130,16 +129,15 @@ class Backup(keras.callbacks.Callback):
 
 
 def _attributes(callback):
-    own = getattr(callback, "state_attributes", None)
-    for kind, attributes in _STATES:
-        if own is None and isinstance(callback, kind):
-            own = attributes
-    if own is None:
+    known = [attributes for kind, attributes in _STATES if isinstance(callback, kind)]
+    if hasattr(callback, "state_attributes"):
+        return callback.state_attributes
+    if not known:
         raise ValueError(
             "`callbacks` must be EarlyStopping, ReduceLROnPlateau, ModelCheckpoint, or callbacks "
             f"with `state_attributes`. Received: {callback!r}"
         )
-    return own
+    return known[0]
 
 
 def _array(value):
@@ -149,4 +147,4 @@ def _array(value):
 
 
 def _number(value):
-    return int(value) if isinstance(value, int) else float(value)
+    return value if value is None or isinstance(value, int) else float(value)

@@ -19,13 +19,13 @@ from tfnvp.quantization import MONITOR_NOISE, dequantize
 class _EveryEpochs(keras.callbacks.Callback):
     """Calls `look(epoch)` after every `every` epochs, from the first one on."""
 
-    #: Names of the logs that `measure` returns.
+    #: Names of the logs that `look` returns.
     names = ()
 
     def __init__(self, every, condition=None):
         super().__init__()
         self.condition = condition
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+        if type(every) is not int or every < 1:
             raise ValueError(f"`every` must be a positive int. Received: {every!r}")
         self.every = every
 
@@ -41,9 +41,8 @@ class _EveryEpochs(keras.callbacks.Callback):
         raise NotImplementedError
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        due = epoch % self.every == 0
         # Other callbacks expect the same logs after every epoch.
-        found = self.look(epoch) if due else dict.fromkeys(self.names, np.nan)
+        found = self.look(epoch) if epoch % self.every == 0 else dict.fromkeys(self.names, np.nan)
         if logs is not None and found:
             logs.update(found)
 
@@ -96,12 +95,7 @@ class SampleGrid(_EveryEpochs):
             raise ImportError("`log_dir` needs the package tensorboard: `pip install tensorboard`")
         self.folder = None if folder is None else pathlib.Path(folder)
         self.log_dir = log_dir
-        self._sampling = {
-            "n": n,
-            "seed": seed,
-            "temperature": temperature,
-            "condition": condition,
-        }
+        self._sampling = {"n": n, "seed": seed, "temperature": temperature, "condition": condition}
         self._writer = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -183,9 +177,8 @@ class BitsPerDim(_EveryEpochs):
     def look(self, epoch: int) -> dict[str, float]:
         """Measures once."""
         found = evaluate(self.model, self.x, self.draws, condition=self.condition)
-        return dict(
-            zip(self.names, (found.bits_per_dim, found.bits_per_dim_standard_error), strict=True)
-        )
+        numbers = (found.bits_per_dim, found.bits_per_dim_standard_error)
+        return dict(zip(self.names, numbers, strict=True))
 
 
 class LatentDiagnostics(_EveryEpochs):
@@ -235,12 +228,6 @@ class LatentDiagnostics(_EveryEpochs):
         """Measures once."""
         z = self.model.encode(self.x, self.condition).numpy().astype("float64")
         found = self.model.check(self.x, self.condition)
-        numbers = (
-            z.mean(),
-            z.std(),
-            stats.kurtosis(z, axis=None),
-            found.latent_mean_deviation,
-            found.latent_covariance_deviation,
-            found.round_trip_max,
-        )
-        return {name: float(value) for name, value in zip(self.names, numbers, strict=True)}
+        moments = (z.mean(), z.std(), stats.kurtosis(z, axis=None))
+        numbers = (*moments, *(getattr(found, name) for name in self.names[3:]))
+        return dict(zip(self.names, map(float, numbers), strict=True))

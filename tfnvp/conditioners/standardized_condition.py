@@ -7,9 +7,7 @@ import numpy as np
 
 from tfnvp import advice
 from tfnvp._internals import all_layers
-
-# Least steps of the layer's dtype in a standard deviation; with fewer, rounding matters.
-_STEPS = 100
+from tfnvp.precision import check_resolution
 
 
 @keras.saving.register_keras_serializable("tfnvp")
@@ -116,18 +114,12 @@ class StandardizedCondition(keras.layers.Wrapper):
             )
         rows = rows.reshape(-1, channels)
         mean, deviation = rows.mean(axis=0), rows.std(axis=0)
-        low, high = (limit.astype(self.variable_dtype) for limit in (rows.min(0), rows.max(0)))
-        constant = low == high
-        step = np.spacing(np.maximum(np.abs(low), np.abs(high)))
-        if lost := np.flatnonzero(~constant & ~(deviation >= _STEPS * step)).tolist():
-            raise ValueError(
-                f"`condition`: variable {lost[0]} varies by {deviation[lost[0]]:.3g} around "
-                f"{mean[lost[0]]:.10g}, which {self.variable_dtype} cannot tell apart: subtract "
-                "its mean first"
-            )
+        rounded, name = rows.astype(self.variable_dtype), "`condition`: variable {0[0]}".format
+        check_resolution(rounded, name, self.variable_dtype)
+        low, high = rounded.min(axis=0), rounded.max(axis=0)
         is_flag = np.isin(rows, (0.0, 1.0)).all(axis=0)
         self.mean.assign(np.where(is_flag, 0.0, mean))
-        self.deviation.assign(np.where(is_flag | constant, 1.0, deviation))
+        self.deviation.assign(np.where(is_flag | (low == high), 1.0, deviation))
         self.low.assign(low)
         self.high.assign(high)
 

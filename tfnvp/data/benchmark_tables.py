@@ -47,10 +47,10 @@ def load_benchmark_table(name: str, folder: str | pathlib.Path) -> Splits:
       ValueError: if there is no such table, or its file is missing or damaged.
     """
     if name not in BENCHMARK_TABLES:
-        raise ValueError(
-            f"unknown table {name!r}: choose one of {', '.join(sorted(BENCHMARK_TABLES))}"
-        )
-    parts = BENCHMARK_TABLES[name](pathlib.Path(folder))
+        names = ", ".join(sorted(BENCHMARK_TABLES))
+        raise ValueError(f"unknown table {name!r}: choose one of {names}")
+    file, read = BENCHMARK_TABLES[name]
+    parts = read(pathlib.Path(folder, file))
     return Splits(name, *(np.asarray(part, "float32") for part in parts))
 
 
@@ -84,34 +84,29 @@ def patches_to_rows(patches: np.ndarray, seed: int = 0) -> np.ndarray:
     return (rows - rows.mean(axis=1, keepdims=True))[:, :-1].astype("float32")
 
 
-def _power(folder):
-    rows = _array(folder / FILES["power"], 8)
+def _power(file):
+    rows = _array(file, 8)
     generator = np.random.RandomState(42)
     generator.shuffle(rows)
     # Without the reactive power, and the current, which is power over voltage.
     rows = np.delete(rows, [1, 3], axis=1)
     n = len(rows)
     # Noise of one unit of the last digit, in the order of the published code; none on the time.
-    voltage = 0.01 * generator.rand(n, 1)
-    power = 0.001 * generator.rand(n, 1)
-    meters = generator.rand(n, 3)
-    noise = np.hstack([power, voltage, meters, np.zeros((n, 1))])
+    voltage, power = 0.01 * generator.rand(n, 1), 0.001 * generator.rand(n, 1)
+    noise = np.hstack([power, voltage, generator.rand(n, 3), np.zeros((n, 1))])
     return _standardised(*_last_tenths(rows + noise))
 
 
-def _gas(folder):
-    rows = _array(folder / FILES["gas"], 16)
-    while True:
-        partners = np.sum(np.corrcoef(rows.T) > _CORRELATION, axis=1)
-        if not np.any(partners > 1):
-            break
-        rows = np.delete(rows, np.argmax(partners > 1), axis=1)
+def _gas(file):
+    rows = _array(file, 16)
+    while (similar := np.sum(np.corrcoef(rows.T) > _CORRELATION, axis=1) > 1).any():
+        rows = np.delete(rows, np.argmax(similar), axis=1)
     # By the moments of all rows, as published.
     return _last_tenths((rows - rows.mean(axis=0)) / rows.std(axis=0, ddof=1))
 
 
-def _hepmass(folder):
-    train, test = (_csv(folder / "hepmass" / f"1000_{part}.csv") for part in ("train", "test"))
+def _hepmass(file):
+    train, test = _csv(file), _csv(file.with_name("1000_test.csv"))
     # Only the signal, without its label.
     train, test = (part[part[:, 0] == 1][:, 1:] for part in (train, test))
     mean, deviation = train.mean(axis=0), train.std(axis=0, ddof=1)
@@ -122,46 +117,33 @@ def _hepmass(folder):
     return train[:rest, keep], train[rest:, keep], test[:, keep]
 
 
-def _miniboone(folder):
-    return _standardised(*_last_tenths(_array(folder / FILES["miniboone"], 43)))
+def _miniboone(file):
+    return _standardised(*_last_tenths(_array(file, 43)))
 
 
-def _bsds300(folder):
+def _bsds300(file):
     import h5py
 
-    file = _existing(folder / FILES["bsds300"])
     try:
-        with h5py.File(file) as patches:
+        with h5py.File(_existing(file)) as patches:
             return [patches[part][:] for part in ("train", "validation", "test")]
     except (OSError, KeyError) as error:
         raise ValueError(f"{file} cannot be read as the patches of BSDS300: {error}") from error
 
 
-#: Readers by name.
+#: By name, the file of a table in its folder and its reader; `hepmass` has a second file.
 BENCHMARK_TABLES = {
-    "power": _power,
-    "gas": _gas,
-    "hepmass": _hepmass,
-    "miniboone": _miniboone,
-    "bsds300": _bsds300,
-}
-
-
-#: The file of each table in its folder; `hepmass` has a second one.
-FILES = {
-    "power": "power/data.npy",
-    "gas": "gas/ethylene_CO.npy",
-    "hepmass": "hepmass/1000_train.csv",
-    "miniboone": "miniboone/data.npy",
-    "bsds300": "BSDS300/BSDS300.hdf5",
+    "power": ("power/data.npy", _power),
+    "gas": ("gas/ethylene_CO.npy", _gas),
+    "hepmass": ("hepmass/1000_train.csv", _hepmass),
+    "miniboone": ("miniboone/data.npy", _miniboone),
+    "bsds300": ("BSDS300/BSDS300.hdf5", _bsds300),
 }
 
 
 def _existing(file):
     if not file.is_file():
-        raise ValueError(
-            f"no {file}: the files of the MAF paper (zenodo.org/record/1161203) are expected there"
-        )
+        raise ValueError(f"no {file}: it is one of the MAF paper's (zenodo.org/record/1161203)")
     return file
 
 

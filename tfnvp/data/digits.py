@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 LEVELS = 17
-SHAPE = (8, 8)
 
 
 class Digits(NamedTuple):
@@ -36,9 +35,7 @@ def load_digits() -> Digits:
 
     images, labels = sklearn.datasets.load_digits(return_X_y=True)
     order = np.random.RandomState(0).permutation(len(images))
-    images = images[order].reshape((-1, *SHAPE)).astype("uint8")
-    labels = labels[order]
+    images = images[order].reshape(-1, 8, 8).astype("uint8")
     first_test = int(0.8 * len(images))
-    first_validation = int(0.9 * first_test)
-    cuts = [first_validation, first_test]
-    return Digits(*np.split(images, cuts), *np.split(labels, cuts))
+    cuts = [int(0.9 * first_test), first_test]
+    return Digits(*np.split(images, cuts), *np.split(labels[order], cuts))

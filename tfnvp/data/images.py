@@ -1,7 +1,8 @@
 """Folders of images: read whole or in pieces."""
 
+import functools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -59,15 +60,12 @@ def read_images(
     """
     _check_levels(levels)
     folder = pathlib.Path(folder)
-    files = _files(folder)
-    images = _read(files, size, skip_bad=skip_bad)
-    _check_readable(images, files, folder)
-    images = [image for image in images if image is not None]
+    images = _read(_files(folder), functools.partial(read_image, size=size), folder, skip_bad)
     grey = sum(image.ndim == 2 for image in images)
     if 0 < grey < len(images):
         warn_of_grey_images(grey, len(images), folder)
         images = [i if i.ndim == 3 else np.repeat(i[..., np.newaxis], 3, axis=-1) for i in images]
-    stacked = _stacked(images, folder)
+    stacked = _stacked(images, folder, set())
     if levels > 2 and not ((stacked > 0) & (stacked < 255)).any():
         warn_of_black_and_white(folder, levels)
     return _in_levels(stacked, levels)
@@ -97,16 +95,17 @@ def image_chunks(
     folder = pathlib.Path(folder)
     files = _files(folder)
     if skip_bad:
-        readable = [
-            None if image is None else file
-            for piece in _pieces(files)
-            for file, image in zip(piece, _read(piece, skip_bad=True), strict=True)
-        ]
-        _check_readable(readable, files, folder)
-        files = [file for file in readable if file is not None]
+        files = _read(files, _checked, folder, skip_bad=True)
     mode = "L" if read_image(files[0], size).ndim == 2 else "RGB"
-    pieces = (_stacked(_read(piece, size, mode), folder) for piece in _pieces(files))
-    return (_in_levels(images, levels) for images in _of_one_shape(pieces, folder)), len(files)
+    read = functools.partial(read_image, size=size, mode=mode)
+
+    def pieces():
+        shapes = set()
+        for first in range(0, len(files), _ROWS):
+            images = _read(files[first : first + _ROWS], read, folder)
+            yield _in_levels(_stacked(images, folder, shapes), levels)
+
+    return pieces(), len(files)
 
 
 def read_image(file: pathlib.Path, size: int | None = None, mode: str | None = None) -> np.ndarray:
@@ -127,10 +126,8 @@ def read_image(file: pathlib.Path, size: int | None = None, mode: str | None = N
 def _check_levels(levels):
     """Raises `ValueError` for a number of levels that does not divide 256 evenly."""
     if levels not in _LEVELS:
-        raise ValueError(
-            f"`levels` of images in files must be one of {', '.join(map(str, _LEVELS))}. "
-            f"Received: {levels!r}"
-        )
+        known = ", ".join(map(str, _LEVELS))
+        raise ValueError(f"`levels` of images in files must be one of {known}. Received: {levels}")
 
 
 def _files(folder):
@@ -143,53 +140,43 @@ def _files(folder):
     return files
 
 
-def _pieces(files):
-    return (files[first : first + _ROWS] for first in range(0, len(files), _ROWS))
+def _read(files, read, folder, skip_bad=False):
+    """Returns what a function reads of files, several at a time.
 
+    With `skip_bad`, damaged files are left out, with a warning; one must be readable.
+    """
 
-def _read(files, size=None, mode=None, skip_bad=False):
-    """Reads images, several at a time; with `skip_bad`, damaged ones are None."""
-
-    def read(file):
+    def attempt(file):
         try:
-            return read_image(file, size, mode)
+            return read(file)
         except ValueError:
             if not skip_bad:
                 raise
             return None
 
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(read, files))
-
-
-def _check_readable(found, files, folder):
-    """Warns of files that could not be read, for which `found` is None; one must be readable."""
+        found = list(pool.map(attempt, files))
     bad = [file for file, item in zip(files, found, strict=True) if item is None]
     if len(bad) == len(files):
         raise ValueError(f"no readable images in {folder}: all {len(bad)} are damaged")
     if bad:
         warn_of_skipped(len(bad), len(files), f"images in {folder}", bad[0].name)
+    return [item for item in found if item is not None]
 
 
-def _stacked(images: Sequence[np.ndarray], folder):
-    _check_shapes({image.shape for image in images}, folder)
-    return np.stack(images)
+def _checked(file):
+    """Returns a file that can be read as an image."""
+    read_image(file)
+    return file
 
 
-def _of_one_shape(pieces, folder):
-    """Yields pieces, all of which must have images of the same shape."""
-    shapes = set()
-    for piece in pieces:
-        shapes.add(piece.shape[1:])
-        _check_shapes(shapes, folder)
-        yield piece
-
-
-def _check_shapes(shapes, folder):
+def _stacked(images, folder, shapes):
+    """Stacks images of one shape, which is also that of those before: `shapes` is updated."""
+    shapes.update(image.shape for image in images)
     if len(shapes) > 1:
-        raise ValueError(
-            f"the images in {folder} differ in size: give `size`. Received: {sorted(shapes)}"
-        )
+        sizes = sorted(shapes)
+        raise ValueError(f"the images in {folder} differ in size: give `size`. Received: {sizes}")
+    return np.stack(images)
 
 
 def _in_levels(images, levels):

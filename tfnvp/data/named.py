@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.data.benchmark_tables import BENCHMARK_TABLES, FILES, load_benchmark_table
+from tfnvp.data.benchmark_tables import BENCHMARK_TABLES, load_benchmark_table
 from tfnvp.data.digits import LEVELS, load_digits
 from tfnvp.data.splits import Splits, split_at_random
 
@@ -37,36 +37,32 @@ class ImageSet(NamedTuple):
 
 def _celeba_crop(image):
     """Real NVP's crop of aligned CelebA faces, 64 x 64."""
-    return _resize(image[40:188, 15:163], 64)
+    return _resize(image[40:188, 15:163], (64, 64))
 
 
 def _lsun_crop(image):
     """Short side to 96 pixels, then a random 64 x 64 crop (also for evaluation, as published)."""
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    size = tf.cast(tf.stack([height, width]), tf.float32)
+    size = tf.cast(tf.shape(image)[:2], tf.float32)
     size = tf.cast(tf.round(size * (96.0 / tf.reduce_min(size))), tf.int32)
-    resized = tf.image.resize(image, size, antialias=True)
     # Always the same crop of an image, so that a resumed training sees the same data.
     seed = tf.stack([0, tf.reduce_sum(tf.cast(image, tf.int32))])
-    cropped = tf.image.stateless_random_crop(resized, (64, 64, 3), seed)
-    return tf.cast(tf.round(tf.clip_by_value(cropped, 0.0, 255.0)), tf.uint8)
+    return tf.image.stateless_random_crop(_resize(image, size), (64, 64, 3), seed)
 
 
 def _face_crop(image):
     """The middle of an LFW picture, 32 x 32."""
-    return _resize(tf.image.central_crop(image, 0.5), 32)
+    return _resize(tf.image.central_crop(image, 0.5), (32, 32))
 
 
 def _resize(image, size):
     # Rounded to whole levels: likelihoods are those of 8-bit pixels.
-    resized = tf.image.resize(image, (size, size), antialias=True)
-    return tf.cast(tf.round(tf.clip_by_value(resized, 0.0, 255.0)), tf.uint8)
+    return tf.saturate_cast(tf.round(tf.image.resize(image, size, antialias=True)), tf.uint8)
 
 
-def _lsun(category):
-    return ImageSet(
-        f"lsun/{category}", "train[1000:]", "train[:1000]", "validation", _lsun_crop, True
-    )
+def _first_held_out(tfds_name, rows, *preparation):
+    """Returns an image set whose first training images are for validation."""
+    train, validation = f"train[{rows}:]", f"train[:{rows}]"
+    return ImageSet(tfds_name, train, validation, "validation", *preparation)
 
 
 IMAGE_SETS = {
@@ -75,15 +71,11 @@ IMAGE_SETS = {
     "svhn_cropped": ImageSet("svhn_cropped", "train[:68257]", "train[68257:]", "test"),
     "cifar10": ImageSet("cifar10", "train[:45000]", "train[45000:]", "test", flip=True),
     "celeb_a": ImageSet("celeb_a", "train", "validation", "test", _celeba_crop, True),
-    "lsun_bedroom": _lsun("bedroom"),
-    "lsun_tower": _lsun("tower"),
-    "lsun_church": _lsun("church_outdoor"),
-    "imagenet32": ImageSet(
-        "downsampled_imagenet/32x32", "train[5000:]", "train[:5000]", "validation"
-    ),
-    "imagenet64": ImageSet(
-        "downsampled_imagenet/64x64", "train[5000:]", "train[:5000]", "validation"
-    ),
+    "lsun_bedroom": _first_held_out("lsun/bedroom", 1000, _lsun_crop, True),
+    "lsun_tower": _first_held_out("lsun/tower", 1000, _lsun_crop, True),
+    "lsun_church": _first_held_out("lsun/church_outdoor", 1000, _lsun_crop, True),
+    "imagenet32": _first_held_out("downsampled_imagenet/32x32", 5000),
+    "imagenet64": _first_held_out("downsampled_imagenet/64x64", 5000),
     "lfw": ImageSet("lfw", "train[:80%]", "train[80%:90%]", "train[90%:]", _face_crop, True),
 }
 
@@ -109,19 +101,15 @@ def load_named(name: str, data_dir: str | pathlib.Path | None = None) -> Splits:
         return Splits(name, digits.train, digits.validation, digits.test, LEVELS)
     if name in BENCHMARK_TABLES:
         if data_dir is None:
-            raise ValueError(
-                f"the table {name!r} needs the folder of its files, such as {FILES[name]}: give "
-                "`data_dir`"
-            )
+            file = BENCHMARK_TABLES[name][0]
+            raise ValueError(f"{name!r} needs the folder that holds {file}: give `data_dir`")
         return load_benchmark_table(name, data_dir)
     image_set = IMAGE_SETS.get(name)
     builder = _builder(image_set.tfds_name if image_set else name, name, data_dir)
     if image_set is None:
         return split_at_random(name, _images(builder, "all", None), 256)
-    parts = [
-        _images(builder, split, image_set.prepare)
-        for split in (image_set.train, image_set.validation, image_set.test)
-    ]
+    splits = (image_set.train, image_set.validation, image_set.test)
+    parts = [_images(builder, split, image_set.prepare) for split in splits]
     return Splits(name, *parts, 256, image_set.flip)
 
 
@@ -133,13 +121,10 @@ def _builder(tfds_name, name, data_dir):
         builder = tfds.builder(tfds_name, data_dir=folder)
     except (tfds.core.DatasetNotFoundError, ValueError):  # ValueError: not even a valid name.
         known = ["digits", *IMAGE_SETS, *BENCHMARK_TABLES]
-        near = difflib.get_close_matches(name, known, n=1)
+        near = [f"did you mean {n}? " for n in difflib.get_close_matches(name, known, n=1)]
         raise ValueError(
-            f"unknown data set {name!r}: "
-            + (f"did you mean {near[0]}? " if near else "")
-            + f"Choose one of {', '.join(known)}, or "
-            f"one that is prepared in {folder or 'the default data folder'}, or a folder of "
-            "`images`"
+            f"unknown data set {name!r}: {''.join(near)}Choose one of {', '.join(known)}, one that "
+            f"is prepared in {folder or 'the default data folder'}, or a folder of `images`"
         ) from None
     if "image" not in builder.info.features:
         raise ValueError(f"data set {name!r} has no images")
@@ -158,18 +143,16 @@ def _require_network(name, tfds_name, builder):
         socket.create_connection(("storage.googleapis.com", 443), timeout=3).close()
     except OSError:
         raise ValueError(
-            f"data set {name!r} is not prepared in {builder.data_path}, and there is no network to "
-            'download it. Prepare it on a machine that has one, by `python -c "import '
-            f"tensorflow_datasets as t; t.builder('{tfds_name}', data_dir='data')"
-            '.download_and_prepare()"`, copy the folder, and give it as `data_dir`. The data set '
-            "'digits' works without a network"
+            f"data set {name!r} is not prepared in {builder.data_path}, and there is no network. "
+            'Prepare it where there is one, by `python -c "import tensorflow_datasets as t; '
+            f"t.builder('{tfds_name}', data_dir='data').download_and_prepare()\"`, and give a copy "
+            "of the folder as `data_dir`. The data set 'digits' works without a network"
         ) from None
 
 
 def _images(builder, split, prepare):
-    dataset = builder.as_dataset(split=split).map(
-        lambda example: prepare(example["image"]) if prepare else example["image"],
-        tf.data.AUTOTUNE,
-    )
+    dataset = builder.as_dataset(split=split).map(lambda example: example["image"])
+    if prepare is not None:
+        dataset = dataset.map(prepare, tf.data.AUTOTUNE)
     images = np.concatenate(list(dataset.batch(512).as_numpy_iterator()))
     return images if images.ndim == 4 else images[..., np.newaxis]

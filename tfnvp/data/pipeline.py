@@ -117,9 +117,10 @@ class FiniteRows:
         return int(self._skipped)
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        return dataset.map(self._keep_finite).filter(
-            lambda *batch: tf.shape(keras.tree.flatten(batch)[0])[0] > 0
-        )
+        def has_rows(*batch):
+            return tf.shape(keras.tree.flatten(batch)[0])[0] > 0
+
+        return dataset.map(self._keep_finite).filter(has_rows)
 
     def _keep_finite(self, *batch):
         parts = keras.tree.flatten(batch)

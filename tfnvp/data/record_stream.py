@@ -85,17 +85,12 @@ class RecordStream:
           ValueError: if `batch_size` is not a positive int.
         """
         check_batch_size(batch_size)
+        current = key if callable(key) else lambda: key
 
         def epoch(_):
-            if callable(key):
-                now = tf.numpy_function(lambda: np.array(key(), "int32"), (), tf.int32)
-                now = tf.ensure_shape(now, (2,))
-            else:
-                now = tf.cast(key, tf.int32)
-            numbered = self._shuffled(batch_size, now).enumerate()
-            return numbered.map(
-                lambda i, batch: (batch, tf.random.fold_in(now, tf.cast(i, tf.int32)))
-            )
+            now = tf.numpy_function(lambda: np.array(current(), "int32"), (), tf.int32)
+            now = tf.ensure_shape(now, (2,))
+            return _with_keys(self._shuffled(batch_size, now), now)
 
         batches = tf.data.Dataset.range(1).flat_map(epoch)
         finish = finish or (lambda batch, _: batch)
@@ -114,11 +109,8 @@ class RecordStream:
         )
         row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
         piece = max(batch_size, self.shuffled_bytes // row_bytes)
-        pieces = rows.batch(min(piece, len(self))).enumerate()
-        rows = pieces.map(
-            lambda i, piece: shuffle(piece, tf.random.fold_in(key, tf.cast(i, tf.int32)))
-        )
-        return rows.rebatch(batch_size).map(self._parse, tf.data.AUTOTUNE)
+        pieces = _with_keys(rows.batch(min(piece, len(self))), key)
+        return pieces.map(shuffle).rebatch(batch_size).map(self._parse, tf.data.AUTOTUNE)
 
     def _read_all(self, rows):
         files = tf.data.Dataset.from_tensor_slices(tf.constant(self.files))
@@ -130,8 +122,14 @@ class RecordStream:
 
     def _parse(self, records):
         feature = {"x": tf.io.FixedLenFeature((), tf.string)}
-        values = tf.io.decode_raw(
-            tf.io.parse_example(records, feature)["x"], tf.as_dtype(self.dtype)
-        )
-        event_shape = self.shape[1:]
-        return tf.ensure_shape(tf.reshape(values, (-1, *event_shape)), (None, *event_shape))
+        texts = tf.io.parse_example(records, feature)["x"]
+        return tf.reshape(tf.io.decode_raw(texts, tf.as_dtype(self.dtype)), (-1, *self.shape[1:]))
+
+
+def _with_keys(batches, key):
+    """Returns batches with a key each, made of `key` and their number."""
+
+    def with_key(i, batch):
+        return batch, tf.random.fold_in(tf.cast(key, tf.int32), tf.cast(i, tf.int32))
+
+    return batches.enumerate().map(with_key)

@@ -74,32 +74,27 @@ def write_records(
     rows = _rows(chunks)
     first = next(rows)
     files, places = _assign(count, first.nbytes, seed)
-    written = [0] * len(files)
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(tf.io.TFRecordWriter(str(folder / file))) for file in files]
-        number = -1
-        for number, row in enumerate(itertools.chain([first], rows)):
-            if row.shape != first.shape or row.dtype != first.dtype or number == count:
+        for number, row in enumerate(itertools.chain([first], rows), start=1):
+            if row.shape != first.shape or row.dtype != first.dtype or number > count:
                 raise ValueError(
                     f"`chunks` must hold {count} rows of {first.dtype} {first.shape}. Received: in "
-                    f"row {number + 1}, {row.dtype} {row.shape}"
+                    f"row {number}, {row.dtype} {row.shape}"
                 )
-            writers[places[number]].write(_example(row))
-            written[places[number]] += 1
-    if number + 1 != count:
-        raise ValueError(f"`chunks` must hold {count} rows. Received: {number + 1}")
-    for file in files:
+            writers[places[number - 1]].write(_example(row))
+    if number != count:
+        raise ValueError(f"`chunks` must hold {count} rows. Received: {number}")
+    shards = {}
+    for file, rows_of_file in zip(files, np.bincount(places, minlength=len(files)), strict=True):
         _shuffle(folder / file, np.random.default_rng(seed))
-    shards = {
-        file: {"rows": n, "bytes": (folder / file).stat().st_size}
-        for file, n in zip(files, written, strict=True)
-    }
+        shards[file] = {"rows": int(rows_of_file), "bytes": (folder / file).stat().st_size}
     description = {
         "name": name or folder.name,
         "dtype": first.dtype.name,
         "event_shape": list(first.shape),
         "levels": levels,
-        "columns": None if columns is None else list(columns),
+        "columns": columns and list(columns),
         "shards": shards,
     }
     # Last, so that a folder that has it is complete.
@@ -125,32 +120,23 @@ def read_records(folder: str | pathlib.Path, skip_bad: bool = False) -> Splits:
     """
     folder = pathlib.Path(folder)
     description = describe(folder)
-    shards = description["shards"]
-    if skip_bad:
-        shards = _readable(folder, shards)
-    else:
-        _check_sizes(folder, shards)
+    shards = (_readable if skip_bad else _checked)(folder, description["shards"])
     dtype, shape = description["dtype"], tuple(description["event_shape"])
 
     def stream(files):
-        files = [file for file in files if shards.get(file, {"rows": 0})["rows"]]
-        count = sum(shards[file]["rows"] for file in files)
-        return RecordStream([folder / file for file in files], count, dtype, shape, skip_bad)
+        rows = {folder / file: shards[file] for file in files if shards.get(file)}
+        return RecordStream(rows, sum(rows.values()), dtype, shape, skip_bad)
 
     def in_memory(file):
         rows = stream([file])
         batches = rows.batches(1000, (0, 0)) if len(rows) else ()
         return np.concatenate([np.zeros((0, *shape), dtype), *batches])
 
+    train = stream(file for file in shards if file.startswith("train-"))
+    held_out = (in_memory(f"{part}.tfrecord") for part in ("validation", "test"))
     columns = description.get("columns")  # Older records have none.
-    return Splits(
-        description["name"],
-        stream(file for file in shards if file.startswith("train-")),
-        in_memory("validation.tfrecord"),
-        in_memory("test.tfrecord"),
-        description["levels"],
-        columns=None if columns is None else tuple(columns),
-    )
+    columns = columns and tuple(columns)
+    return Splits(description["name"], train, *held_out, description["levels"], columns=columns)
 
 
 def check_records(folder: str | pathlib.Path) -> None:
@@ -160,12 +146,10 @@ def check_records(folder: str | pathlib.Path) -> None:
       ValueError: if one is broken; the message names its file and its place there.
     """
     folder = pathlib.Path(folder)
-    shards = describe(folder)["shards"]
-    _check_sizes(folder, shards)
-    for file, shard in shards.items():
+    for file, expected in _checked(folder, describe(folder)["shards"]).items():
         rows = _count(folder / file)
-        if rows != shard["rows"]:
-            raise ValueError(f"{folder / file} is broken after {rows} of {shard['rows']} records")
+        if rows != expected:
+            raise ValueError(f"{folder / file} is broken after {rows} of {expected} records")
 
 
 def _rows(chunks):
@@ -204,13 +188,12 @@ def describe(folder: str | pathlib.Path) -> dict[str, Any]:
     """Returns the content of `records.json`; raises `ValueError` if a folder has none."""
     file = pathlib.Path(folder) / _DESCRIPTION
     if not file.is_file():
-        raise ValueError(
-            f"no records in {folder}: it has no {_DESCRIPTION}, which `write_records` makes"
-        )
+        raise ValueError(f"no records in {folder}: it has no {_DESCRIPTION} of `write_records`")
     return json.loads(file.read_text())
 
 
-def _check_sizes(folder, shards):
+def _checked(folder, shards):
+    """Returns the rows of each shard, all of which must have the size they were written with."""
     for file, shard in shards.items():
         size = (folder / file).stat().st_size if (folder / file).is_file() else None
         if size != shard["bytes"]:
@@ -219,14 +202,15 @@ def _check_sizes(folder, shards):
                 f"{folder / file} was written with {shard['bytes']} bytes, and {found}: write the "
                 "records again, or read them with `skip_bad`"
             )
+    return {file: shard["rows"] for file, shard in shards.items()}
 
 
 def _readable(folder, shards):
-    found = {file: {"rows": _count(folder / file)} for file in shards if (folder / file).is_file()}
-    lost = {f: s["rows"] - found.get(f, {"rows": 0})["rows"] for f, s in shards.items()}
-    lost = {file: rows for file, rows in lost.items() if rows}
-    if lost:
-        warn_of_lost_records(folder, lost)
+    """Returns the rows that can be read of each shard."""
+    found = {file: _count(folder / file) for file in shards if (folder / file).is_file()}
+    lost = {file: shard["rows"] - found.get(file, 0) for file, shard in shards.items()}
+    if any(lost.values()):
+        warn_of_lost_records(folder, {file: rows for file, rows in lost.items() if rows})
     return found
 
 

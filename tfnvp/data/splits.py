@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+#: The parts of a data set, in the order of their use.
+PARTS = ("train", "validation", "test")
+
+
 @runtime_checkable
 class DataSource(Protocol):
     """Rows `[n, *event_shape]`, in memory or not.
@@ -145,27 +149,21 @@ class Splits(NamedTuple):
         Raises:
           ValueError: for another name.
         """
-        if part not in ("train", "validation", "test"):
-            raise ValueError(
-                f"`part` must be one of train, validation and test. Received: {part!r}"
-            )
+        if part not in PARTS:
+            names = "train, validation and test"
+            raise ValueError(f"`part` must be one of {names}. Received: {part!r}")
         return as_source(getattr(self, part))
 
     def fingerprint(self) -> int | None:
         """Returns a checksum of all rows; None if some of them are not in memory."""
         checksum: int | None = 0
-        for part in ("train", "validation", "test"):
-            checksum = self.source(part).fingerprint(checksum)
-            if checksum is None:
-                return None
+        for part in PARTS:
+            checksum = None if checksum is None else self.source(part).fingerprint(checksum)
         return checksum
 
 
 def split_at_random(
-    name: str,
-    rows: np.ndarray,
-    levels: int | None = None,
-    columns: tuple[str, ...] | None = None,
+    name: str, rows: np.ndarray, levels: int | None = None, columns: tuple[str, ...] | None = None
 ) -> Splits:
     """Divides rows into 80 % training, 10 % validation and 10 % test, always the same way.
 

@@ -1,11 +1,14 @@
 """Columns of Arrow tables as numbers."""
 
+import contextlib
 import functools
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from tfnvp.advice import warn_of_skipped
 
 if TYPE_CHECKING:
     import pyarrow
@@ -17,13 +20,13 @@ _NUMBER = (
 )
 
 
-def names_in(columns: str) -> tuple[str, ...]:
-    """Returns the names in a text with commas between them.
+def names_in(columns: str | None) -> tuple[str, ...] | None:
+    """Returns the names in a text with commas between them, or None for None.
 
     >>> names_in("height, weight")
     ('height', 'weight')
     """
-    return tuple(name.strip() for name in columns.split(","))
+    return None if columns is None else tuple(name.strip() for name in columns.split(","))
 
 
 def check_names(columns: Sequence[str], names: Sequence[str], source: Any) -> None:
@@ -40,8 +43,13 @@ def check_names(columns: Sequence[str], names: Sequence[str], source: Any) -> No
         raise ValueError(f"{source} lacks the columns {missing}; it has {list(names)}")
 
 
-def select(table: "pyarrow.Table", columns: Sequence[str], source: Any) -> "pyarrow.Table":
-    """Returns the columns of a table by their names, in that order; errors as `check_names`."""
+def select(table: "pyarrow.Table", columns: Sequence[str] | None, source: Any) -> "pyarrow.Table":
+    """Returns the columns of a table by their names, in that order; errors as `check_names`.
+
+    Without names, returns all.
+    """
+    if columns is None:
+        return table
     check_names(columns, table.column_names, source)
     return table.select(list(columns))
 
@@ -55,7 +63,9 @@ def is_number(text: str) -> bool:
     return re.match(_NUMBER, text.strip()) is not None
 
 
-def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> "pyarrow.Table":
+def with_types(
+    table: "pyarrow.Table", columns: Iterable[str] | None = None, gaps: bool = False
+) -> "pyarrow.Table":
     """Returns a table in which texts that are numbers, or true and false, have that type.
 
     A column gets it if it fits all its values. "", "NA", "nan" and the other null
@@ -64,52 +74,29 @@ def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> 
     Args:
       table: `pyarrow.Table`.
       columns: names of the columns to change; the others stay as they are. Default: all.
+      gaps: bool; in columns of which more than half of the values are numbers, the texts are
+        missing values too.
     """
-    import pyarrow
-
     for i, field in enumerate(table.schema):
-        if not _is_text(field.type) or not (columns is None or field.name in columns):
-            continue
-        texts = _without_missing(table[field.name])
-        if texts.null_count == len(texts):
-            table = table.set_column(i, field.name, pyarrow.nulls(len(texts)))
-            continue
-        for kind in (pyarrow.int64(), pyarrow.float64(), pyarrow.bool_()):
-            typed = _cast(texts, kind)
-            if typed is not None:
-                table = table.set_column(i, field.name, typed)
-                break
+        if _is_text(field.type) and (columns is None or field.name in columns):
+            table = table.set_column(i, field.name, _typed(table[i], gaps))
     return table
 
 
-def with_gaps(table: "pyarrow.Table", all_columns: bool = False) -> "pyarrow.Table":
-    """Returns a table in which texts in columns of numbers are missing values.
-
-    Args:
-      table: `pyarrow.Table`.
-      all_columns: bool; every column is one of numbers, also one that holds none. Default: those
-        columns are in which more than half of the values are numbers.
-    """
+def as_numbers(table: "pyarrow.Table") -> "pyarrow.Table":
+    """Returns a table in which texts are numbers, or missing values where they are not."""
     for i, field in enumerate(table.schema):
         if _is_text(field.type):
-            numbers = _numbers(table[field.name])
-            if all_columns or numbers.null_count * 2 < len(numbers):
-                table = table.set_column(i, field.name, numbers)
-    return with_empty_columns(table) if all_columns else table
-
-
-def with_empty_columns(table: "pyarrow.Table") -> "pyarrow.Table":
-    """Returns a table in which columns of only missing values have the type of numbers."""
-    import pyarrow
-
-    for i, field in enumerate(table.schema):
-        if pyarrow.types.is_null(field.type):
-            table = table.set_column(i, field.name, table[i].cast(pyarrow.float64()))
+            table = table.set_column(i, field.name, _numbers(table[i]))
     return table
 
 
 def rows_of_table(
-    table: "pyarrow.Table", source: Any = "the table", dtype: str = "float32", first: int = 0
+    table: "pyarrow.Table",
+    source: Any = "the table",
+    dtype: str = "float32",
+    first: int = 0,
+    empty: bool = False,
 ) -> np.ndarray:
     """Returns the columns of a table as rows, `[n, columns]`; missing values are NaN.
 
@@ -118,13 +105,18 @@ def rows_of_table(
       source: what messages call the table.
       dtype: type of the rows.
       first: number of rows before those of the table, for messages.
+      empty: bool, whether columns without values are columns of numbers.
 
     Raises:
       ValueError: if there are fewer than two columns, or one holds no numbers.
     """
     import pyarrow
 
-    others = [field for field in table.schema if not _is_numeric(field.type)]
+    types = pyarrow.types
+    kinds = [types.is_floating, types.is_integer, types.is_decimal]
+    if empty:
+        kinds.append(types.is_null)
+    others = [field for field in table.schema if not any(kind(field.type) for kind in kinds)]
     if others:
         more = ", ".join(repr(field.name) for field in others[1:])
         raise ValueError(
@@ -132,22 +124,46 @@ def rows_of_table(
             + f". Further columns that hold other values than numbers: {more}" * bool(more)
         )
     if table.num_columns < 2:
-        raise ValueError(
-            f"{source} must hold rows of two or more numbers. Received columns: "
-            f"{table.column_names}"
-        )
-    columns = [
-        column.cast(pyarrow.float64()) if pyarrow.types.is_decimal(column.type) else column
-        for column in table.columns
-    ]
+        names = table.column_names
+        raise ValueError(f"{source} must hold rows of two or more numbers. Received: {names}")
+    cast = (c.cast("float64") if types.is_decimal(c.type) else c for c in table.columns)
     with np.errstate(over="ignore"):  # Beyond float32 they are infinite, and have no score.
-        return np.stack([np.asarray(column.to_numpy(), dtype) for column in columns], axis=1)
+        return np.stack([np.asarray(column.to_numpy(), dtype) for column in cast], axis=1)
 
 
-def _is_numeric(kind):
-    from pyarrow import types
+def finite_rows(
+    rows: np.ndarray,
+    source: Any,
+    skip_bad: bool = False,
+    names: Sequence[str] | None = None,
+    first: int | None = None,
+) -> np.ndarray:
+    """Returns rows without missing or infinite values.
 
-    return types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind)
+    Args:
+      rows: `[n, columns]`.
+      source: what messages call the table.
+      skip_bad: bool, leave out other rows, with a warning that counts them.
+      names: names of the columns, for messages, or None.
+      first: number of rows before those of a piece of a table, for messages; None for a whole one.
+
+    Raises:
+      ValueError: if values are missing or infinite, without `skip_bad` or in all rows.
+    """
+    good = np.isfinite(rows).all(axis=1)
+    if good.all():
+        return rows
+    bad, total, index = np.sum(~good), len(rows), int(np.argmin(good))
+    row = f"row {(first or 0) + index + 1}"
+    if skip_bad and good.any():
+        warn_of_skipped(bad, total, f"rows of {source}", row)
+        return rows[good]
+    piece = "" if first is None else f" from row {first + 1} on"
+    column = "" if names is None else f", column {names[np.argmin(np.isfinite(rows[index]))]!r}"
+    raise ValueError(
+        f"{source} has missing or infinite values in {bad} of {total} rows{piece}, the first in "
+        f"{row}{column}" + "; `skip_bad` leaves such rows out" * bool(piece or good.any())
+    )
 
 
 def _is_text(kind):
@@ -182,33 +198,32 @@ def _missing():
     return pyarrow.array(csv.ConvertOptions().null_values)
 
 
+def _typed(column, gaps):
+    """Returns texts in the first type that fits all of them; with `gaps`, most of them."""
+    import pyarrow
+
+    texts = _without_missing(column)
+    if texts.null_count == len(texts):
+        return pyarrow.nulls(len(texts))
+    for kind in ("int64", "float64", "bool"):
+        with contextlib.suppress(pyarrow.ArrowInvalid):
+            return texts.cast(kind)
+    numbers = _numbers(column) if gaps else column
+    return numbers if numbers.null_count * 2 < len(numbers) else column
+
+
 def _without_missing(column):
     """Returns texts without spaces around them, null where they stand for a missing value."""
     import pyarrow
     import pyarrow.compute as pc
 
     texts = pc.utf8_trim_whitespace(column.cast(pyarrow.string()))
-    return pc.if_else(pc.is_in(texts, value_set=_missing()), pyarrow.scalar(None, "string"), texts)
+    return pc.if_else(pc.is_in(texts, value_set=_missing()), None, texts)
 
 
 def _numbers(column):
     """Returns texts as float64, null for missing values and for texts that are no numbers."""
-    import pyarrow
     import pyarrow.compute as pc
 
     texts = _without_missing(column)
-    numbers = _cast(texts, pyarrow.float64())
-    if numbers is not None:
-        return numbers
-    is_number = pc.match_substring_regex(texts, _NUMBER)
-    return pc.if_else(is_number, texts, pyarrow.scalar(None, "string")).cast(pyarrow.float64())
-
-
-def _cast(texts, kind):
-    """Returns texts in a type, or None if one does not fit."""
-    import pyarrow
-
-    try:
-        return texts.cast(kind)
-    except pyarrow.ArrowInvalid:
-        return None
+    return pc.if_else(pc.match_substring_regex(texts, _NUMBER), texts, None).cast("float64")

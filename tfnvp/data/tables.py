@@ -1,5 +1,6 @@
 """Tables in files: read whole or in pieces, and written."""
 
+import functools
 import pathlib
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -9,23 +10,14 @@ import numpy as np
 
 from tfnvp._atomic import replacing
 from tfnvp.advice import warn_of_columns, warn_of_skipped
-from tfnvp.data.splits import Splits, split_at_random
+from tfnvp.data import table_values
+from tfnvp.data.splits import PARTS, Splits, split_at_random
 from tfnvp.data.table_formats import as_table, open_table
-from tfnvp.data.table_values import (
-    check_names,
-    names_in,
-    rows_of_table,
-    select,
-    with_empty_columns,
-    with_gaps,
-    with_types,
-)
-from tfnvp.inputs.precision import check_precision
+from tfnvp.inputs.columns import column_namer
+from tfnvp.precision import check_precision
 
 if TYPE_CHECKING:
     import pyarrow
-
-_PARTS = ("train", "validation", "test")
 
 
 def load_table(
@@ -51,25 +43,24 @@ def load_table(
       ValueError: if the file is missing, of another type, or not a finite table of numbers.
     """
     file = pathlib.Path(file)
-    names = None if columns is None else names_in(columns)
-    if parts := _divided_tables(file):
-        tables = [part if names is None else select(part, names, file) for part in parts]
-    else:
-        opened = open_table(file)
-        tables = [_whole(opened, file, names)]
-    tables = [with_gaps(table) if skip_bad else with_types(table) for table in tables]
-    # Training rows, or all of them, before they are rounded.
-    table, *others = tables
-    rows = _finite_rows(table, file, skip_bad)
-    check_precision(rows, lambda place: f"column {table.column_names[int(place[0])]!r}", file)
-    rows = rows.astype("float32")
+    names = table_values.names_in(columns)
+    parts = _divided_tables(file)
     if parts:
-        others = (_finite_rows(part, file, skip_bad).astype("float32") for part in others)
+        tables = [table_values.select(part, names, file) for part in parts]
+    else:
+        opened = open_table(file, names)
+        tables = [_whole(opened, file)]
+    tables = [table_values.with_types(table, gaps=skip_bad) for table in tables]
+    columns = tables[0].column_names
+    rows = (table_values.rows_of_table(table, file, "float64") for table in tables)
+    # Training rows, or all of them, before they are rounded.
+    rows, *others = (table_values.finite_rows(part, file, skip_bad, columns) for part in rows)
+    check_precision(rows, column_namer(columns), file)
+    rows, *others = (part.astype("float32") for part in (rows, *others))
+    if parts:
         return Splits(file.stem, rows, *others)
-    warn_of_columns({name: table[name].to_numpy() for name in table.column_names})
-    return split_at_random(
-        file.stem, rows, columns=tuple(table.column_names) if opened.has_names else None
-    )
+    warn_of_columns({name: tables[0][name].to_numpy() for name in columns})
+    return split_at_random(file.stem, rows, columns=tuple(columns) if opened.has_names else None)
 
 
 def table_chunks(
@@ -93,22 +84,22 @@ def table_chunks(
         missing, infinite or no numbers.
     """
     file = pathlib.Path(file)
-    opened = open_table(file)
-    names = opened.names if columns is None else names_in(columns)
-    check_names(names, opened.names, file)
+    opened = open_table(file, table_values.names_in(columns))
     if not skip_bad:
         count = opened.count
         if count is None:
-            count = sum(piece.num_rows for piece in opened.pieces(names[:1]))
-        return _finite_chunks(opened, names, file), count
+            count = sum(piece.num_rows for piece in opened.pieces(opened.names[:1]))
+        pieces = _rows(opened, file, gaps=False)
+        finite = functools.partial(table_values.finite_rows, source=file, names=opened.names)
+        return (finite(rows, first=first) for first, rows in pieces), count
     total = good = 0
-    for rows in _rows(opened, names, file, gaps=True):
+    for _, rows in _rows(opened, file, gaps=True):
         total += len(rows)
         good += int(np.isfinite(rows).all(axis=1).sum())
     if good < total:
         warn_of_skipped(total - good, total, f"rows of {file}")
-    rows = _rows(opened, names, file, gaps=True)
-    return (piece[np.isfinite(piece).all(axis=1)] for piece in rows), good
+    pieces = _rows(opened, file, gaps=True)
+    return (rows[np.isfinite(rows).all(axis=1)] for _, rows in pieces), good
 
 
 def table_columns(file: str | pathlib.Path, columns: str | None = None) -> tuple[str, ...] | None:
@@ -130,7 +121,7 @@ def table_columns(file: str | pathlib.Path, columns: str | None = None) -> tuple
     opened = open_table(pathlib.Path(file), advise=False)
     if not opened.has_names:
         return None
-    return tuple(opened.names) if columns is None else names_in(columns)
+    return table_values.names_in(columns) or tuple(opened.names)
 
 
 def read_table(
@@ -154,7 +145,9 @@ def read_table(
       ValueError: if the file is missing, of another type, cannot be read, or lacks a column.
     """
     file = pathlib.Path(file)
-    return _whole(open_table(file), file, columns, numbers)
+    opened = open_table(file, columns)
+    table = _whole(opened, file)
+    return table_values.with_types(table, numbers) if opened.is_text else table
 
 
 def write_table(
@@ -186,61 +179,29 @@ def _divided_tables(file):
     if file.suffix != ".npz" or not zipfile.is_zipfile(file):
         return None
     with np.load(file, allow_pickle=False) as arrays:
-        if set(arrays.files) != set(_PARTS):
+        if set(arrays.files) != set(PARTS):
             return None
-        return [as_table(arrays[part], f"{part} of {file}") for part in _PARTS]
+        return [as_table(arrays[part], f"{part} of {file}") for part in PARTS]
 
 
-def _whole(opened, file, columns=None, numbers=None):
-    """Returns the columns of an opened table, all or some, in one Arrow table."""
+def _whole(opened, file):
+    """Returns an opened table as one Arrow table."""
     import pyarrow
 
-    columns = opened.names if columns is None else columns
-    check_names(columns, opened.names, file)
-    pieces = [piece for piece in opened.pieces(columns) if piece.num_rows]
+    pieces = [piece for piece in opened.pieces(opened.names) if piece.num_rows]
     if not pieces:
         raise ValueError(f"{file} has no rows")
-    table = pyarrow.concat_tables(pieces)
-    return with_types(table, numbers) if opened.is_text else table
+    return pyarrow.concat_tables(pieces)
 
 
-def _rows(opened, columns, file, gaps):
-    """Yields the rows of a table in pieces; with `gaps`, texts among numbers are NaN."""
+def _rows(opened, file, gaps):
+    """Yields the rows of a table in pieces, each with the number of rows before it.
+
+    With `gaps`, texts among numbers are NaN.
+    """
     first = 0
-    for table in opened.pieces(columns):
-        table = with_types(table)
-        if gaps:
-            table = with_gaps(table)
+    for table in opened.pieces(opened.names):
+        table = table_values.with_types(table, gaps=gaps)
         # A column of numbers can be empty in a whole piece.
-        yield rows_of_table(with_empty_columns(table), file, first=first)
+        yield first, table_values.rows_of_table(table, file, first=first, empty=True)
         first += table.num_rows
-
-
-def _finite_chunks(opened, columns, file):
-    first = 0
-    for rows in _rows(opened, columns, file, gaps=False):
-        broken = np.argwhere(~np.isfinite(rows))
-        if len(broken):
-            row, column = broken[0]
-            raise ValueError(
-                f"{file} has missing or infinite values, the first in row {first + row + 1}, "
-                f"column {columns[column]!r}; `skip_bad` leaves such rows out"
-            )
-        first += len(rows)
-        yield rows
-
-
-def _finite_rows(table, file, skip_bad):
-    rows = rows_of_table(table, file, "float64")
-    broken = np.argwhere(~np.isfinite(rows))
-    if not len(broken):
-        return rows
-    row, column = broken[0]
-    if not skip_bad:
-        raise ValueError(
-            f"{file} has {len(broken)} missing or infinite values, the first in row {row + 1}, "
-            f"column {table.column_names[column]!r}; `skip_bad` leaves such rows out"
-        )
-    good = np.isfinite(rows).all(axis=1)
-    warn_of_skipped(np.sum(~good), len(rows), f"rows of {file}", f"row {row + 1}")
-    return rows[good]

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tfnvp.inputs.rules import check_count
+
 
 def row_chunks(
     size: int,
@@ -35,11 +37,8 @@ def row_chunks(
     """
     one_for_all = condition is None or np.ndim(condition) == len(condition_shape or ())
     one_for_all = one_for_all or len(condition) == 1
-    if not one_for_all and len(condition) != len(x):
-        raise ValueError(
-            "`condition` must have one row for each of `x`, or be one for all. "
-            f"Received: {len(condition)} conditions for {len(x)} rows"
-        )
+    if not one_for_all:
+        check_count(len(condition), len(x), "`x`")
     for first in range(0, len(x), size):
         last = first + size
         yield first, x[first:last], condition if one_for_all else condition[first:last]

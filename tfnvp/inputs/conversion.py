@@ -16,8 +16,8 @@ def to_array(x: Any, name: str = "x") -> np.ndarray | tf.Tensor:
     Raises:
       ValueError: for data that is not an array of numbers.
     """
-    if isinstance(x, np.ndarray) or tf.is_tensor(x):
-        return _without_objects(x) if x.dtype == object else x
+    if tf.is_tensor(x):
+        return x
     try:
         if hasattr(x, "__array__"):
             return _without_objects(np.asarray(x))
@@ -42,8 +42,7 @@ def to_arrays(data: Any, name: str = "x") -> Any:
         return {key: to_arrays(part, name) for key, part in data.items()}
     if _is_list_of_numbers(data):
         return np.asarray(to_array(data, name))
-    is_table = hasattr(data, "__array__") and not tf.is_tensor(data)
-    return to_array(data, name) if is_table else data
+    return to_array(data, name) if hasattr(data, "__array__") else data
 
 
 def column_names(x: Any) -> list[str] | None:

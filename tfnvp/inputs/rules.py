@@ -1,60 +1,61 @@
 """The rules that data of any flow must satisfy: types, shapes, sizes of numbers."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.inputs.precision import LARGEST
+from tfnvp.precision import LARGEST
 
 _LABELS = (
     "give labels as one-hot vectors, which `keras.utils.to_categorical` makes from numbers from "
     "0 on, and `pandas.get_dummies` from texts"
 )
 
+# What to do about data of other types, by the kinds of NumPy: objects, dates and durations.
+_DATES = ": dates and durations by `(dates - dates.min()) / pandas.Timedelta(days=1)`"
+_OBJECTS = (
+    ": choose the columns that do, and convert them by `.astype('float32')`; texts and categories "
+    "become numbers by `pandas.get_dummies`"
+)
+_CURES = {"O": _OBJECTS, "M": _DATES, "m": _DATES}
+
 
 def check_dtype(dtype: Any, name: str, whole_numbers: bool) -> bool:
     """Returns whether a type is of whole numbers; raises `ValueError` for unusable types."""
-    if isinstance(dtype, np.dtype) and dtype.kind == "O":
-        raise ValueError(
-            f"`{name}` must hold real numbers: choose the columns that do, and convert them, for "
-            f"example by `{name}.astype('float32')`; texts and categories become numbers by "
-            "`pandas.get_dummies`. Received dtype: object"
-        )
-    if isinstance(dtype, np.dtype) and dtype.kind in "Mm":
-        raise ValueError(
-            f"`{name}` must hold real numbers: dates and durations become numbers by division, for "
-            "example `(dates - dates.min()) / pandas.Timedelta(days=1)`. Received "
-            f"dtype: {dtype}"
-        )
-    dtype = tf.as_dtype(dtype)
-    is_whole = dtype.is_integer or dtype.is_bool
+    cure = _CURES.get(getattr(dtype, "kind", ""), "")
+    tensor_type = tf.string if cure else tf.as_dtype(dtype)
+    is_whole = tensor_type.is_integer or tensor_type.is_bool
+    if not is_whole and not tensor_type.is_floating:
+        raise ValueError(f"`{name}` must hold real numbers{cure}. Received dtype: {dtype.name}")
     if is_whole and not whole_numbers:
         raise ValueError(
             f"`{name}` holds integers, which have no density: dequantize them first, for example "
             f"by `tfnvp.data.dequantize(x, levels)`. Received dtype: {dtype.name}"
         )
-    if not is_whole and not dtype.is_floating:
-        raise ValueError(f"`{name}` must hold real numbers. Received dtype: {dtype.name}")
     return is_whole
 
 
-def check_shape(shape: Any, event_shape: tuple, name: str) -> None:
+def check_batch_shape(shape: Any, event_shape: tuple, name: str) -> None:
     """Raises `ValueError` unless a shape is `[batch, *event_shape]`, as far as it is known."""
     shape = tf.TensorShape(shape)
-    if shape.rank is None or (
-        shape.rank == 1 + len(event_shape) and shape[1:].is_compatible_with(event_shape)
-    ):
+    if shape.is_compatible_with([None, *event_shape]):
         return
     hint = f"; {_LABELS}"
     if shape.rank in (0, 1) and event_shape == (1,):
-        hint = (
-            "; one number for each row is a column, `condition[:, None]`, and one number for "
-            f"all rows `[number]`{hint}"
-        )
+        hint = "; one number for each row is `condition[:, None]`, one for all `[number]`" + hint
+    expected = ", ".join(["batch", *map(str, event_shape)])
+    received = f"Received shape: {shape}" + hint * (name == "condition")
+    raise ValueError(f"`{name}` must have the shape [{expected}]. {received}")
+
+
+def check_count(conditions: int, rows: int | None, name: str, one_for_all: bool = True) -> None:
+    """Raises `ValueError` unless there is one condition for each row, or one for all of them."""
+    if conditions == rows or (one_for_all and conditions == 1):
+        return
     raise ValueError(
-        f"`{name}` must have the shape [{', '.join(['batch', *map(str, event_shape)])}]. "
-        f"Received shape: {shape}" + hint * (name == "condition")
+        f"`condition` must have one row for each of {name}{', or be one for all' * one_for_all}. "
+        f"Received: {conditions} conditions for {rows} rows"
     )
 
 
@@ -62,14 +63,11 @@ def check_conditions(
     conditions: Any, x: np.ndarray, condition_shape: tuple | None, name: str, finite: bool
 ) -> None:
     """Raises `ValueError` unless there is one condition of the flow's shape for each row."""
-    if np.ndim(conditions) and len(conditions) != len(x):
-        raise ValueError(
-            f"`condition` must have one row for each of `{name}`. "
-            f"Received: {len(conditions)} conditions for {len(x)} rows"
-        )
+    if np.ndim(conditions):
+        check_count(len(conditions), len(x), f"`{name}`", one_for_all=False)
     if condition_shape is None or np.shape(conditions)[1:] == (0,):
         return
-    check_shape(np.shape(conditions), condition_shape, "condition")
+    check_batch_shape(np.shape(conditions), condition_shape, "condition")
     conditions = np.asarray(conditions)
     check_dtype(conditions.dtype, "condition", whole_numbers=True)
     if finite and (fault := not_finite(conditions, "condition")):
@@ -81,10 +79,8 @@ def check_weights(sample_weight: Any, rows: int) -> None:
     if sample_weight is None:
         return
     if np.shape(sample_weight) != (rows,):
-        raise ValueError(
-            f"`sample_weight` must be one weight for each row, of shape ({rows},). "
-            f"Received shape: {np.shape(sample_weight)}"
-        )
+        shape = f"({rows},). Received: {np.shape(sample_weight)}"
+        raise ValueError(f"`sample_weight` must be one weight for each row, of shape {shape}")
     if not (np.isfinite(sample_weight).all() and np.min(sample_weight, initial=0) >= 0):
         raise ValueError("`sample_weight` must be finite and 0 or more. Received: other values")
 
@@ -94,35 +90,52 @@ def not_finite(values: np.ndarray, name: str) -> str | None:
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return None
     bad = np.argwhere(~np.isfinite(values))
+    first = f"{name}[{', '.join(map(str, bad[0]))}]: {values[tuple(bad[0])]}"
     return (
-        f"`{name}` must be finite. Received: {len(bad)} values that are not, the first is "
-        f"{name}[{', '.join(map(str, bad[0]))}]: {values[tuple(bad[0])]}"
+        f"`{name}` must be finite. Received: {len(bad)} values that are not, the first is {first}"
     )
 
 
-def too_large(values: np.ndarray, name: str) -> str | None:
-    """Describes values that are not finite, or whose squares overflow float32, or returns None."""
+def out_of_range(
+    values: np.ndarray, name: str, support: tuple | None = None, whole_numbers: bool = False
+) -> str | None:
+    """Describes values that are not finite, or not in the support of a flow, or returns None.
+
+    Without a support, squares of the values must not overflow float32. `whole_numbers` says
+    whether the flow takes grey levels, too.
+    """
     if values.dtype.kind != "f" or not values.size:
         return None
     low, high = values.min(), values.max()  # NaN if any value is.
-    if low >= -LARGEST and high <= LARGEST:
+    smallest, largest = support or (-LARGEST, LARGEST)
+    if low >= smallest and high <= largest:
         return None
-    return not_finite(values, name) or (
-        f"`{name}` reaches {max(-low, high):.3g}, and squares of such numbers leave the range of "
-        "float32: scale it first"
+    fault = (
+        f"`{name}` reaches {max(-low, high):.3g}, whose square overflows float32: scale it first"
     )
+    if support is not None:
+        levels = "; grey levels go in as whole numbers" * whole_numbers
+        fault = (
+            f"`{name}` must hold floats in [0, 1], which the flow's logit accepts{levels}. "
+            f"Received: values from {low:.4g} to {high:.4g}"
+        )
+    return not_finite(values, name) or fault
 
 
 def split_dictionary(x: dict, condition: Any, name: str) -> tuple:
     """Returns data and condition of a dictionary of inputs."""
     unknown = set(x) - {"x", "condition"}
     if "x" not in x or unknown:
-        raise ValueError(
-            f'a dictionary of inputs must have the keys "x" and "condition". Received: {sorted(x)}'
-        )
+        keys = sorted(x)
+        raise ValueError(f'a dictionary must have the keys "x" and "condition". Received: {keys}')
     if condition is not None and "condition" in x:
-        raise ValueError(f"the condition is given twice, in `{name}` and beside it")
+        refuse_twice(name)
     return x["x"], x.get("condition", condition)
+
+
+def refuse_twice(name: str) -> NoReturn:
+    """Raises `ValueError` for a condition beside a dictionary of data and condition."""
+    raise ValueError(f"the condition is given twice, in `{name}` and beside it")
 
 
 def refuse_parts(x: Any, event_rank: int, name: str) -> None:

@@ -5,18 +5,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.inputs.rules import check_count
+
 _MAX_SEED = 2**31 - 1
 
 
 def check_sampling(n: Any, temperature: Any, base: Any) -> None:
     """Raises `ValueError` for a number of samples or a temperature that is out of range."""
-    if isinstance(n, (list, tuple)):
+    if not isinstance(n, (int, np.integer)) or n < 0:
         raise ValueError(
-            "`n` must be an int: draw all samples, and reshape. For shapes of samples there is "
+            "`n` must be an int of 0 or more: draw all samples, and reshape; shapes are for "
             f"`flow.distribution.sample`. Received: {n!r}"
         )
-    if not isinstance(n, (int, np.integer)) or n < 0:
-        raise ValueError(f"`n` must be an int of 0 or more. Received: {n!r}")
     if isinstance(temperature, str) or np.ndim(temperature) or not temperature >= 0:
         raise ValueError(f"`temperature` must be a number of 0 or more. Received: {temperature!r}")
     if temperature != 1.0 and not isinstance(base, str):
@@ -28,12 +28,8 @@ def check_sampling(n: Any, temperature: Any, base: Any) -> None:
 
 def check_conditions(condition: Any, n: int, condition_shape: tuple | None) -> None:
     """Raises `ValueError` unless there is one condition, or one for each sample."""
-    rank = None if condition_shape is None else len(condition_shape)
-    if rank is not None and np.ndim(condition) == rank + 1 and len(condition) not in (1, n):
-        raise ValueError(
-            f"`condition` must have one row for each of the {n} samples, or be one for all. "
-            f"Received: {len(condition)} conditions"
-        )
+    if condition_shape is not None and np.ndim(condition) == len(condition_shape) + 1:
+        check_count(len(condition), n, "the samples")
 
 
 def seed_pair(seed: Any) -> tf.Tensor:

@@ -9,20 +9,10 @@ import tensorflow as tf
 from tfnvp import advice
 from tfnvp._internals import is_invert
 from tfnvp.bijectors.compose import members
+from tfnvp.inputs import rules
 from tfnvp.inputs.columns import column_namer, spread_sample, suspicious_columns
 from tfnvp.inputs.conversion import column_names, to_array, to_arrays
-from tfnvp.inputs.precision import LARGEST, check_precision
-from tfnvp.inputs.rules import (
-    check_conditions,
-    check_dtype,
-    check_shape,
-    check_weights,
-    not_finite,
-    refuse_labels,
-    refuse_parts,
-    split_dictionary,
-    too_large,
-)
+from tfnvp.precision import LARGEST, check_precision
 from tfnvp.quantization import check_levels, dequantize
 
 # Where a condition goes in Keras' methods.
@@ -90,59 +80,50 @@ class DataSpec:
     def to_floats(self, x: Any) -> tf.Tensor:
         """Returns data as float32, whole grey levels dequantized where they are accepted."""
         x = to_array(x, self.name)
-        if check_dtype(x.dtype, self.name, self.whole_numbers):
+        if rules.check_dtype(x.dtype, self.name, self.whole_numbers):
             return dequantize(x, self.levels)
         return tf.cast(x, tf.float32)
 
     def _prepare_condition(self, condition: Any, x: tf.Tensor) -> tf.Tensor:
-        rows, rank = x.shape[0], len(self.condition_shape)
-        refuse_labels(condition, rows, self.condition_shape)
+        rows = x.shape[0]
+        rules.refuse_labels(condition, rows, self.condition_shape)
         condition = to_array(condition, "condition")
-        check_dtype(condition.dtype, "condition", whole_numbers=True)
+        rules.check_dtype(condition.dtype, "condition", whole_numbers=True)
         condition = tf.cast(condition, tf.float32)
-        if condition.shape.rank == rank and condition.shape.is_compatible_with(
-            self.condition_shape
-        ):
+        shape = tf.TensorShape(self.condition_shape)
+        if condition.shape.rank == shape.rank and condition.shape.is_compatible_with(shape):
             condition = condition[tf.newaxis]
         condition = self._with_shape(condition, self.condition_shape, "condition")
-        if tf.executing_eagerly() and (fault := not_finite(condition.numpy(), "condition")):
+        if tf.executing_eagerly() and (fault := rules.not_finite(condition.numpy(), "condition")):
             raise ValueError(fault)
         if condition.shape[0] == 1 and rows != 1:
             condition = tf.repeat(condition, tf.shape(x)[0], axis=0)
         if not condition.shape[:1].is_compatible_with(x.shape[:1]):
-            raise ValueError(
-                f"`condition` must have one row for each of `{self.name}`, or be one for all. "
-                f"Received: {condition.shape[0]} conditions for {rows} rows"
-            )
+            rules.check_count(condition.shape[0], rows, f"`{self.name}`")
         return condition
 
     @staticmethod
     def _with_shape(x: tf.Tensor, event_shape: tuple, name: str) -> tf.Tensor:
         """Returns `x`, of shape `[batch, *event_shape]`; a runtime checks what is not known."""
-        check_shape(x.shape, event_shape, name)
+        rules.check_batch_shape(x.shape, event_shape, name)
         known = x.shape.rank is not None and x.shape[1:].is_fully_defined()
         return x if known else tf.ensure_shape(x, (None, *event_shape))
 
     def _check_presence(self, condition: Any, where: str = "") -> None:
-        if (condition is None) == (self.condition_shape is None):
-            return
-        if condition is None:
-            raise ValueError(
-                f"`condition` is missing: the flow has condition_shape={self.condition_shape}"
-                + where
-            )
-        raise ValueError(
-            "`condition` is given, and the flow has no condition_shape. "
-            f"Received: condition=an array of shape {np.shape(condition)}"
-        )
+        if condition is None and self.condition_shape is not None:
+            missing = f"the flow has condition_shape={self.condition_shape}{where}"
+            raise ValueError(f"`condition` is missing: {missing}")
+        if condition is not None and self.condition_shape is None:
+            shape = f"Received: condition=an array of shape {np.shape(condition)}"
+            raise ValueError(f"`condition` is given, and the flow has no condition_shape. {shape}")
 
     # --- Batches of Keras' methods, in graphs ---------------------------------------------------
 
     def unpack(self, x: Any, condition: Any = None) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Returns what `prepare` does, of a Keras input: an array, or a dictionary with both."""
         if isinstance(x, dict):
-            x, condition = split_dictionary(x, condition, self.name)
-        refuse_parts(x, len(self.event_shape), self.name)
+            x, condition = rules.split_dictionary(x, condition, self.name)
+        rules.refuse_parts(x, len(self.event_shape), self.name)
         return self.prepare(x, condition)
 
     def unpack_batch(self, data: Any) -> tuple:
@@ -157,12 +138,12 @@ class DataSpec:
         if y is None or y.shape[-1] == 0:
             return x, None, sample_weight
         if isinstance(x, dict):
-            raise ValueError("the condition is given twice: in a dictionary, and beside it")
+            rules.refuse_twice(self.name)
         if self.condition_shape is None:
             raise ValueError(
-                "the flow has no condition_shape, and does not use the second element of the data "
-                "(targets or labels). Call `fit(x)`, with `validation_data=x` alone, map a "
-                "tf.data.Dataset to its first element, or make the flow conditional"
+                "the flow has no condition_shape, and does not use the second element of the data. "
+                "Call `fit(x)`, with `validation_data=x` alone, map a data set to its first "
+                "element, or make the flow conditional"
             )
         return {"x": x, "condition": y}, None, sample_weight
 
@@ -176,19 +157,20 @@ class DataSpec:
         Returns:
           `(x, condition, usable)`: both with harmless numbers in unusable rows, and bool `[batch]`.
         """
-        low, high = self.support or (-LARGEST, LARGEST)
-        parts = [(x, (x >= low) & (x <= high))]  # Both are false for NaN.
-        if condition is not None:
-            parts.append((condition, tf.abs(condition) <= LARGEST))
-        usable = tf.reduce_all(
-            [tf.reduce_all(good, list(range(1, good.shape.rank))) for _, good in parts], axis=0
-        )
-        # The number 0.5 lies inside of every support.
-        x, *rest = [
-            tf.where(tf.reshape(usable, (-1, *[1] * (part.shape.rank - 1))), part, 0.5)
-            for part, _ in parts
-        ]
-        return x, rest[0] if rest else None, usable
+
+        def in_range(part, low, high):
+            good = (part >= low) & (part <= high)  # Both are false for NaN.
+            return tf.reduce_all(good, list(range(1, part.shape.rank)))
+
+        def masked(part):
+            # The number 0.5 lies inside of every support.
+            return tf.where(tf.reshape(usable, (-1, *[1] * (part.shape.rank - 1))), part, 0.5)
+
+        usable = in_range(x, *(self.support or (-LARGEST, LARGEST)))
+        if condition is None:
+            return masked(x), None, usable
+        usable &= in_range(condition, -LARGEST, LARGEST)
+        return masked(x), masked(condition), usable
 
     # --- Data of Keras' methods, before the first batch ----------------------------------------
 
@@ -220,16 +202,16 @@ class DataSpec:
         x, condition = to_arrays(x, self.name), to_arrays(condition, "condition")
         rows, conditions = x, condition
         if isinstance(x, dict):
-            rows, conditions = split_dictionary(x, condition, self.name)
-        refuse_parts(rows, len(self.event_shape), self.name)
+            rows, conditions = rules.split_dictionary(x, condition, self.name)
+        rules.refuse_parts(rows, len(self.event_shape), self.name)
         if isinstance(rows, (np.ndarray, tf.Tensor)):
             rows = np.asarray(rows)
             self._check_rows(rows, training, names)
             if conditions is None:
                 self._check_presence(None, _WHERE)
             else:
-                check_conditions(conditions, rows, self.condition_shape, self.name, training)
-            check_weights(sample_weight, len(rows))
+                rules.check_conditions(conditions, rows, self.condition_shape, self.name, training)
+            rules.check_weights(sample_weight, len(rows))
         return x, condition, sample_weight
 
     def check_dataset(self, element_spec: Any) -> None:
@@ -238,19 +220,17 @@ class DataSpec:
         first = first.get("x") if isinstance(first, dict) else first
         if not isinstance(first, tf.TensorSpec):
             return
-        check_dtype(first.dtype, self.name, self.whole_numbers)
+        rules.check_dtype(first.dtype, self.name, self.whole_numbers)
         if tuple(first.shape.dims or ()) == self.event_shape:
-            raise ValueError(
-                f"`{self.name}` must come in batches: `dataset.batch(rows)` makes them. "
-                f"Received: a data set of tensors of shape {first.shape}"
-            )
-        check_shape(first.shape, self.event_shape, self.name)
+            shape = f"Received: tensors of shape {first.shape}"
+            raise ValueError(f"`{self.name}` must come in batches: `dataset.batch(rows)`. {shape}")
+        rules.check_batch_shape(first.shape, self.event_shape, self.name)
         if isinstance(element_spec, tf.TensorSpec):
             self._check_presence(None, _WHERE)
 
     def _check_rows(self, rows: np.ndarray, training: bool, names) -> None:
-        check_dtype(rows.dtype, self.name, self.whole_numbers)
-        check_shape(rows.shape, self.event_shape, self.name)
+        rules.check_dtype(rows.dtype, self.name, self.whole_numbers)
+        rules.check_batch_shape(rows.shape, self.event_shape, self.name)
         if len(rows) == 0:
             raise ValueError(f"`{self.name}` must not be empty. Received shape: {rows.shape}")
         if (training or rows.dtype.kind in "iub") and (fault := self.find_fault(rows)):
@@ -276,19 +256,10 @@ class DataSpec:
                 return str(error)
         if fault := self._outside_support(x):
             return fault
-        return None if condition is None else too_large(np.asarray(condition), "condition")
+        return None if condition is None else rules.out_of_range(np.asarray(condition), "condition")
 
     def _outside_support(self, x: np.ndarray) -> str | None:
-        if self.support is None or x.dtype.kind != "f" or not x.size:
-            return too_large(x, self.name)
-        low, high = x.min(), x.max()  # NaN if any value is.
-        if low >= self.support[0] and high <= self.support[1]:
-            return None
-        levels = "; grey levels go in as whole numbers" * self.whole_numbers
-        return not_finite(x, self.name) or (
-            f"`{self.name}` must hold floats in [0, 1], which the flow's logit accepts{levels}. "
-            f"Received: values from {low:.4g} to {high:.4g}"
-        )
+        return rules.out_of_range(x, self.name, self.support, self.whole_numbers)
 
     # --- Advice ---------------------------------------------------------------------------------
 

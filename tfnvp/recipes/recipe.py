@@ -4,8 +4,10 @@ Neither this module nor the file needs TensorFlow.
 """
 
 import ast
+import contextlib
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import pathlib
@@ -29,31 +31,30 @@ def _is_number(value, above=0.0, below=math.inf):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and above < value < below
 
 
+def _or_none(accepts):
+    return lambda value: value is None or accepts(value)
+
+
 # The rule of a field: a function that accepts a value, and the rule in words.
 _POSITIVE = (_is_number, "a number above 0")
 _COUNT = (_is_count, "an int of 1 or more")
+_SHARE = functools.partial(_is_number, below=1.0)
 _RULES = {
-    "model": (lambda value: value in MODELS, f"one of {', '.join(MODELS)}"),
+    "model": (MODELS.__contains__, f"one of {', '.join(MODELS)}"),
     "dataset": (lambda value: isinstance(value, str), "the name of a data set"),
     "epochs": _COUNT,
     "batch_size": _COUNT,
-    "patience": (
-        lambda value: value is None or _is_count(value),
-        "null, to train for all epochs, or an int of 1 or more",
-    ),
-    "warmup_epochs": (lambda value: _is_count(value, least=0), "an int of 0 or more"),
+    "patience": (_or_none(_is_count), "null, to train for all epochs, or an int of 1 or more"),
+    "warmup_epochs": (functools.partial(_is_count, least=0), "an int of 0 or more"),
     "learning_rate": _POSITIVE,
     "epsilon": _POSITIVE,
     "clipnorm": _POSITIVE,
-    "beta_2": (lambda value: _is_number(value, below=1.0), "a number between 0 and 1"),
+    "beta_2": (_SHARE, "a number between 0 and 1"),
     "weight_decay": (
-        lambda value: value is None or value == 0 or _is_number(value),
+        lambda value: value in (None, 0) or _is_number(value),
         "null, for none, or a number of 0 or more",
     ),
-    "ema_momentum": (
-        lambda value: value is None or _is_number(value, below=1.0),
-        "null, for no average, or a number between 0 and 1",
-    ),
+    "ema_momentum": (_or_none(_SHARE), "null, for no average, or a number between 0 and 1"),
 }
 
 
@@ -152,10 +153,8 @@ class Recipe:
 
 def _value(text):
     for read in (json.loads, ast.literal_eval):
-        try:
+        with contextlib.suppress(ValueError, SyntaxError):
             return read(text)
-        except (ValueError, SyntaxError):
-            continue
     return text
 
 
@@ -234,9 +233,9 @@ def get(name: str) -> Recipe:
     """
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=3, cutoff=0.8)
-        hint = (
-            f"did you mean {' or '.join(near)}?" if near else "choose one of " + ", ".join(RECIPES)
-        )
+        hint = f"choose one of {', '.join(RECIPES)}"
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
         raise ValueError(f"unknown recipe {name!r}: {hint}")
     return RECIPES[name]
 

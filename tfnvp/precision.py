@@ -7,7 +7,7 @@ import numpy as np
 #: Squares of larger numbers leave the range of float32 when they are added up.
 LARGEST = 1e15
 
-# Least steps of float32 in a standard deviation; with fewer, rounding changes the likelihood.
+# Least steps of a type in a standard deviation; with fewer, rounding changes the likelihood.
 _STEPS = 100
 
 
@@ -33,9 +33,7 @@ def check_precision(rows: np.ndarray, name: Callable[[tuple], str], source: str)
     """
     if rows.dtype != np.float64 or not len(rows):
         return
-    with np.errstate(over="ignore", invalid="ignore"):
-        deviation, largest = rows.std(axis=0), np.abs(rows).max(axis=0)
-        step = np.spacing(largest.astype("float32")).astype("float64")
+    largest = np.abs(rows).max(axis=0)
     far = np.argwhere(largest > np.finfo("float32").max)
     if len(far):
         index = tuple(far[0])
@@ -43,10 +41,25 @@ def check_precision(rows: np.ndarray, name: Callable[[tuple], str], source: str)
             f"{source}: {name(index)} reaches {largest[index]:.3g}, beyond float32, in which flows "
             "compute: divide it by a constant first"
         )
+    check_resolution(rows, lambda index: f"{source}: {name(index)}", "float32")
+
+
+def check_resolution(rows: np.ndarray, name: Callable[[tuple], str], dtype: str) -> None:
+    """Raises `ValueError` for a variable that varies by less than a hundred steps of a type.
+
+    Args:
+      rows: `[n, ...]`, finite.
+      name: function from the index of a variable to what the message calls it.
+      dtype: the type of floats that must tell the rows apart.
+    """
+    rows = np.asarray(rows, "float64")
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation, largest = rows.std(axis=0), np.abs(rows).max(axis=0)
+        step = np.spacing(largest.astype(dtype)).astype("float64")
     lost = np.argwhere((np.ptp(rows, axis=0) > 0) & ~(deviation >= _STEPS * step))
     if len(lost):
         index = tuple(lost[0])
         raise ValueError(
-            f"{source}: {name(index)} varies by {deviation[index]:.3g} around "
-            f"{rows[(0, *index)]:.6g}, which float32 cannot tell apart: subtract its mean first"
+            f"{name(index)} varies by {deviation[index]:.3g} around {rows[(0, *index)]:.6g}, which "
+            f"{dtype} cannot tell apart: subtract its mean first"
         )
