@@ -207,6 +207,15 @@ def warn_of_adapting_a_trained_flow() -> None:
     warn("`adapt` of a trained flow changes what its networks were trained for: train it again")
 
 
+def warn_of_extreme_rows(count: int, rows: int) -> None:
+    """Warns of rows that normalisations, scalings and whitenings are not initialised from."""
+    warn(
+        f"{count} of the {rows} rows that initialise the flow have values more than a thousand "
+        "times further from the median than nearly all others, and are left out of the "
+        "initialisation: check them, or take logarithms"
+    )
+
+
 # --- training -----------------------------------------------------------------------------------
 
 

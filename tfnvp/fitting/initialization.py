@@ -11,6 +11,10 @@ from tfnvp._internals import all_layers
 from tfnvp.bijectors.compose import adapts, initialize
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import StandardizedCondition
+from tfnvp.inputs.columns import largest_distances
+
+# Ranges of nearly all values of a column: means and deviations would be those of a single row.
+_FAR = 1e3
 
 
 class ConditionScale:
@@ -72,6 +76,14 @@ class ConditionScale:
             advice.warn_of_condition_scale(condition, is_standardized=bool(self))
 
 
+def _usual_rows(rows):
+    """Returns the rows without values that are far from the rest of their column: bool `[n]`."""
+    columns = np.asarray(rows).reshape(len(rows), -1)
+    far, median, ranges = largest_distances(columns)
+    wide = far > _FAR
+    return (np.abs(columns[:, wide] - median[wide]) <= _FAR * ranges[wide]).all(axis=1)
+
+
 class Adaptation(keras.layers.Layer):
     """Initialises every member of a bijector that depends on data, the one next to the data first.
 
@@ -99,13 +111,19 @@ class Adaptation(keras.layers.Layer):
         return self.done is not None and not self.done.numpy()
 
     def run(self, x: tf.Tensor, condition: Any = None, overwrite: bool = True) -> None:
-        """Initialises from data and conditions.
+        """Initialises from data and conditions, but not from rows with extreme values.
 
         Args:
           x: float32 `[batch, *event_shape]`.
           condition: `[batch, *condition_shape]`, or None.
           overwrite: also set members that have values from `adapt`, training or a checkpoint.
         """
+        usual = _usual_rows(x)
+        if condition is not None:
+            usual &= _usual_rows(condition)
+        if not usual.all():
+            advice.warn_of_extreme_rows(int(np.sum(~usual)), len(usual))
+            x, condition = (v if v is None else np.asarray(v)[usual] for v in (x, condition))
         if condition is not None:
             self._condition_scale.initialize(condition, overwrite)
             condition = tf.cast(condition, tf.float32)

@@ -5,7 +5,11 @@ from typing import Any, NoReturn
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.inputs.columns import largest_distances
 from tfnvp.precision import LARGEST
+
+# Ranges of nearly all values of a column, beyond which a value is refused.
+_TOO_FAR = 1e6
 
 _LABELS = (
     "give labels as one-hot vectors, which `keras.utils.to_categorical` makes from numbers from "
@@ -120,6 +124,27 @@ def out_of_range(
             f"Received: values from {low:.4g} to {high:.4g}"
         )
     return not_finite(values, name) or fault
+
+
+def extreme(values: np.ndarray, name: str) -> str | None:
+    """Describes a value that is too far from the rest of its column to train on, or returns None.
+
+    Its gradient would be larger than all others by so much that optimizers hardly move afterwards.
+    """
+    if values.dtype.kind != "f" or not values.size:
+        return None
+    columns = values.reshape(len(values), -1)
+    far, median, ranges = largest_distances(columns)
+    worst = far.argmax()
+    if far[worst] < _TOO_FAR:
+        return None
+    row = np.abs(columns[:, worst] - median[worst]).argmax()
+    index = ", ".join(map(str, (row, *np.unravel_index(worst, values.shape[1:]))))
+    return (
+        f"`{name}` must not have values that are a million times further from the median than "
+        f"nearly all others. Received: {name}[{index}] = {columns[row, worst]:.3g}, where 98 % of "
+        f"the column spans {ranges[worst]:.3g}: leave the row out, or take logarithms"
+    )
 
 
 def split_dictionary(x: dict, condition: Any, name: str) -> tuple:

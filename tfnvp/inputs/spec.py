@@ -211,6 +211,7 @@ class DataSpec:
                 self._check_presence(None, _WHERE)
             else:
                 rules.check_conditions(conditions, rows, self.condition_shape, self.name, training)
+            sample_weight = to_arrays(sample_weight, "sample_weight")
             rules.check_weights(sample_weight, len(rows))
         return x, condition, sample_weight
 
@@ -254,9 +255,12 @@ class DataSpec:
                 return check_levels(x, self.levels, self.name)
             except ValueError as error:
                 return str(error)
-        if fault := self._outside_support(x):
-            return fault
-        return None if condition is None else rules.out_of_range(np.asarray(condition), "condition")
+        fault = self._outside_support(x)
+        if fault is None and self.support is None:
+            fault = rules.extreme(x, self.name)
+        if fault is None and condition is not None:
+            fault = rules.out_of_range(np.asarray(condition), "condition")
+        return fault
 
     def _outside_support(self, x: np.ndarray) -> str | None:
         return rules.out_of_range(x, self.name, self.support, self.whole_numbers)
