@@ -2,17 +2,19 @@
 
 import contextlib
 import dataclasses
+import functools
+import inspect
 import json
 import math
 import os
-import pathlib
 import sys
 import tempfile
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-import typer
 from rich.console import Console
+from typer import Argument, Option
 
 if TYPE_CHECKING:
     from tfnvp.data import Splits
@@ -22,47 +24,100 @@ if TYPE_CHECKING:
 console = Console(highlight=False, soft_wrap=True)
 messages = Console(highlight=False, soft_wrap=True, stderr=True)
 
-Model = Annotated[
-    pathlib.Path, typer.Argument(help="A .keras file, or the run folder that holds model.keras.")
-]
-SavedModels = Annotated[
-    pathlib.Path, typer.Option("--saved-models", help="Folder of SavedModels.", metavar="DIR")
-]
-Dataset = Annotated[
-    str | None, typer.Option(help="Data set by name. Default: the recipe's.", metavar="NAME")
-]
-Images = Annotated[
-    pathlib.Path | None, typer.Option(help="A folder of images instead.", metavar="DIR")
-]
-TableFile = Annotated[
-    pathlib.Path | None,
-    typer.Option("--table", help="A table instead: .csv, .parquet, .npy, .npz.", metavar="FILE"),
-]
-Columns = Annotated[
-    str | None,
-    typer.Option(help="Columns of the table, with commas between. Default: all.", metavar="NAMES"),
-]
-Records = Annotated[
-    pathlib.Path | None,
-    typer.Option(help="Records instead, read as a stream; see `tfnvp records`.", metavar="DIR"),
-]
-DataDir = Annotated[
-    pathlib.Path | None, typer.Option(help="Folder of prepared TFDS data sets.", metavar="DIR")
-]
-ImageSize = Annotated[
-    int | None, typer.Option(help="Crop and resize images of a folder to this size.", min=2)
-]
-Levels = Annotated[
-    int | None,
-    typer.Option(
-        help="Grey levels that images of a folder get: 2 for black and white, up to 256 (default)."
-    ),
-]
-SkipBad = Annotated[
-    bool,
-    typer.Option("--skip-bad", help="Leave out damaged images and rows, and count them."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
+Model = Annotated[Path, Argument(help="A .keras file, or the run folder that holds model.keras.")]
+SavedModels = Annotated[Path, Option(help="Folder of SavedModels.", metavar="DIR")]
+Json = Annotated[bool, Option("--json", help="Print results as JSON.")]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The options that say where data comes from; None for those that are not given.
+
+    Raises:
+      ValueError: for options that contradict each other.
+    """
+
+    dataset: Annotated[
+        str | None, Option(help="Data set by name. Default: the recipe's.", metavar="NAME")
+    ] = None
+    images: Annotated[Path | None, Option(help="A folder of images instead.", metavar="DIR")] = None
+    table: Annotated[
+        Path | None, Option(help="A table instead: .csv, .parquet, .npy, .npz.", metavar="FILE")
+    ] = None
+    columns: Annotated[
+        str | None,
+        Option(help="Columns of the table, with commas between. Default: all.", metavar="NAMES"),
+    ] = None
+    records: Annotated[
+        Path | None,
+        Option(help="Records instead, read as a stream; see `tfnvp records`.", metavar="DIR"),
+    ] = None
+    data_dir: Annotated[
+        Path | None, Option(help="Folder of prepared TFDS data sets.", metavar="DIR")
+    ] = None
+    image_size: Annotated[
+        int | None, Option(help="Crop and resize images of a folder to this size.", min=2)
+    ] = None
+    levels: Annotated[
+        int | None,
+        Option(
+            help="Grey levels that images of a folder get: 2 for black and white, up to 256 "
+            "(default)."
+        ),
+    ] = None
+    skip_bad: Annotated[
+        bool, Option("--skip-bad", help="Leave out damaged images and rows, and count them.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        named = (self.dataset, self.images, self.table, self.records)
+        if sum(option is not None for option in named) > 1:
+            raise ValueError("give one of --dataset, --images, --table and --records")
+        if self.columns is not None and self.table is None:
+            raise ValueError("--columns are those of a --table")
+        if self.levels is not None and self.images is None:
+            raise ValueError("--levels are those of --images")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that are given, by their names."""
+        return {name: v for name, v in vars(self).items() if v != getattr(Source, name)}
+
+    @property
+    def names_files(self) -> bool:
+        """Whether the data comes from files that an option names."""
+        return not self.given.keys().isdisjoint(("images", "table", "records"))
+
+    @property
+    def names_data(self) -> bool:
+        """Whether an option names the data itself."""
+        return self.names_files or self.dataset is not None
+
+
+def command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a command of a function: a parameter of a dataclass becomes options, its fields.
+
+    A parameter `Annotated[Source, "images", "table"]` becomes only the fields that it names.
+    """
+    parameters, groups = [], {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, *names = get_args(parameter.annotation) or [parameter.annotation]
+        if dataclasses.is_dataclass(kind):
+            make = command(kind)
+            fields = inspect.signature(make).parameters
+            groups[name] = make, names or list(fields)
+            parameters += [fields[field] for field in names or fields]
+        else:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+
+    @functools.wraps(function, updated=())
+    def call(**values):
+        for name, (make, fields) in groups.items():
+            values[name] = make(**{field: values.pop(field) for field in fields})
+        return function(**values)
+
+    call.__signature__ = inspect.Signature(parameters)
+    return call
 
 
 def print_json(content: Any) -> None:
@@ -85,53 +140,6 @@ def print_result(text: str, content: Any, json_output: bool) -> None:
         print_json(content)
     else:
         console.print(text)
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """The options that say where data comes from; None for those that are not given.
-
-    Raises:
-      ValueError: for options that contradict each other.
-    """
-
-    dataset: str | None = None
-    images: pathlib.Path | None = None
-    table: pathlib.Path | None = None
-    records: pathlib.Path | None = None
-    columns: str | None = None
-    levels: int | None = None
-    data_dir: pathlib.Path | None = None
-    image_size: int | None = None
-    skip_bad: bool = False
-
-    def __post_init__(self) -> None:
-        named = (self.dataset, self.images, self.table, self.records)
-        if sum(option is not None for option in named) > 1:
-            raise ValueError("give one of --dataset, --images, --table and --records")
-        if self.columns is not None and self.table is None:
-            raise ValueError("--columns are those of a --table")
-        if self.levels is not None and self.images is None:
-            raise ValueError("--levels are those of --images")
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """The options that are given, by their names."""
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if value is not None and value is not False
-        }
-
-    @property
-    def names_files(self) -> bool:
-        """Whether the data comes from files that an option names."""
-        return not self.given.keys().isdisjoint(("images", "table", "records"))
-
-    @property
-    def names_data(self) -> bool:
-        """Whether an option names the data itself."""
-        return self.names_files or self.dataset is not None
 
 
 @contextlib.contextmanager
@@ -164,7 +172,7 @@ def import_tensorflow() -> None:
             tf.zeros(())
 
 
-def load_flow(model: pathlib.Path) -> "Flow":
+def load_flow(model: Path) -> "Flow":
     """Loads the model of a command that cannot give it conditions.
 
     Raises:
@@ -205,7 +213,7 @@ def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits
     return splits
 
 
-def load_data_of(model: pathlib.Path, flow: "Flow", source: Source) -> "Splits":
+def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":
     """Loads the data that a source names, or else the data that a model was trained on.
 
     Args:
