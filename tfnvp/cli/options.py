@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import inspect
 import json
-import math
 import os
 import sys
 import tempfile
@@ -121,17 +120,9 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_json(content: Any) -> None:
-    """Prints a result as JSON."""
-    sys.stdout.write(json.dumps(_as_json(content), indent=2, allow_nan=False) + "\n")
-
-
-def _as_json(content):
-    """Returns content with None for NaN and infinities, which JSON does not have."""
-    if isinstance(content, dict):
-        return {key: _as_json(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_as_json(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+    """Prints a result as JSON, with null for NaN and infinities, which JSON does not have."""
+    finite = json.loads(json.dumps(content), parse_constant=lambda name: None)
+    sys.stdout.write(json.dumps(finite, indent=2) + "\n")
 
 
 def print_result(text: str, content: Any, json_output: bool) -> None:
