@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
+import tfnvp
 from tfnvp.cli import options
 
 _PACKAGES = ("tensorflow", "tensorflow-probability", "tf-keras", "keras", "numpy", "scikit-learn")
@@ -123,20 +124,16 @@ def _xla():
 def _flow():
     import tensorflow as tf
 
-    from tfnvp.flows import RealNVP
-
-    flow = RealNVP(3, couplings=2, hidden_units=(8,))
+    flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,))
     for i, weight in enumerate(flow.trainable_variables):
         weight.assign_add(0.3 * tf.random.stateless_normal(weight.shape, (i, 0)))
     return flow
 
 
 def _numerics():
-    from tfnvp.testing import check_bijector
-
     flow = _flow()
     x = flow.sample(64, seed=0)
-    check_bijector(flow.bijector, x)
+    tfnvp.testing.check_bijector(flow.bijector, x)
     error = flow.check(x).round_trip_max
     return error < 1e-3, f"log-dets as by automatic differentiation, round trip to {error:.0e}"
 
@@ -144,11 +141,9 @@ def _numerics():
 def _training():
     import numpy as np
 
-    from tfnvp.flows import RealNVP
-
     x = np.random.default_rng(0).normal(size=(256, 2)).astype("float32")
     x[:, 1] += x[:, 0] ** 2
-    flow = RealNVP(2, couplings=2, hidden_units=(16,))
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(16,))
     flow.compile("adam")
     losses = flow.fit(x, batch_size=64, epochs=5, shuffle=False, verbose=0).history["loss"]
     return losses[-1] < losses[0], f"the loss falls, {losses[0]:.3f} to {losses[-1]:.3f} nats"
@@ -168,12 +163,11 @@ def _saving():
 
 
 def _data(data_dir):
-    from tfnvp.data.named import IMAGE_SETS
-
     yield Check("data: digits", True, "comes with scikit-learn")
     default = os.environ.get("TFDS_DATA_DIR", pathlib.Path.home() / "tensorflow_datasets")
     folder = pathlib.Path(data_dir or default)
-    names = {name: image_set.tfds_name for name, image_set in IMAGE_SETS.items()}
+    image_sets = tfnvp.data.named.IMAGE_SETS
+    names = {name: image_set.tfds_name for name, image_set in image_sets.items()}
     known = {tfds_name.split("/")[0] for tfds_name in names.values()}
     others = {path.name for path in folder.glob("*")} - known
     for name, tfds_name in [*names.items(), *((other, other) for other in sorted(others))]:

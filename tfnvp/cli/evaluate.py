@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
+import tfnvp
 from tfnvp.cli import options
 from tfnvp.cli.options import Source
 
@@ -31,12 +32,10 @@ def evaluate(
     if split not in (*_SPLITS, None):
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(_SPLITS)}")
     options.import_tensorflow()
-    from tfnvp import evaluation
-
     flow = options.load_flow(model)
     rows, name = _rows_and_name(model, flow, source, split)
     with options.console.status("evaluating"):
-        result = evaluation.evaluate(flow, rows, draws)._asdict()
+        result = tfnvp.evaluation.evaluate(flow, rows, draws)._asdict()
     if json_output:
         options.print_json(result)
     else:
@@ -55,16 +54,14 @@ def print_likelihood(result: Mapping[str, Any], of: Any) -> None:
 
 
 def _rows_and_name(model, flow, source, split):
-    from tfnvp import scoring
-    from tfnvp.data import images
-
-    if source.table is not None and source.table.suffix != ".npz" and split is None:
-        return scoring.finite_rows_of(flow, source.table, model, source.skip_bad), source.table
-    if source.images is not None and split is None:
+    table, images, skip_bad = source.table, source.images, source.skip_bad
+    if table is not None and table.suffix != ".npz" and split is None:
+        return tfnvp.scoring.finite_rows_of(flow, table, model, skip_bad), table
+    if images is not None and split is None:
         levels = flow.levels or 256
-        rows = images.read_images(source.images, source.image_size, source.skip_bad, levels)
-        options.require_shape(flow, rows.shape[1:], source.images)
-        return rows, source.images
+        rows = tfnvp.data.images.read_images(images, source.image_size, skip_bad, levels)
+        options.require_shape(flow, rows.shape[1:], images)
+        return rows, images
     split = split or "test"
     splits = options.load_data_of(model, flow, source)
     if not splits.source(split).in_memory:

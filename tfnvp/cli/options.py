@@ -1,4 +1,7 @@
-"""What the commands share: options, the console, and loading models and data."""
+"""What the commands share: options, the console, and loading models and data.
+
+`import tfnvp` imports no TensorFlow: the package imports a module when a command first names it.
+"""
 
 import contextlib
 import dataclasses
@@ -14,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from rich.console import Console
 from typer import Argument, Option
+
+import tfnvp
 
 if TYPE_CHECKING:
     from tfnvp.data import Splits
@@ -174,8 +179,8 @@ def load_flow(model: Path) -> "Flow":
     flow = load_model(model)
     if flow.condition_shape is not None:
         raise ValueError(
-            f"{model} is conditional, and only the command `tfnvp export` supports such models: "
-            "load it in Python, by `keras.models.load_model`, and give `condition=` to its methods"
+            f"{model} is conditional, and only `tfnvp export` supports such models: load it in "
+            "Python, by `keras.models.load_model`, and give `condition=` to its methods"
         )
     return flow
 
@@ -188,17 +193,15 @@ def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits
       flow: the flow that it is for.
       default: name of the data set if the source names none.
     """
-    from tfnvp import data
-
     if source.images is not None:
         levels = source.levels or (flow and flow.levels) or 256
-        splits = data.load_images(source.images, source.image_size, source.skip_bad, levels)
+        splits = tfnvp.data.load_images(source.images, source.image_size, source.skip_bad, levels)
     elif source.table is not None:
-        splits = data.load_table(source.table, source.skip_bad, source.columns)
+        splits = tfnvp.data.load_table(source.table, source.skip_bad, source.columns)
     elif source.records is not None:
-        splits = data.read_records(source.records, source.skip_bad)
+        splits = tfnvp.data.read_records(source.records, source.skip_bad)
     else:
-        splits = data.load_named(source.dataset or default, source.data_dir)
+        splits = tfnvp.data.load_named(source.dataset or default, source.data_dir)
     if flow is not None:
         require_shape(flow, splits.event_shape, splits.name)
     return splits
@@ -222,10 +225,8 @@ def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":
 
 def require_shape(flow: "Flow", event_shape: tuple[int, ...], name: Any) -> None:
     """Raises `ValueError` if data does not have the flow's shape."""
-    if event_shape != flow.event_shape:
-        is_image = len(event_shape) == 3 and flow.event_shape[2:] == event_shape[2:]
-        is_square = is_image and flow.event_shape[0] == flow.event_shape[1]
-        hint = f"; --image-size {flow.event_shape[0]} resizes the images of a folder" * is_square
-        raise ValueError(
-            f"the model is for data of shape {flow.event_shape}; {name} has {event_shape}{hint}"
-        )
+    shape, hint = flow.event_shape, ""
+    if event_shape != shape:
+        if len(event_shape) == 3 and shape[2:] == event_shape[2:] and shape[0] == shape[1]:
+            hint = f"; --image-size {shape[0]} resizes the images of a folder"
+        raise ValueError(f"the model is for data of shape {shape}; {name} has {event_shape}{hint}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
+import tfnvp
 from tfnvp.cli import options
 
 if TYPE_CHECKING:
@@ -55,11 +56,9 @@ class _Picture:
 
     def save(self, images, name, exactly=False, **found):
         """Writes a picture, in the grey levels of the flow's data, or `exactly` as it is."""
-        from tfnvp import plotting
-
         path, levels = self.output or Path(name), self.flow.levels
-        images = images if exactly else plotting.in_grey_levels(images, levels)
-        plotting.save_grid(path, images, smooth=plotting.smoothing(levels))
+        images = images if exactly else tfnvp.plotting.in_grey_levels(images, levels)
+        tfnvp.plotting.save_grid(path, images, smooth=tfnvp.plotting.smoothing(levels))
         result = {"output": str(path), **found}
         options.print_result(f"picture in {path}", result, self.json_output)
 
@@ -101,14 +100,13 @@ def inpaint(
     flow, seed = picture.flow, picture.seed
     import numpy as np
 
-    from tfnvp import plotting
     from tfnvp.flows.inpainting import hidden_mask, inpaint
 
     hidden = hidden_mask(mask, flow.event_shape, seed)
     whole = picture.images(n)
     with options.console.status(f"{steps} steps of gradient ascent"):
         filled = inpaint(flow, whole, hidden, steps, step_size, seed)
-    whole, filled = (plotting.in_grey_levels(images, flow.levels) for images in (whole, filled))
+    whole, filled = tfnvp.plotting.in_grey_levels(np.stack([whole, filled]), flow.levels)
     seen = np.where(hidden, 0.5, whole)
     picture.save(np.stack([whole, seen, filled]), "inpainting.png", exactly=True)
 
@@ -138,9 +136,7 @@ def hierarchy(n: _Images = 10, *, picture: _Picture) -> None:
     flow = picture.flow
     import numpy as np
 
-    from tfnvp.flows import ImageRealNVP
-
-    if not isinstance(flow, ImageRealNVP):
+    if not isinstance(flow, tfnvp.ImageRealNVP):
         raise ValueError(f"{picture.model} has no scales: it is a {type(flow).__name__}")
     scales = flow.latent_scales()
     z = flow.encode(picture.images(n)).numpy()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from tfnvp import data
 from tfnvp.cli import options
 from tfnvp.cli.options import Source
 
@@ -25,8 +26,6 @@ def records(
     if (images is None) == (table is None):
         raise ValueError("give one of --images and --table")
     options.import_tensorflow()
-    from tfnvp import data
-
     if images:
         meaning = {"levels": source.levels or 256}
         chunks, count = data.image_chunks(images, source.image_size, skip_bad=skip_bad, **meaning)

@@ -6,6 +6,7 @@ from typing import Annotated
 from rich.progress import track
 from typer import Option
 
+import tfnvp
 from tfnvp.cli import options
 from tfnvp.cli.options import Source
 
@@ -34,7 +35,6 @@ def report(
     Example: tfnvp report runs/digits-real_nvp-1 -o digits.html
     """
     options.import_tensorflow()
-    from tfnvp.report import write_report
     from tfnvp.runs.folder import MODEL, RunFolder
 
     flow = options.load_flow(model)
@@ -53,5 +53,5 @@ def report(
     def progress(sections):
         return track(sections, "report", console=console, transient=True, disable=hidden)
 
-    write_report(flow, output, splits, run.path, other, title, rows, seed, progress)
+    tfnvp.report.write_report(flow, output, splits, run.path, other, title, rows, seed, progress)
     options.print_result(f"report in {output}", {"output": str(output)}, json_output)

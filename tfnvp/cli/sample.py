@@ -5,6 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
+import tfnvp
 from tfnvp.cli import options
 
 
@@ -32,9 +33,7 @@ def sample(
     options.import_tensorflow()
     import numpy as np
 
-    from tfnvp import plotting
-    from tfnvp.data.tables import write_table
-    from tfnvp.runs.folder import RunFolder
+    from tfnvp.plotting import save_samples
 
     flow = options.load_flow(model)
     samples = flow.sample(n, seed=seed, temperature=temperature).numpy()
@@ -42,11 +41,11 @@ def sample(
     if output is None:
         output = Path("samples.csv" if is_table and flow.event_size > 2 else "samples.png")
     if output.suffix in (".csv", ".parquet") and is_table:
-        known = RunFolder.of(model).reference()
-        write_table(output, samples, known.columns if known else None)
+        known = tfnvp.scoring.read_reference(model)
+        tfnvp.data.tables.write_table(output, samples, known.columns if known else None)
     elif output.suffix == ".npy":
         np.save(output, samples)
-    elif output.suffix != ".png" or plotting.save_samples(output, samples, flow.levels) is None:
+    elif output.suffix != ".png" or save_samples(output, samples, flow.levels) is None:
         raise ValueError(
             f"samples of shape {flow.event_shape} cannot be written to {output}: give an --output "
             f"that ends in {'.csv, .parquet' if is_table else '.png'} or .npy"

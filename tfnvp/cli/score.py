@@ -36,18 +36,17 @@ def score(
 
     Example: tfnvp score runs/data-real_nvp-1 new.csv --output scored.csv --threshold 0.01
     """
-    options.import_tensorflow()
-    from tfnvp import scoring
-    from tfnvp.data.tables import read_table, store_table
-    from tfnvp.runs.folder import RunFolder
-
     if output is not None:
         if output.suffix not in (".csv", ".parquet"):
             raise ValueError(f"`--output` must end in .csv or .parquet. Received: {output}")
         require_folder(output)
+    options.import_tensorflow()
+    from tfnvp import scoring
+    from tfnvp.data.tables import read_table, store_table
+
     flow = options.load_flow(model)
     scoring.check_flow(flow, model)
-    known = RunFolder.of(model).reference()
+    known = scoring.read_reference(model)
     columns = known.columns if known else None
     if reference is not None:
         usual = scoring.rows_of(flow, read_table(reference), columns, reference)

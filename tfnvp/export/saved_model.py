@@ -108,9 +108,7 @@ def export(
     chosen = {name: available[name] for name in names}
     path = pathlib.Path(path)
     if path.is_file():
-        raise FileExistsError(
-            f"`path` must be a folder, of versions of a model. Received a file: {path}"
-        )
+        raise FileExistsError(f"`path` must be a folder of versions. Received a file: {path}")
     if versions := _versions(path):
         before = path / str(max(versions))
         if changed := model_card.changed_shapes(before, flow):
@@ -168,6 +166,5 @@ def _check_finite(flow):
         value = tf.convert_to_tensor(variable.value)
         if value.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(value)):
             raise ValueError(
-                f"`flow` must have finite weights. Received: {flow} with NaN or inf in "
-                f"{variable.path}"
+                f"{flow} must have finite weights. Received: NaN or inf in {variable.path}"
             )

@@ -140,9 +140,8 @@ class RunFolder:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError(
-                    f"{self.path} is in use: another process is training into it"
-                ) from None
+                message = f"{self.path} is in use: another process is training into it"
+                raise ValueError(message) from None
             yield
         finally:
             os.close(descriptor)

@@ -136,8 +136,7 @@ def newest_unfinished(
     if not found:
         what = "".join(f" of {name}" for name in (recipe, dataset) if name is not None)
         raise ValueError(
-            f"no unfinished run{what} in {runs}: give the folder of a run as `output`, or begin a "
-            "new run without `resume`"
+            f"no unfinished run{what} in {runs}: give a folder as `output`, or leave out `resume`"
         )
     return RunFolder(max(found)[1])
 
