@@ -25,14 +25,10 @@ from tfnvp.cli.train import train
 
 app = typer.Typer(
     name="tfnvp",
-    help="Normalizing flows: train, evaluate, sample and export them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# Arguments of the library whose names differ from those of the options that set them.
-_LIBRARY_NAMES = {"image_size": "size"}
 
 
 def _version(value):
@@ -47,7 +43,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ):
-    del version
+    """Normalizing flows: train, evaluate, sample and export them."""
 
 
 _WORK = (train, evaluate, export, records, recipes, doctor)
@@ -96,12 +92,10 @@ def with_flags(text: str, words: Sequence[str]) -> str:
     """
     commands = typer.main.get_command(app).commands
     command = next((commands[word] for word in words if word in commands), None)
-    flags = {
-        name: max(option.opts, key=len)
-        for option in (command.params if command else ())
-        if option.param_type_name == "option"
-        for name in {option.name, _LIBRARY_NAMES.get(option.name, option.name)}
-    }
+    given = [p for p in command.params if p.param_type_name == "option"] if command else []
+    flags = {option.name: max(option.opts, key=len) for option in given}
+    if "image_size" in flags:
+        flags["size"] = flags["image_size"]  # The name of the library's argument.
 
     def flag(match):
         name, value = match.groups()

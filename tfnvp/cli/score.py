@@ -23,8 +23,7 @@ def score(
         float | None, Option(help="Flag rows whose quantile is at most this. Default: 0.01.")
     ] = None,
     reference: Annotated[
-        Path | None,
-        Option(help="Usual rows to compare with. Default: the run's validation rows."),
+        Path | None, Option(help="Usual rows to compare with. Default: the run's validation rows.")
     ] = None,
     json_output: options.Json = False,
 ) -> None:

@@ -39,20 +39,17 @@ def train(
         int | None, Option(help="Seed of weights, noise and order. Default: 0.")
     ] = None,
     output: Annotated[
-        Path | None,
-        Option(help="Run folder. Default: the next free runs/NAME-N.", metavar="DIR"),
+        Path | None, Option(help="Run folder. Default: the next free runs/NAME-N.", metavar="DIR")
     ] = None,
     saved_models: options.SavedModels = Path("saved_models"),
     dry_run: Annotated[
-        bool,
-        Option("--dry-run", help="Only estimate parameters, memory and time; write nothing."),
+        bool, Option("--dry-run", help="Only estimate parameters, memory and time; write nothing.")
     ] = False,
     strategy: Annotated[
         str, Option(help="none, mirrored (all GPUs) or multi_worker (all hosts of TF_CONFIG).")
     ] = "none",
     resume: Annotated[
-        bool,
-        Option("--resume", help="Resume the run in --output, or the newest unfinished run."),
+        bool, Option("--resume", help="Resume the run in --output, or the newest unfinished run.")
     ] = False,
     on_divergence: Annotated[
         str,
@@ -90,10 +87,9 @@ def train(
         return
     shown = everything if distribute.is_chief(replicated) else None
     with training_progress(chosen, splits, shown) as callbacks:
-        run_options = train_recipe.RunOptions(callbacks, replicated, on_divergence, plan.source)
-        run = train_recipe.train(
-            chosen, splits, plan.output, saved_models, plan.seed, 0, resume, run_options
-        )
+        further = train_recipe.RunOptions(callbacks, replicated, on_divergence, plan.source)
+        places = plan.output, saved_models
+        run = train_recipe.train(chosen, splits, *places, plan.seed, 0, resume, further)
     if run.metrics is None:  # Only the first worker writes and reports.
         return
     if json_output:

@@ -35,7 +35,6 @@ def _plane(report):
     lines = [np.linspace(m - h, m + h, _POINTS) for m, h in zip(middle, half, strict=True)]
     grid = np.stack(np.meshgrid(*lines), axis=-1).astype("float32").reshape(-1, 2)
     density = np.exp(report.flow.log_prob(grid).numpy()).reshape(_POINTS, _POINTS)
-
     style = {"s": 3, "alpha": 0.5, "linewidths": 0, "color": BLUE, "rasterized": True}
 
     def panel(name, values=None):
@@ -57,7 +56,6 @@ def _marginals(report):
     shown = min(_COLUMNS, report.flow.event_size)
     columns = min(shown, 4)
     rows = -(-shown // columns)
-
     bins = int(np.clip(np.sqrt(len(report.test)), 5, 30))
 
     def draw(*panels):

@@ -54,10 +54,8 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.on_divergence not in _ROLL_BACKS:
-            raise ValueError(
-                f"`on_divergence` must be one of {', '.join(_ROLL_BACKS)}. "
-                f"Received: {self.on_divergence!r}"
-            )
+            known, given = ", ".join(_ROLL_BACKS), self.on_divergence
+            raise ValueError(f"`on_divergence` must be one of {known}. Received: {given!r}")
 
 
 class TrainedRun(NamedTuple):
@@ -170,15 +168,13 @@ class _Training:
 
     def config(self):
         """Returns what `config.json` says of the run."""
+        source = self.options.source_of_data.items()
         return {
             **dataclasses.asdict(self.recipe),
             "dataset": self.splits.name,
             "data_crc32": self.splits.fingerprint(),
             "seed": self.seed,
-            "source_of_data": {
-                name: value if isinstance(value, int) else str(value)
-                for name, value in self.options.source_of_data.items()
-            },
+            "source_of_data": {k: v if isinstance(v, int) else str(v) for k, v in source},
             "tfnvp": __version__,
         }
 
