@@ -66,7 +66,7 @@ def failing(monkeypatch):
     """Lets `tfnvp sample` do something else, such as fail."""
 
     def replace(action):
-        monkeypatch.setattr("tfnvp.cli.sample.import_tensorflow", action)
+        monkeypatch.setattr("tfnvp.cli.options.import_tensorflow", action)
 
     return replace
 

@@ -62,6 +62,8 @@ def test_a_resumed_run_keeps_what_is_not_given_again(tmp_path):
     assert plan.output == run.path
     assert (plan.recipe.epochs, plan.recipe.options["dropout"], plan.seed) == (5, 0.3, 4)
     assert plan.source == {"table": "t.csv"}
+    # The name of the same recipe adds nothing.
+    assert resuming.plan("realnvp-table", output=run.path, resume=True) == plan
     plan = resuming.plan("nice-digits", ["epochs=6"], {"dataset": "digits"}, 1, run.path, True)
     assert (plan.recipe.name, plan.recipe.epochs, plan.seed) == ("nice-digits", 6, 1)
     assert plan.source == {"dataset": "digits"}

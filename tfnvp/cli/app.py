@@ -11,13 +11,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from tfnvp._version import __version__
+from tfnvp.cli import options
 from tfnvp.cli.doctor import doctor
 from tfnvp.cli.evaluate import evaluate
 from tfnvp.cli.export import export
-from tfnvp.cli.options import console, messages
 from tfnvp.cli.pictures import hierarchy, inpaint, interpolate, nearest, reconstruct
-from tfnvp.cli.recipes import list_recipes
-from tfnvp.cli.records import write_records
+from tfnvp.cli.recipes import recipes
+from tfnvp.cli.records import records
 from tfnvp.cli.report import report
 from tfnvp.cli.sample import sample
 from tfnvp.cli.score import score
@@ -25,19 +25,15 @@ from tfnvp.cli.train import train
 
 app = typer.Typer(
     name="tfnvp",
-    help="Normalizing flows: train, evaluate, sample and export them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# Arguments of the library whose names differ from those of the options that set them.
-_LIBRARY_NAMES = {"image_size": "size"}
-
 
 def _version(value):
     if value:
-        console.print(f"tfnvp {__version__}")
+        options.console.print(f"tfnvp {__version__}")
         raise typer.Exit
 
 
@@ -47,25 +43,13 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ):
-    del version
+    """Normalizing flows: train, evaluate, sample and export them."""
 
 
-for _command in (train, evaluate, export):
-    app.command()(_command)
-app.command("records")(write_records)
-app.command("recipes")(list_recipes)
-for _command in (
-    doctor,
-    interpolate,
-    inpaint,
-    reconstruct,
-    nearest,
-    hierarchy,
-    report,
-    sample,
-    score,
-):
-    app.command()(_command)
+_WORK = (train, evaluate, export, records, recipes, doctor)
+_PICTURES = (interpolate, inpaint, reconstruct, nearest, hierarchy)
+for _command in (*_WORK, *_PICTURES, report, sample, score):
+    app.command()(options.command(_command))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -77,18 +61,23 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     words = sys.argv[1:] if arguments is None else list(arguments)
     _end_training_by_sigterm()
 
+    def show(text, style):
+        options.messages.print(with_flags(text, words), style=style, markup=False)
+
     def warn(message, *_, **__):
-        _print_error(f"warning: {with_flags(str(message), words)}", "yellow")
+        show(f"warning: {message}", "yellow")
 
     # Restores the function that shows warnings, for programs that call a command.
     with warnings.catch_warnings():
         warnings.showwarning = warn
         try:
             app(words, prog_name="tfnvp")
-        except (OSError, RuntimeError, ImportError) as error:
-            _fail(error, words, 1)
-        except (ValueError, TypeError) as error:
-            _fail(error, words, 2)
+        except (OSError, RuntimeError, ImportError, ValueError, TypeError) as error:
+            run = getattr(error, "unfinished_run", None)
+            hint = f". `tfnvp train --resume --output {run}` continues it" if run else ""
+            show(f"error: {error}{hint}", "red")
+            failed = isinstance(error, (OSError, RuntimeError, ImportError))
+            raise SystemExit(1 if failed else 2) from None
 
 
 def with_flags(text: str, words: Sequence[str]) -> str:
@@ -101,7 +90,12 @@ def with_flags(text: str, words: Sequence[str]) -> str:
     >>> with_flags("`skip_bad` leaves them out, `levels=2` makes two", ["train", "--epochs", "3"])
     '`--skip-bad` leaves them out, `--levels 2` makes two'
     """
-    flags = _flags(words)
+    commands = typer.main.get_command(app).commands
+    command = next((commands[word] for word in words if word in commands), None)
+    given = [p for p in command.params if p.param_type_name == "option"] if command else []
+    flags = {option.name: max(option.opts, key=len) for option in given}
+    if "image_size" in flags:
+        flags["size"] = flags["image_size"]  # The name of the library's argument.
 
     def flag(match):
         name, value = match.groups()
@@ -112,19 +106,6 @@ def with_flags(text: str, words: Sequence[str]) -> str:
     return re.sub(r"`(\w+)(?:=([^`]*))?`", flag, text)
 
 
-def _flags(words):
-    """Returns the flags of a command by the names of the arguments that they set."""
-    commands = typer.main.get_command(app).commands
-    command = next((commands[word] for word in words if word in commands), None)
-    options = command.params if command is not None else ()
-    return {
-        name: max(option.opts, key=len)
-        for option in options
-        if option.param_type_name == "option"
-        for name in {option.name, _LIBRARY_NAMES.get(option.name, option.name)}
-    }
-
-
 def _end_training_by_sigterm():
     """Makes SIGTERM, which schedulers send, end a training as Ctrl-C does, with saved weights.
 
@@ -133,15 +114,3 @@ def _end_training_by_sigterm():
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _fail(error, words, code):
-    text = with_flags(str(error), words)
-    if (run := getattr(error, "unfinished_run", None)) is not None:
-        text += f". `tfnvp train --resume --output {run}` continues it"
-    _print_error(f"error: {text}", "red")
-    raise SystemExit(code)
-
-
-def _print_error(text, style):
-    messages.print(text, style=style, markup=False)

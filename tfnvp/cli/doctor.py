@@ -1,44 +1,45 @@
 """The command that checks the installation: versions, devices, data, small computations."""
 
+import importlib.metadata
 import os
 import pathlib
 import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from tfnvp.cli.options import DataDir, Json, console, import_tensorflow, print_json
+import tfnvp
+from tfnvp.cli import options
 
 _PACKAGES = ("tensorflow", "tensorflow-probability", "tf-keras", "keras", "numpy", "scikit-learn")
 _OPTIONAL = ("tensorboard", "tensorflow-serving-api")
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "–"}
 
 
-def doctor(data_dir: DataDir = None, json_output: Json = False) -> None:
+def doctor(
+    source: Annotated[options.Source, "data_dir"], json_output: options.Json = False
+) -> None:
     """Check the installation: versions, devices, XLA, numerics, data sets.
 
     Exit code 1 if something that is needed does not work.
 
     Example: tfnvp doctor
     """
-    import_tensorflow()
-    with console.status("checking"):
-        checks = list(examine(data_dir))
+    options.import_tensorflow()
+    with options.console.status("checking"):
+        checks = list(examine(source.data_dir))
     if json_output:
-        print_json([check._asdict() for check in checks])
+        options.print_json([check._asdict() for check in checks])
     else:
-        table = Table(box=None, show_header=False)
-        table.add_column()
-        table.add_column()
-        table.add_column(overflow="fold")
+        table = Table("", "", Column(overflow="fold"), box=None, show_header=False)
         for check in checks:
             table.add_row(_MARKS[check.works], check.name, escape(check.details))
-        console.print(table)
+        options.console.print(table)
     if any(check.works is False for check in checks):
         raise typer.Exit(1)
 
@@ -62,15 +63,12 @@ def examine(data_dir: str | os.PathLike | None = None) -> Iterator[Check]:
     """
     yield Check("python", True, f"{platform.python_version()} on {platform.platform()}")
     yield from _versions()
-    for name, check in (
-        ("devices", _devices),
-        ("GPU", _gpu),
-        ("XLA", _xla),
-        ("numerics", _numerics),
-        ("training", _training),
-        ("saving", _saving),
-    ):
-        yield run_check(name, check)
+    yield run_check("devices", _devices)
+    yield run_check("GPU", _gpu)
+    yield run_check("XLA", _xla)
+    yield run_check("numerics", _numerics)
+    yield run_check("training", _training)
+    yield run_check("saving", _saving)
     yield from _data(data_dir)
 
 
@@ -85,14 +83,11 @@ def run_check(name: str, check: Callable[[], tuple[bool | None, str]]) -> Check:
 
 
 def _versions():
-    import importlib.metadata
-
     for package in (*_PACKAGES, *_OPTIONAL):
         try:
             yield Check(package, True, importlib.metadata.version(package))
         except importlib.metadata.PackageNotFoundError:
-            needed = package not in _OPTIONAL
-            yield Check(package, False if needed else None, "not installed")
+            yield Check(package, None if package in _OPTIONAL else False, "not installed")
 
 
 def _devices():
@@ -129,20 +124,16 @@ def _xla():
 def _flow():
     import tensorflow as tf
 
-    from tfnvp.flows import RealNVP
-
-    flow = RealNVP(3, couplings=2, hidden_units=(8,))
+    flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,))
     for i, weight in enumerate(flow.trainable_variables):
         weight.assign_add(0.3 * tf.random.stateless_normal(weight.shape, (i, 0)))
     return flow
 
 
 def _numerics():
-    from tfnvp.testing import check_bijector
-
     flow = _flow()
     x = flow.sample(64, seed=0)
-    check_bijector(flow.bijector, x)
+    tfnvp.testing.check_bijector(flow.bijector, x)
     error = flow.check(x).round_trip_max
     return error < 1e-3, f"log-dets as by automatic differentiation, round trip to {error:.0e}"
 
@@ -150,11 +141,9 @@ def _numerics():
 def _training():
     import numpy as np
 
-    from tfnvp.flows import RealNVP
-
     x = np.random.default_rng(0).normal(size=(256, 2)).astype("float32")
     x[:, 1] += x[:, 0] ** 2
-    flow = RealNVP(2, couplings=2, hidden_units=(16,))
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(16,))
     flow.compile("adam")
     losses = flow.fit(x, batch_size=64, epochs=5, shuffle=False, verbose=0).history["loss"]
     return losses[-1] < losses[0], f"the loss falls, {losses[0]:.3f} to {losses[-1]:.3f} nats"
@@ -174,18 +163,15 @@ def _saving():
 
 
 def _data(data_dir):
-    from tfnvp.data.named import IMAGE_SETS
-
     yield Check("data: digits", True, "comes with scikit-learn")
     default = os.environ.get("TFDS_DATA_DIR", pathlib.Path.home() / "tensorflow_datasets")
     folder = pathlib.Path(data_dir or default)
-    names = {name: image_set.tfds_name for name, image_set in IMAGE_SETS.items()}
+    image_sets = tfnvp.data.named.IMAGE_SETS
+    names = {name: image_set.tfds_name for name, image_set in image_sets.items()}
     known = {tfds_name.split("/")[0] for tfds_name in names.values()}
-    if folder.is_dir():
-        others = sorted(path.name for path in folder.iterdir() if path.name not in known)
-        names |= {name: name for name in others}
-    for name, tfds_name in names.items():
-        prepared = any((folder / tfds_name).glob("*/dataset_info.json"))
-        if prepared or name in IMAGE_SETS:
-            details = f"prepared in {folder}" if prepared else "not prepared"
-            yield Check(f"data: {name}", True if prepared else None, details)
+    others = {path.name for path in folder.glob("*")} - known
+    for name, tfds_name in [*names.items(), *((other, other) for other in sorted(others))]:
+        if any((folder / tfds_name).glob("*/dataset_info.json")):
+            yield Check(f"data: {name}", True, f"prepared in {folder}")
+        elif name in names:
+            yield Check(f"data: {name}", None, "not prepared")

@@ -1,36 +1,36 @@
 """The command that writes a SavedModel."""
 
-import pathlib
+from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
-from tfnvp.cli.options import Json, Model, SavedModels, import_tensorflow, print_result
+from tfnvp.cli import options
 
 
 def export(
-    model: Model,
-    saved_models: SavedModels = pathlib.Path("saved_models"),
-    name: Annotated[str | None, typer.Option(help="Name of the served model.")] = None,
+    model: options.Model,
+    saved_models: options.SavedModels = Path("saved_models"),
+    name: Annotated[str | None, Option(help="Name of the served model.")] = None,
     weights_dtype: Annotated[
-        str, typer.Option(help="float32, or bfloat16 for half the space.", metavar="DTYPE")
+        str, Option(help="float32, or bfloat16 for half the space.", metavar="DTYPE")
     ] = "float32",
-    jit_compile: Annotated[bool, typer.Option(help="Let XLA compile it where it runs.")] = False,
+    jit_compile: Annotated[bool, Option(help="Let XLA compile it where it runs.")] = False,
     warmup: Annotated[
         list[int] | None,
-        typer.Option(
+        Option(
             help="Batch sizes of warm-up requests; repeat for several. Needs the package "
             "tensorflow-serving-api.",
             metavar="ROWS",
         ),
     ] = None,
-    json_output: Json = False,
+    json_output: options.Json = False,
 ) -> None:
     """Write a model as a SavedModel, SAVED_MODELS/NAME/VERSION, for TensorFlow Serving.
 
     Example: tfnvp export runs/digits-real_nvp-1 --name digits
     """
-    import_tensorflow()
+    options.import_tensorflow()
     from tfnvp.runs.card import read_card
     from tfnvp.runs.folder import RunFolder, load_model, plain_name
 
@@ -45,4 +45,5 @@ def export(
         warmup=warmup or (),
         card=read_card(model, weights_dtype),
     )
-    print_result(f"SavedModel   {exported}", {"saved_model": str(exported)}, json_output)
+    result = {"saved_model": str(exported)}
+    options.print_result(f"SavedModel   {exported}", result, json_output)

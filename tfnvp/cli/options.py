@@ -1,18 +1,24 @@
-"""What the commands share: options, the console, and loading models and data."""
+"""What the commands share: options, the console, and loading models and data.
+
+`import tfnvp` imports no TensorFlow: the package imports a module when a command first names it.
+"""
 
 import contextlib
 import dataclasses
+import functools
+import inspect
 import json
-import math
 import os
-import pathlib
 import sys
 import tempfile
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-import typer
 from rich.console import Console
+from typer import Argument, Option
+
+import tfnvp
 
 if TYPE_CHECKING:
     from tfnvp.data import Splits
@@ -22,69 +28,9 @@ if TYPE_CHECKING:
 console = Console(highlight=False, soft_wrap=True)
 messages = Console(highlight=False, soft_wrap=True, stderr=True)
 
-Model = Annotated[
-    pathlib.Path, typer.Argument(help="A .keras file, or the run folder that holds model.keras.")
-]
-SavedModels = Annotated[
-    pathlib.Path, typer.Option("--saved-models", help="Folder of SavedModels.", metavar="DIR")
-]
-Dataset = Annotated[
-    str | None, typer.Option(help="Data set by name. Default: the recipe's.", metavar="NAME")
-]
-Images = Annotated[
-    pathlib.Path | None, typer.Option(help="A folder of images instead.", metavar="DIR")
-]
-TableFile = Annotated[
-    pathlib.Path | None,
-    typer.Option("--table", help="A table instead: .csv, .parquet, .npy, .npz.", metavar="FILE"),
-]
-Columns = Annotated[
-    str | None,
-    typer.Option(help="Columns of the table, with commas between. Default: all.", metavar="NAMES"),
-]
-Records = Annotated[
-    pathlib.Path | None,
-    typer.Option(help="Records instead, read as a stream; see `tfnvp records`.", metavar="DIR"),
-]
-DataDir = Annotated[
-    pathlib.Path | None, typer.Option(help="Folder of prepared TFDS data sets.", metavar="DIR")
-]
-ImageSize = Annotated[
-    int | None, typer.Option(help="Crop and resize images of a folder to this size.", min=2)
-]
-Levels = Annotated[
-    int | None,
-    typer.Option(
-        help="Grey levels that images of a folder get: 2 for black and white, up to 256 (default)."
-    ),
-]
-SkipBad = Annotated[
-    bool,
-    typer.Option("--skip-bad", help="Leave out damaged images and rows, and count them."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print results as JSON.")]
-
-
-def print_json(content: Any) -> None:
-    """Prints a result as JSON."""
-    sys.stdout.write(json.dumps(_as_json(content), indent=2, allow_nan=False) + "\n")
-
-
-def _as_json(content):
-    """Returns content with None for NaN and infinities, which JSON does not have."""
-    if isinstance(content, dict):
-        return {key: _as_json(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_as_json(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
-def print_result(text: str, content: Any, json_output: bool) -> None:
-    """Prints a result as text or as JSON."""
-    if json_output:
-        print_json(content)
-    else:
-        console.print(text)
+Model = Annotated[Path, Argument(help="A .keras file, or the run folder that holds model.keras.")]
+SavedModels = Annotated[Path, Option(help="Folder of SavedModels.", metavar="DIR")]
+Json = Annotated[bool, Option("--json", help="Print results as JSON.")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,15 +41,37 @@ class Source:
       ValueError: for options that contradict each other.
     """
 
-    dataset: str | None = None
-    images: pathlib.Path | None = None
-    table: pathlib.Path | None = None
-    records: pathlib.Path | None = None
-    columns: str | None = None
-    levels: int | None = None
-    data_dir: pathlib.Path | None = None
-    image_size: int | None = None
-    skip_bad: bool = False
+    dataset: Annotated[
+        str | None, Option(help="Data set by name. Default: the recipe's.", metavar="NAME")
+    ] = None
+    images: Annotated[Path | None, Option(help="A folder of images instead.", metavar="DIR")] = None
+    table: Annotated[
+        Path | None, Option(help="A table instead: .csv, .parquet, .npy, .npz.", metavar="FILE")
+    ] = None
+    columns: Annotated[
+        str | None,
+        Option(help="Columns of the table, with commas between. Default: all.", metavar="NAMES"),
+    ] = None
+    records: Annotated[
+        Path | None,
+        Option(help="Records instead, read as a stream; see `tfnvp records`.", metavar="DIR"),
+    ] = None
+    data_dir: Annotated[
+        Path | None, Option(help="Folder of prepared TFDS data sets.", metavar="DIR")
+    ] = None
+    image_size: Annotated[
+        int | None, Option(help="Crop and resize images of a folder to this size.", min=2)
+    ] = None
+    levels: Annotated[
+        int | None,
+        Option(
+            help="Grey levels that images of a folder get: 2 for black and white, up to 256 "
+            "(default)."
+        ),
+    ] = None
+    skip_bad: Annotated[
+        bool, Option("--skip-bad", help="Leave out damaged images and rows, and count them.")
+    ] = False
 
     def __post_init__(self) -> None:
         named = (self.dataset, self.images, self.table, self.records)
@@ -117,11 +85,7 @@ class Source:
     @property
     def given(self) -> dict[str, Any]:
         """The options that are given, by their names."""
-        return {
-            name: value
-            for name, value in vars(self).items()
-            if value is not None and value is not False
-        }
+        return {name: v for name, v in vars(self).items() if v != getattr(Source, name)}
 
     @property
     def names_files(self) -> bool:
@@ -132,6 +96,46 @@ class Source:
     def names_data(self) -> bool:
         """Whether an option names the data itself."""
         return self.names_files or self.dataset is not None
+
+
+def command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a command of a function: a parameter of a dataclass becomes options, its fields.
+
+    A parameter `Annotated[Source, "images", "table"]` becomes only the fields that it names.
+    """
+    parameters, groups = [], {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, *names = get_args(parameter.annotation) or [parameter.annotation]
+        if dataclasses.is_dataclass(kind):
+            make = command(kind)
+            fields = inspect.signature(make).parameters
+            groups[name] = make, names or list(fields)
+            parameters += [fields[field] for field in names or fields]
+        else:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY))
+
+    @functools.wraps(function, updated=())
+    def call(**values):
+        for name, (make, fields) in groups.items():
+            values[name] = make(**{field: values.pop(field) for field in fields})
+        return function(**values)
+
+    call.__signature__ = inspect.Signature(parameters)
+    return call
+
+
+def print_json(content: Any) -> None:
+    """Prints a result as JSON, with null for NaN and infinities, which JSON does not have."""
+    finite = json.loads(json.dumps(content), parse_constant=lambda name: None)
+    sys.stdout.write(json.dumps(finite, indent=2) + "\n")
+
+
+def print_result(text: str, content: Any, json_output: bool) -> None:
+    """Prints a result as text or as JSON."""
+    if json_output:
+        print_json(content)
+    else:
+        console.print(text)
 
 
 @contextlib.contextmanager
@@ -164,7 +168,7 @@ def import_tensorflow() -> None:
             tf.zeros(())
 
 
-def load_flow(model: pathlib.Path) -> "Flow":
+def load_flow(model: Path) -> "Flow":
     """Loads the model of a command that cannot give it conditions.
 
     Raises:
@@ -175,8 +179,8 @@ def load_flow(model: pathlib.Path) -> "Flow":
     flow = load_model(model)
     if flow.condition_shape is not None:
         raise ValueError(
-            f"{model} is conditional, and only the command `tfnvp export` supports such models: "
-            "load it in Python, by `keras.models.load_model`, and give `condition=` to its methods"
+            f"{model} is conditional, and only `tfnvp export` supports such models: load it in "
+            "Python, by `keras.models.load_model`, and give `condition=` to its methods"
         )
     return flow
 
@@ -189,23 +193,21 @@ def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits
       flow: the flow that it is for.
       default: name of the data set if the source names none.
     """
-    from tfnvp import data
-
     if source.images is not None:
         levels = source.levels or (flow and flow.levels) or 256
-        splits = data.load_images(source.images, source.image_size, source.skip_bad, levels)
+        splits = tfnvp.data.load_images(source.images, source.image_size, source.skip_bad, levels)
     elif source.table is not None:
-        splits = data.load_table(source.table, source.skip_bad, source.columns)
+        splits = tfnvp.data.load_table(source.table, source.skip_bad, source.columns)
     elif source.records is not None:
-        splits = data.read_records(source.records, source.skip_bad)
+        splits = tfnvp.data.read_records(source.records, source.skip_bad)
     else:
-        splits = data.load_named(source.dataset or default, source.data_dir)
+        splits = tfnvp.data.load_named(source.dataset or default, source.data_dir)
     if flow is not None:
         require_shape(flow, splits.event_shape, splits.name)
     return splits
 
 
-def load_data_of(model: pathlib.Path, flow: "Flow", source: Source) -> "Splits":
+def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":
     """Loads the data that a source names, or else the data that a model was trained on.
 
     Args:
@@ -223,10 +225,8 @@ def load_data_of(model: pathlib.Path, flow: "Flow", source: Source) -> "Splits":
 
 def require_shape(flow: "Flow", event_shape: tuple[int, ...], name: Any) -> None:
     """Raises `ValueError` if data does not have the flow's shape."""
-    if event_shape != flow.event_shape:
-        is_image = len(event_shape) == 3 and flow.event_shape[2:] == event_shape[2:]
-        is_square = is_image and flow.event_shape[0] == flow.event_shape[1]
-        hint = f"; --image-size {flow.event_shape[0]} resizes the images of a folder" * is_square
-        raise ValueError(
-            f"the model is for data of shape {flow.event_shape}; {name} has {event_shape}{hint}"
-        )
+    shape, hint = flow.event_shape, ""
+    if event_shape != shape:
+        if len(event_shape) == 3 and shape[2:] == event_shape[2:] and shape[0] == shape[1]:
+            hint = f"; --image-size {shape[0]} resizes the images of a folder"
+        raise ValueError(f"the model is for data of shape {shape}; {name} has {event_shape}{hint}")

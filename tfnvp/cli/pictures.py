@@ -1,189 +1,167 @@
 """The commands that draw what a flow of images has learned."""
 
-import pathlib
+import dataclasses
+import functools
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from tfnvp.cli.options import (
-    DataDir,
-    Dataset,
-    Images,
-    ImageSize,
-    Json,
-    Model,
-    Records,
-    Source,
-    console,
-    import_tensorflow,
-    load_data_of,
-    load_flow,
-    print_result,
-)
+import tfnvp
+from tfnvp.cli import options
 
 if TYPE_CHECKING:
     import numpy as np
 
-Output = Annotated[
-    pathlib.Path | None,
-    typer.Option("--output", "-o", help="PNG file to write.", metavar="FILE"),
-]
-Seed = Annotated[int, typer.Option(help="Seed of noise and of the choice of images.")]
+_SOURCE = ("dataset", "images", "records", "data_dir", "image_size")
+_Images = Annotated[int, Option("--number", "-n", help="How many images.", min=1)]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Picture:
+    """The options of all pictures, and what they name; the first use imports TensorFlow."""
+
+    model: options.Model
+    seed: Annotated[int, Option(help="Seed of noise and of the choice of images.")] = 0
+    output: Annotated[
+        Path | None, Option("--output", "-o", help="PNG file to write.", metavar="FILE")
+    ] = None
+    source: Annotated[options.Source, *_SOURCE]
+    json_output: options.Json = False
+
+    @functools.cached_property
+    def flow(self):
+        options.import_tensorflow()
+        flow = options.load_flow(self.model)
+        if flow.levels is None or len(flow.event_shape) < 2:
+            raise ValueError(f"{self.model} is not a flow of images")
+        return flow
+
+    @functools.cached_property
+    def splits(self):
+        return options.load_data_of(self.model, self.flow, self.source)
+
+    def images(self, n):
+        """Returns test images chosen by the seed, dequantized."""
+        import numpy as np
+
+        rows = self.splits.test
+        return self.dequantized(rows[np.random.RandomState(self.seed).permutation(len(rows))[:n]])
+
+    def dequantized(self, rows):
+        from tfnvp.quantization import PICTURE_NOISE, dequantize
+
+        return dequantize(rows, self.flow.levels, seed=(PICTURE_NOISE, self.seed))
+
+    def save(self, images, name, exactly=False, **found):
+        """Writes a picture, in the grey levels of the flow's data, or `exactly` as it is."""
+        path, levels = self.output or Path(name), self.flow.levels
+        images = images if exactly else tfnvp.plotting.in_grey_levels(images, levels)
+        tfnvp.plotting.save_grid(path, images, smooth=tfnvp.plotting.smoothing(levels))
+        result = {"output": str(path), **found}
+        options.print_result(f"picture in {path}", result, self.json_output)
 
 
 def interpolate(
-    model: Model,
     corners: Annotated[
-        str | None, typer.Option(help="Four rows of the test split: 0,1,2,3. Default: by seed.")
+        str | None, Option(help="Four rows of the test split: 0,1,2,3. Default: by seed.")
     ] = None,
-    rows: Annotated[int, typer.Option(min=2)] = 8,
-    columns: Annotated[int, typer.Option(min=2)] = 8,
-    seed: Seed = 0,
-    output: Output = None,
-    dataset: Dataset = None,
-    images: Images = None,
-    records: Records = None,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    json_output: Json = False,
+    rows: Annotated[int, Option(min=2)] = 8,
+    columns: Annotated[int, Option(min=2)] = 8,
+    *,
+    picture: _Picture,
 ) -> None:
     """Draw the manifold that four test images, shown at the corners, span in latent space.
 
     Example: tfnvp interpolate runs/digits-real_nvp-1 --corners 3,14,15,92
     """
-    source = Source(dataset, images, records=records, data_dir=data_dir, image_size=image_size)
-    flow, splits = _flow_and_data(model, source)
-    chosen = (
-        _rows(splits.test, 4, seed) if corners is None else _rows_by_number(corners, splits.test)
-    )
-    grid = flow.interpolate(_dequantized(flow, chosen, seed), rows, columns)
-    _save(flow, grid, output or pathlib.Path("interpolation.png"), json_output)
+    if corners is None:
+        images = picture.images(4)
+    else:
+        images = picture.dequantized(_rows_by_number(corners, picture.splits.test))
+    picture.save(picture.flow.interpolate(images, rows, columns), "interpolation.png")
 
 
 def inpaint(
-    model: Model,
     mask: Annotated[
-        str, typer.Option(help="Hidden: top, bottom, left, right, even, center, random.")
+        str, Option(help="Hidden: top, bottom, left, right, even, center, random.")
     ] = "top",
-    n: Annotated[int, typer.Option("--number", "-n", help="How many images.", min=1)] = 10,
-    steps: Annotated[int, typer.Option(help="Steps of gradient ascent.", min=1)] = 3000,
-    step_size: Annotated[float, typer.Option(help="Size of the steps.")] = 1e-4,
-    seed: Seed = 0,
-    output: Output = None,
-    dataset: Dataset = None,
-    images: Images = None,
-    records: Records = None,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    json_output: Json = False,
+    n: _Images = 10,
+    steps: Annotated[int, Option(help="Steps of gradient ascent.", min=1)] = 3000,
+    step_size: Annotated[float, Option(help="Size of the steps.")] = 1e-4,
+    *,
+    picture: _Picture,
 ) -> None:
     """Fill in the hidden part of test images. Rows: the image, its visible part, the result.
 
     Example: tfnvp inpaint runs/digits-real_nvp-1 --mask bottom --steps 5000
     """
-    source = Source(dataset, images, records=records, data_dir=data_dir, image_size=image_size)
-    flow, splits = _flow_and_data(model, source)
+    flow, seed = picture.flow, picture.seed
     import numpy as np
 
-    from tfnvp import plotting
     from tfnvp.flows.inpainting import hidden_mask, inpaint
 
     hidden = hidden_mask(mask, flow.event_shape, seed)
-    whole = _dequantized(flow, _rows(splits.test, n, seed), seed)
-    with console.status(f"{steps} steps of gradient ascent"):
+    whole = picture.images(n)
+    with options.console.status(f"{steps} steps of gradient ascent"):
         filled = inpaint(flow, whole, hidden, steps, step_size, seed)
-    whole, filled = (plotting.in_grey_levels(images, flow.levels) for images in (whole, filled))
+    whole, filled = tfnvp.plotting.in_grey_levels(np.stack([whole, filled]), flow.levels)
     seen = np.where(hidden, 0.5, whole)
-    path = output or pathlib.Path("inpainting.png")
-    _save(flow, np.stack([whole, seen, filled]), path, json_output, exactly=True)
+    picture.save(np.stack([whole, seen, filled]), "inpainting.png", exactly=True)
 
 
-def reconstruct(
-    model: Model,
-    n: Annotated[int, typer.Option("--number", "-n", help="How many images.", min=1)] = 10,
-    seed: Seed = 0,
-    output: Output = None,
-    dataset: Dataset = None,
-    images: Images = None,
-    records: Records = None,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    json_output: Json = False,
-) -> None:
+def reconstruct(n: _Images = 10, *, picture: _Picture) -> None:
     """Encode and decode test images, and print the largest error of the round trip.
 
     Example: tfnvp reconstruct runs/digits-real_nvp-1
     """
-    source = Source(dataset, images, records=records, data_dir=data_dir, image_size=image_size)
-    flow, splits = _flow_and_data(model, source)
+    flow = picture.flow
     import numpy as np
 
-    whole = _dequantized(flow, _rows(splits.test, n, seed), seed).numpy()
+    whole = picture.images(n).numpy()
     again = flow.decode(flow.encode(whole)).numpy()
     error = float(np.abs(again - whole).max())
-    path = output or pathlib.Path("reconstruction.png")
-    _save(flow, np.stack([whole, again]), path, json_output, largest_error=error)
-    if not json_output:
-        console.print(f"largest error {error:.1e}")
+    picture.save(np.stack([whole, again]), "reconstruction.png", largest_error=error)
+    if not picture.json_output:
+        options.console.print(f"largest error {error:.1e}")
 
 
-def hierarchy(
-    model: Model,
-    n: Annotated[int, typer.Option("--number", "-n", help="How many images.", min=1)] = 10,
-    seed: Seed = 0,
-    output: Output = None,
-    dataset: Dataset = None,
-    images: Images = None,
-    records: Records = None,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    json_output: Json = False,
-) -> None:
+def hierarchy(n: _Images = 10, *, picture: _Picture) -> None:
     """Show what each scale of a multi-scale flow encodes. Rows: the image, then the image with its
     finest latents set to zero, with the next finer ones set to zero, too, and so on.
 
     Example: tfnvp hierarchy runs/mnist-image_real_nvp-1
     """
-    source = Source(dataset, images, records=records, data_dir=data_dir, image_size=image_size)
-    flow, splits = _flow_and_data(model, source)
+    flow = picture.flow
     import numpy as np
 
-    from tfnvp.flows import ImageRealNVP
-
-    if not isinstance(flow, ImageRealNVP):
-        raise ValueError(f"{model} has no scales: it is a {type(flow).__name__}")
+    if not isinstance(flow, tfnvp.ImageRealNVP):
+        raise ValueError(f"{picture.model} has no scales: it is a {type(flow).__name__}")
     scales = flow.latent_scales()
-    z = flow.encode(_dequantized(flow, _rows(splits.test, n, seed), seed)).numpy()
+    z = flow.encode(picture.images(n)).numpy()
     rows = [flow.decode(np.where(scales >= first, z, 0.0)) for first in range(flow.scales)]
-    _save(flow, np.stack(rows), output or pathlib.Path("hierarchy.png"), json_output)
+    picture.save(np.stack(rows), "hierarchy.png")
 
 
 def nearest(
-    model: Model,
-    n: Annotated[int, typer.Option("--number", "-n", help="How many samples.", min=1)] = 10,
-    neighbours: Annotated[int, typer.Option(help="Training images beside each.", min=1)] = 5,
-    seed: Seed = 0,
-    output: Output = None,
-    dataset: Dataset = None,
-    images: Images = None,
-    records: Records = None,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    json_output: Json = False,
+    n: Annotated[int, Option("--number", "-n", help="How many samples.", min=1)] = 10,
+    neighbours: Annotated[int, Option(help="Training images beside each.", min=1)] = 5,
+    *,
+    picture: _Picture,
 ) -> None:
     """Draw samples, each beside the training images nearest to it: has the flow memorised?
 
     Example: tfnvp nearest runs/digits-real_nvp-1
     """
-    source = Source(dataset, images, records=records, data_dir=data_dir, image_size=image_size)
-    flow, splits = _flow_and_data(model, source)
+    flow = picture.flow
     import numpy as np
 
-    samples = np.clip(flow.sample(n, seed=seed), 0.0, 1.0)
-    images = (_middles(flow, rows) for rows in splits.source().chunks())
+    samples = np.clip(flow.sample(n, seed=picture.seed), 0.0, 1.0)
+    # In the middle of their grey levels.
+    images = ((rows + 0.5) / flow.levels for rows in picture.splits.source().chunks())
     pairs = np.concatenate([samples[:, None], nearest_rows(samples, images, neighbours)], axis=1)
-    _save(flow, pairs, output or pathlib.Path("nearest.png"), json_output)
+    picture.save(pairs, "nearest.png")
 
 
 def nearest_rows(points: "np.ndarray", pieces: "Iterable[np.ndarray]", n: int) -> "np.ndarray":
@@ -219,20 +197,6 @@ def nearest_rows(points: "np.ndarray", pieces: "Iterable[np.ndarray]", n: int) -
     return nearest
 
 
-def _flow_and_data(model, source):
-    import_tensorflow()
-    flow = load_flow(model)
-    if flow.levels is None or len(flow.event_shape) < 2:
-        raise ValueError(f"{model} is not a flow of images")
-    return flow, load_data_of(model, flow, source)
-
-
-def _rows(rows, n, seed):
-    import numpy as np
-
-    return rows[np.random.RandomState(seed).permutation(len(rows))[:n]]
-
-
 def _rows_by_number(text, rows):
     try:
         numbers = [int(part) for part in text.split(",")]
@@ -243,23 +207,3 @@ def _rows_by_number(text, rows):
             f"`--corners` must be four numbers from 0 to {len(rows) - 1}. Received: {text!r}"
         )
     return rows[numbers]
-
-
-def _dequantized(flow, rows, seed):
-    from tfnvp.quantization import PICTURE_NOISE, dequantize
-
-    return dequantize(rows, flow.levels, seed=(PICTURE_NOISE, seed))
-
-
-def _middles(flow, rows):
-    """Returns images in [0, 1], in the middle of their grey levels."""
-    return (rows + 0.5) / flow.levels
-
-
-def _save(flow, images, path, json_output, exactly=False, **found):
-    """Writes a picture, in the grey levels of the flow's data, or `exactly` as it is."""
-    from tfnvp import plotting
-
-    images = images if exactly else plotting.in_grey_levels(images, flow.levels)
-    plotting.save_grid(path, images, smooth=plotting.smoothing(flow.levels))
-    print_result(f"picture in {path}", {"output": str(path), **found}, json_output)

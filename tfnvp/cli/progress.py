@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from tfnvp.cli.options import console, messages, print_json
 
@@ -33,17 +33,9 @@ def training_progress(
         yield []
         return
 
-    epochs = recipe.epochs
-
-    columns = (
-        TextColumn("epoch"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.fields[losses]}"),
-        TimeRemainingColumn(),
-    )
-    silent = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=silent) as progress:
+    epochs, silent = recipe.epochs, not console.is_terminal
+    columns = MofNCompleteColumn(), BarColumn(), "{task.fields[losses]}", TimeRemainingColumn()
+    with Progress("epoch", *columns, console=console, transient=True, disable=silent) as progress:
         task = progress.add_task("epochs", total=epochs, losses="")
 
         def on_train_begin(logs):
@@ -63,20 +55,19 @@ def training_progress(
 
         yield [
             keras.callbacks.LambdaCallback(
-                on_train_begin=on_train_begin, on_epoch_end=on_epoch_end, on_train_end=on_train_end
+                on_epoch_end=on_epoch_end, on_train_begin=on_train_begin, on_train_end=on_train_end
             )
         ]
 
 
 def _losses(logs):
-    unit = "bits_per_dim" if "bits_per_dim" in logs else "loss"
-    name = "bits/dim" if unit == "bits_per_dim" else "nats"
-    shown = {"training": logs.get(unit), "validation": logs.get(f"val_{unit}")}
-    # In nats it is the mean of -log p: without the word, its sign would look wrong.
-    loss = " loss" * (unit == "loss")
-    return "   ".join(
-        f"{part}{loss} {value:.3f} {name}" for part, value in shown.items() if value is not None
-    )
+    # In nats it is the mean of -log p: without the word "loss", its sign would look wrong.
+    key, before, unit = "loss", " loss", "nats"
+    if "bits_per_dim" in logs:
+        key, before, unit = "bits_per_dim", "", "bits/dim"
+    values = {"training": logs.get(key), "validation": logs.get(f"val_{key}")}
+    shown = {part: value for part, value in values.items() if value is not None}
+    return "   ".join(f"{part}{before} {value:.3f} {unit}" for part, value in shown.items())
 
 
 def print_dry_run(recipe: "Recipe", splits: "Splits", seed: int, json_output: bool) -> None:
@@ -91,15 +82,16 @@ def print_dry_run(recipe: "Recipe", splits: "Splits", seed: int, json_output: bo
         return
     memory = {name: found[f"bytes_{name}"] for name in ("weights", "gradients", "optimizer")}
     memory[f"activations of {found['batch_size']} rows"] = found["bytes_activations"]
-    console.print(f"parameters   {found['parameters']:,}")
     parts = ", ".join(f"{name} {_size(value)}" for name, value in memory.items())
-    console.print(f"memory       about {_size(sum(memory.values()))}: {parts}")
-    step = f"{1000 * found['seconds_per_step']:.1f} ms"
-    console.print(f"step         {step}, {found['steps_per_epoch']} steps an epoch")
-    console.print(f"epoch        {_duration(found['seconds_per_epoch'])}, validation included")
-    longest, epochs = _duration(found["seconds_at_most"]), found["epochs"]
-    count = f"{epochs} epoch{'s' * (epochs != 1)}"
-    console.print(f"training     at most {longest} for {count} and compiling; nothing written")
+    milliseconds, epochs = 1000 * found["seconds_per_step"], found["epochs"]
+    longest = f"{_duration(found['seconds_at_most'])} for {epochs} epoch{'s' * (epochs != 1)}"
+    console.print(
+        f"parameters   {found['parameters']:,}\n"
+        f"memory       about {_size(sum(memory.values()))}: {parts}\n"
+        f"step         {milliseconds:.1f} ms, {found['steps_per_epoch']} steps an epoch\n"
+        f"epoch        {_duration(found['seconds_per_epoch'])}, validation included\n"
+        f"training     at most {longest} and compiling; nothing written"
+    )
 
 
 def _size(number):

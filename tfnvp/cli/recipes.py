@@ -6,7 +6,7 @@ from tfnvp.cli.options import Json, console, print_json
 from tfnvp.recipes import RECIPES
 
 
-def list_recipes(json_output: Json = False) -> None:
+def recipes(json_output: Json = False) -> None:
     """List the recipes that `tfnvp train --recipe NAME` runs.
 
     Example: tfnvp recipes

@@ -1,51 +1,37 @@
 """The command that turns tables and images into records."""
 
-import pathlib
+from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from tfnvp.cli.options import (
-    Columns,
-    Images,
-    ImageSize,
-    Json,
-    Levels,
-    SkipBad,
-    Source,
-    TableFile,
-    import_tensorflow,
-    print_result,
-)
+from tfnvp import data
+from tfnvp.cli import options
+from tfnvp.cli.options import Source
+
+_SOURCE = ("images", "table", "columns", "image_size", "levels", "skip_bad")
 
 
-def write_records(
-    output: Annotated[pathlib.Path, typer.Argument(help="Folder to write.", metavar="DIR")],
-    images: Images = None,
-    table: TableFile = None,
-    columns: Columns = None,
-    image_size: ImageSize = None,
-    levels: Levels = None,
-    skip_bad: SkipBad = False,
-    seed: Annotated[int, typer.Option(help="Seed of the division into splits.")] = 0,
-    json_output: Json = False,
+def records(
+    output: Annotated[Path, Argument(help="Folder to write.", metavar="DIR")],
+    source: Annotated[Source, *_SOURCE],
+    seed: Annotated[int, Option(help="Seed of the division into splits.")] = 0,
+    json_output: options.Json = False,
 ) -> None:
     """Turn a table or image folder larger than memory into records, for `train --records`.
 
     Example: tfnvp records big --table big.parquet
     """
+    images, table, skip_bad = source.images, source.table, source.skip_bad
     if (images is None) == (table is None):
         raise ValueError("give one of --images and --table")
-    Source(images=images, table=table, columns=columns, levels=levels)  # Checks them.
-    import_tensorflow()
-    from tfnvp import data
-
+    options.import_tensorflow()
     if images:
-        meaning = {"levels": levels or 256}
-        chunks, count = data.image_chunks(images, image_size, skip_bad=skip_bad, **meaning)
+        meaning = {"levels": source.levels or 256}
+        chunks, count = data.image_chunks(images, source.image_size, skip_bad=skip_bad, **meaning)
     else:
-        chunks, count = data.table_chunks(table, skip_bad, columns)
-        meaning = {"columns": data.table_columns(table, columns)}
+        chunks, count = data.table_chunks(table, skip_bad, source.columns)
+        meaning = {"columns": data.table_columns(table, source.columns)}
     data.write_records(chunks, count, output, (images or table).stem, seed=seed, **meaning)
     result = {"output": str(output), "rows": count}
-    print_result(f"{count} rows in {output}", result, json_output)
+    options.print_result(f"{count} rows in {output}", result, json_output)

@@ -1,46 +1,31 @@
 """The command that writes a report."""
 
-import pathlib
+from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.progress import track
+from typer import Option
 
-from tfnvp.cli.options import (
-    DataDir,
-    Dataset,
-    Images,
-    ImageSize,
-    Json,
-    Model,
-    Source,
-    TableFile,
-    console,
-    import_tensorflow,
-    load_data,
-    load_data_of,
-    load_flow,
-    print_result,
-)
+import tfnvp
+from tfnvp.cli import options
+from tfnvp.cli.options import Source
+
+_SOURCE = ("dataset", "images", "table", "data_dir", "image_size")
 
 
 def report(
-    model: Model,
+    model: options.Model,
+    *,
     output: Annotated[
-        pathlib.Path, typer.Option("--output", "-o", help="HTML file to write.", metavar="FILE")
-    ] = pathlib.Path("report.html"),
-    dataset: Dataset = None,
-    images: Images = None,
-    table: TableFile = None,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
+        Path, Option("--output", "-o", help="HTML file to write.", metavar="FILE")
+    ] = Path("report.html"),
+    source: Annotated[Source, *_SOURCE],
     ood: Annotated[
-        str | None,
-        typer.Option(help="Another data set by name, whose likelihoods are compared."),
+        str | None, Option(help="Another data set by name, whose likelihoods are compared.")
     ] = None,
-    rows: Annotated[int, typer.Option(help="Most rows of each split.", min=10)] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of choices and noise.", min=0)] = 0,
-    json_output: Json = False,
+    rows: Annotated[int, Option(help="Most rows of each split.", min=10)] = 1000,
+    seed: Annotated[int, Option(help="Seed of choices and noise.", min=0)] = 0,
+    json_output: options.Json = False,
 ) -> None:
     """Write one HTML page on a model: samples, likelihoods, latents, errors, curves, card.
 
@@ -49,25 +34,24 @@ def report(
 
     Example: tfnvp report runs/digits-real_nvp-1 -o digits.html
     """
-    source = Source(dataset, images, table, data_dir=data_dir, image_size=image_size)
-    import_tensorflow()
-    from tfnvp.report import write_report
+    options.import_tensorflow()
     from tfnvp.runs.folder import MODEL, RunFolder
 
-    flow = load_flow(model)
+    flow = options.load_flow(model)
     run = RunFolder.of(model)
     splits = other = None
     # Data sets of vectors cannot be loaded by name.
-    stored = run.config().get("source_of_data", {})
-    if flow.levels is not None or source.names_files or Source(**stored).names_files:
-        splits = load_data_of(model, flow, source)
+    stored = Source(**run.config().get("source_of_data", {}))
+    if flow.levels is not None or source.names_files or stored.names_files:
+        splits = options.load_data_of(model, flow, source)
     if ood is not None:
-        other = load_data(Source(ood, data_dir=data_dir), flow)
+        other = options.load_data(Source(ood, data_dir=source.data_dir), flow)
     title = run.path.resolve().name if model.name == MODEL else model.resolve().stem
+    console = options.console
+    hidden = json_output or not console.is_terminal
 
     def progress(sections):
-        hidden = json_output or not console.is_terminal
         return track(sections, "report", console=console, transient=True, disable=hidden)
 
-    write_report(flow, output, splits, run.path, other, title, rows, seed, progress)
-    print_result(f"report in {output}", {"output": str(output)}, json_output)
+    tfnvp.report.write_report(flow, output, splits, run.path, other, title, rows, seed, progress)
+    options.print_result(f"report in {output}", {"output": str(output)}, json_output)

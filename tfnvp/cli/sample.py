@@ -1,23 +1,22 @@
 """The command that draws samples."""
 
-import pathlib
+from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
-from tfnvp.cli.options import Json, Model, import_tensorflow, load_flow, print_result
-
-_TABLES = (".csv", ".parquet")
+import tfnvp
+from tfnvp.cli import options
 
 
 def sample(
-    model: Model,
-    n: Annotated[int, typer.Option("--number", "-n", help="How many samples.", min=1)] = 100,
-    temperature: Annotated[float, typer.Option(help="Below 1: less varied.", min=0.0)] = 1.0,
-    seed: Annotated[int | None, typer.Option(help="Seed, for reproducible samples.")] = None,
+    model: options.Model,
+    n: Annotated[int, Option("--number", "-n", help="How many samples.", min=1)] = 100,
+    temperature: Annotated[float, Option(help="Below 1: less varied.", min=0.0)] = 1.0,
+    seed: Annotated[int | None, Option(help="Seed, for reproducible samples.")] = None,
     output: Annotated[
-        pathlib.Path | None,
-        typer.Option(
+        Path | None,
+        Option(
             "--output",
             "-o",
             help="PNG picture, .csv or .parquet table, or .npy array. Default: samples.png, or "
@@ -25,32 +24,31 @@ def sample(
             metavar="FILE",
         ),
     ] = None,
-    json_output: Json = False,
+    json_output: options.Json = False,
 ) -> None:
     """Draw samples from a model and write them as a picture, a table or an array.
 
     Example: tfnvp sample runs/digits-real_nvp-1 -n 64 --temperature 0.8 --seed 1
     """
-    import_tensorflow()
+    options.import_tensorflow()
     import numpy as np
 
-    from tfnvp import plotting
-    from tfnvp.data.tables import write_table
-    from tfnvp.runs.folder import RunFolder
+    from tfnvp.plotting import save_samples
 
-    flow = load_flow(model)
+    flow = options.load_flow(model)
     samples = flow.sample(n, seed=seed, temperature=temperature).numpy()
     is_table = len(flow.event_shape) == 1
     if output is None:
-        output = pathlib.Path("samples.csv" if is_table and flow.event_size > 2 else "samples.png")
-    if output.suffix in _TABLES and is_table:
-        known = RunFolder.of(model).reference()
-        write_table(output, samples, known.columns if known else None)
+        output = Path("samples.csv" if is_table and flow.event_size > 2 else "samples.png")
+    if output.suffix in (".csv", ".parquet") and is_table:
+        known = tfnvp.scoring.read_reference(model)
+        tfnvp.data.tables.write_table(output, samples, known.columns if known else None)
     elif output.suffix == ".npy":
         np.save(output, samples)
-    elif output.suffix != ".png" or plotting.save_samples(output, samples, flow.levels) is None:
+    elif output.suffix != ".png" or save_samples(output, samples, flow.levels) is None:
         raise ValueError(
             f"samples of shape {flow.event_shape} cannot be written to {output}: give an --output "
             f"that ends in {'.csv, .parquet' if is_table else '.png'} or .npy"
         )
-    print_result(f"{n} samples in {output}", {"output": str(output), "samples": n}, json_output)
+    result = {"output": str(output), "samples": n}
+    options.print_result(f"{n} samples in {output}", result, json_output)

@@ -1,92 +1,64 @@
 """The command that trains a flow."""
 
-import pathlib
+from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from tfnvp import recipes
+from tfnvp.cli import options
 from tfnvp.cli.evaluate import print_likelihood
-from tfnvp.cli.options import (
-    Columns,
-    DataDir,
-    Dataset,
-    Images,
-    ImageSize,
-    Json,
-    Levels,
-    Records,
-    SavedModels,
-    SkipBad,
-    Source,
-    TableFile,
-    console,
-    import_tensorflow,
-    load_data,
-    messages,
-    print_json,
-)
+from tfnvp.cli.options import Source, console
 from tfnvp.cli.progress import print_dry_run, training_progress
 
 
 def train(
+    *,
     model: Annotated[
-        str | None, typer.Option(help="real_nvp (default) or nice, on digits.", metavar="MODEL")
+        str | None, Option(help="real_nvp (default) or nice, on digits.", metavar="MODEL")
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="A recipe by name; see `tfnvp recipes`.",
             metavar="NAME",
             autocompletion=lambda: list(recipes.RECIPES),
         ),
     ] = None,
-    dataset: Dataset = None,
-    images: Images = None,
-    table: TableFile = None,
-    columns: Columns = None,
-    records: Records = None,
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    levels: Levels = None,
-    options: Annotated[
+    source: Source,
+    changes: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--set", help="Override a field or model option of the recipe.", metavar="NAME=VALUE"
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Largest number of epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows of a batch.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    epochs: Annotated[int | None, Option(help="Largest number of epochs.")] = None,
+    batch_size: Annotated[int | None, Option(help="Rows of a batch.")] = None,
+    learning_rate: Annotated[float | None, Option(help="Peak learning rate.")] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of weights, noise and order. Default: 0.")
+        int | None, Option(help="Seed of weights, noise and order. Default: 0.")
     ] = None,
     output: Annotated[
-        pathlib.Path | None,
-        typer.Option(help="Run folder. Default: the next free runs/NAME-N.", metavar="DIR"),
+        Path | None, Option(help="Run folder. Default: the next free runs/NAME-N.", metavar="DIR")
     ] = None,
-    saved_models: SavedModels = pathlib.Path("saved_models"),
+    saved_models: options.SavedModels = Path("saved_models"),
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Only estimate parameters, memory and time; write nothing."),
+        bool, Option("--dry-run", help="Only estimate parameters, memory and time; write nothing.")
     ] = False,
     strategy: Annotated[
-        str,
-        typer.Option(help="none, mirrored (all GPUs) or multi_worker (all hosts of TF_CONFIG)."),
+        str, Option(help="none, mirrored (all GPUs) or multi_worker (all hosts of TF_CONFIG).")
     ] = "none",
     resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Resume the run in --output, or the newest unfinished run."),
+        bool, Option("--resume", help="Resume the run in --output, or the newest unfinished run.")
     ] = False,
     on_divergence: Annotated[
         str,
-        typer.Option(
+        Option(
             help="If the loss becomes NaN: stop, or roll-back to good weights, up to 3 times.",
             metavar="ACTION",
         ),
     ] = "stop",
-    skip_bad: SkipBad = False,
-    json_output: Json = False,
+    json_output: options.Json = False,
 ) -> None:
     """Train a flow; without options, Real NVP on handwritten digits, in a few minutes.
 
@@ -97,35 +69,32 @@ def train(
     Example: tfnvp train --model nice --epochs 100 --seed 1
     """
     recipe = _recipe_name(model, recipe)
-    changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    changes = [f"{name}={value!r}" for name, value in changes.items() if value is not None]
-    source = Source(
-        dataset, images, table, records, columns, levels, data_dir, image_size, skip_bad
-    )
-    import_tensorflow()
+    fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    given = [f"{name}={value!r}" for name, value in fields.items() if value is not None]
+    options.import_tensorflow()
     from tfnvp import distribute
     from tfnvp.runs import resuming, train_recipe
 
     replicated = distribute.make_strategy(strategy)
-    everything = messages if json_output else console
-    plan = resuming.plan(recipe, [*(options or ()), *changes], source.given, seed, output, resume)
+    everything = options.messages if json_output else console
+    plan = resuming.plan(recipe, [*(changes or ()), *given], source.given, seed, output, resume)
     if resume:
         everything.print(f"{'resuming' if plan.is_resumed else 'starting'}     {plan.output}")
-    splits = load_data(Source(**plan.source), default=plan.recipe.dataset)
+    splits = options.load_data(Source(**plan.source), default=plan.recipe.dataset)
     chosen = plan.recipe_for(splits)
     if dry_run:
         print_dry_run(chosen, splits, plan.seed, json_output)
         return
     shown = everything if distribute.is_chief(replicated) else None
     with training_progress(chosen, splits, shown) as callbacks:
-        run_options = train_recipe.RunOptions(callbacks, replicated, on_divergence, plan.source)
-        run = train_recipe.train(
-            chosen, splits, plan.output, saved_models, plan.seed, 0, resume, run_options
-        )
+        further = train_recipe.RunOptions(callbacks, replicated, on_divergence, plan.source)
+        places = plan.output, saved_models
+        run = train_recipe.train(chosen, splits, *places, plan.seed, 0, resume, further)
     if run.metrics is None:  # Only the first worker writes and reports.
         return
     if json_output:
-        print_json({**run.metrics, "folder": str(run.folder), "saved_model": str(run.exported)})
+        files = {"folder": str(run.folder), "saved_model": str(run.exported)}
+        options.print_json({**run.metrics, **files})
     else:
         _print_run(run, chosen)
 

@@ -16,47 +16,8 @@ from tfnvp.export.signatures import Signature
 SIGNATURE_FILE = "signature.json"
 CARD_FILE = "model_card.md"
 
-_MARKDOWN = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True).from_string(
-    """\
-{% macro tensors(named) %}
-{% for name, tensor in named.items() %}
-`{{ name }}` {{ tensor.dtype }}[
-{%- for size in tensor.shape %}{{ "batch" if size is none else size }}{{ ", " if not loop.last }}
-{%- endfor %}]{{ ", " if not loop.last }}
-{%- endfor %}
-{% endmacro %}
-# {{ model }}
-
-{% for heading, section in sections.items() %}
-## {{ heading }}
-
-{% if section is mapping %}
-| | |
-|---|---|
-{% for name, value in section.items() %}
-| {{ name }} | {{ value }} |
-{% endfor %}
-{% else %}
-{{ section }}
-{% endif %}
-
-{% endfor %}
-## Signatures
-
-| signature | inputs | outputs |
-|---|---|---|
-{% for name, signature in signatures.items() %}
-| `{{ name }}` | {{ tensors(signature.inputs) }} | {{ tensors(signature.outputs) }} |
-{% endfor %}
-
-## SHA-256
-
-```
-{% for file, checksum in sha256.items() %}
-{{ checksum }}  {{ file }}
-{% endfor %}
-```
-"""
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("tfnvp.export", "."), trim_blocks=True, keep_trailing_newline=True
 )
 
 
@@ -84,16 +45,17 @@ def write(
       TypeError: if `card` holds what JSON cannot express.
     """
     folder = pathlib.Path(folder)
+    described = {
+        "class": type(flow).__name__,
+        **_shapes(flow),
+        "base": flow.base if isinstance(flow.base, str) else flow.base.name,
+        "levels": flow.levels,
+        **_condition_statistics(flow),
+        "parameters": flow.count_params(),
+    }
     content = {
         "model": model,
-        "flow": {
-            "class": type(flow).__name__,
-            **_shapes(flow),
-            "base": flow.base if isinstance(flow.base, str) else flow.base.name,
-            "levels": flow.levels,
-            **_condition_statistics(flow),
-            "parameters": flow.count_params(),
-        },
+        "flow": described,
         "weights_dtype": weights_dtype,
         "jit_compile": bool(jit_compile),
         "signatures": {name: _describe(signature) for name, signature in signatures.items()},
@@ -106,17 +68,12 @@ def write(
         "sha256": _checksums(folder),
         "card": dict(card or {}),
     }
-    sections = {
-        "Flow": {
-            **{name.replace("_", " "): value for name, value in content["flow"].items()},
-            "weights stored as": weights_dtype,
-            "compiled by XLA": content["jit_compile"],
-        },
-        **content["card"],
-        "Versions": content["versions"],
-    }
+    facts = {name.replace("_", " "): value for name, value in described.items()}
+    facts |= {"weights stored as": weights_dtype, "compiled by XLA": content["jit_compile"]}
+    sections = {"Flow": facts, **content["card"], "Versions": content["versions"]}
+    text = _TEMPLATES.get_template(CARD_FILE).render(content, sections=sections)
     (folder / SIGNATURE_FILE).write_text(json.dumps(content, indent=2) + "\n")
-    (folder / CARD_FILE).write_text(_MARKDOWN.render(content, sections=sections))
+    (folder / CARD_FILE).write_text(text)
 
 
 def changed_shapes(version: pathlib.Path, flow: keras.Model) -> dict:
@@ -166,8 +123,8 @@ def _type(tensor):
 
 def _checksums(folder):
     """SHA-256 of every file of the model, as `sha256sum` prints it."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {
         str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in files
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
     }

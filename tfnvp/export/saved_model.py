@@ -101,16 +101,13 @@ def export(
             f"`signatures` must be a list of some of {', '.join(available)} for this flow. "
             f"Received: {signatures!r}"
         )
-    _check_initialized(flow)
-    _check_finite(flow)
+    _check_weights(flow)
     if card is not None and not isinstance(card, Mapping):
         raise TypeError(f"`card` must be a mapping of headings to contents. Received: {card!r}")
     chosen = {name: available[name] for name in names}
     path = pathlib.Path(path)
     if path.is_file():
-        raise FileExistsError(
-            f"`path` must be a folder, of versions of a model. Received a file: {path}"
-        )
+        raise FileExistsError(f"`path` must be a folder of versions. Received a file: {path}")
     if versions := _versions(path):
         before = path / str(max(versions))
         if changed := model_card.changed_shapes(before, flow):
@@ -151,8 +148,8 @@ def _versions(path):
     return [int(child.name) for child in children if child.name.isdecimal()]
 
 
-def _check_initialized(flow):
-    """Raises `ValueError` for a flow whose first request would set weights."""
+def _check_weights(flow):
+    """Raises `ValueError` for weights that the first request would set, or with NaN or inf."""
     for module in flow.distribution.submodules:
         initialized = getattr(module, "initialized", None)
         if isinstance(initialized, keras.Variable) and not int(initialized.numpy()):
@@ -160,10 +157,7 @@ def _check_initialized(flow):
                 f"{module.name} still waits for its first batch, which initialises it: call "
                 f"`flow.adapt(data)` or `flow.fit(data)` before the export. Received: {flow}"
             )
-
-
-def _check_finite(flow):
-    """Raises `ValueError` for weights with NaN or inf, which would answer every request by NaN."""
+    # One such weight would answer every request by NaN.
     for variable in flow.weights:
         value = tf.convert_to_tensor(variable.value)
         if value.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(value)):

@@ -8,18 +8,6 @@ import tensorflow as tf
 
 from tfnvp.export.weights import StoredWeights
 
-SIGNATURES = (
-    "log_prob",
-    "encode",
-    "decode",
-    "sample",
-    "sample_rows",
-    "sample_and_log_prob",
-    "interpolate",
-    "log_prob_uint8",
-    "encode_uint8",
-)
-
 
 class Signature(NamedTuple):
     """A function of tensors that returns a dictionary of tensors, and the specs of its inputs."""
@@ -81,14 +69,10 @@ def _rows(name, shape, dtype=tf.float32):
 
 def _checked(function, specifications):
     """Returns a graph function that checks shapes, which runtimes do not do for a SavedModel."""
-    names = [specification.name for specification in specifications]
 
     def checked(*tensors):
-        tensors = [
-            tf.ensure_shape(tensor, specification.shape)
-            for tensor, specification in zip(tensors, specifications, strict=True)
-        ]
-        return function(**dict(zip(names, tensors, strict=True)))
+        named = zip(specifications, tensors, strict=True)
+        return function(**{s.name: tf.ensure_shape(tensor, s.shape) for s, tensor in named})
 
     return tf.function(checked)
 
@@ -163,3 +147,7 @@ class _Answers:
 
     def _middles(self, pixels):
         return (tf.cast(pixels, tf.float32) + 0.5) / float(self._flow.levels)
+
+
+#: Names of all signatures.
+SIGNATURES = tuple(name for name in vars(_Answers) if not name.startswith("_"))

@@ -1,9 +1,10 @@
-"""Charts and pictures as self-contained HTML, in the colours of the page around them."""
+"""Sections of a page: charts and pictures as self-contained HTML, in the page's colours."""
 
 import base64
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import markupsafe
 import numpy as np
@@ -22,6 +23,7 @@ BLUE, ORANGE, *_ = COLOURS = ("#3b82c4", "#e07b22", "#3a9d6b", "#b8559a", "#8f8f
 # Placeholder for the colour of the page's text, which depends on the browser.
 _INK = "#010203"
 _REM_PER_INCH = 6.8
+_COLOURED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
 _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tfnvp",
@@ -32,16 +34,23 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.prop_cycle": f"cycler('color', {COLOURS!r})",
     "savefig.transparent": True,
-    **dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK
-    ),
+    **dict.fromkeys(_COLOURED, _INK),
 }
+
+
+class Section(NamedTuple):
+    """A title, a text, figures (HTML) with captions, and a table of two columns or more."""
+
+    title: str
+    text: str = ""
+    figures: tuple = ()
+    table: tuple = ()
 
 
 def chart(
     name: str,
     label: str,
-    draw: Callable[[np.ndarray], object],
+    draw: Callable[..., object],
     rows: int = 1,
     columns: int = 1,
     size: tuple[float, float] = (6.4, 3.2),
@@ -51,7 +60,7 @@ def chart(
     Args:
       name: prefix of the identifiers in the chart, letters only, unique on the page.
       label: description of the chart for screen readers.
-      draw: function of the array of axes `[rows, columns]`.
+      draw: function of the matplotlib axes, an argument each, row by row.
       rows: int.
       columns: int.
       size: width and height in inches.
@@ -62,14 +71,10 @@ def chart(
     with rc_context(_STYLE):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
-        draw(figure.subplots(rows, columns, squeeze=False))
+        draw(*figure.subplots(rows, columns, squeeze=False).flat)
         text = io.StringIO()
-        figure.savefig(
-            text,
-            format="svg",
-            dpi=150,
-            metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")),
-        )
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(text, format="svg", dpi=150, metadata=nothing)
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
     # HTML needs no namespaces; the page sets the size.
@@ -113,6 +118,12 @@ def histograms(
         axes.stairs(shares, edges, color=colour, label=name)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.set_xlabel(label, parse_math=False)
-    axes.set_ylim(bottom=0)
-    axes.set_yticks([])
+    axes.set(yticks=[], ylim=(0, None))
     axes.spines["left"].set_visible(False)
+
+
+def mean_and_error(values: npt.ArrayLike, digits: int) -> str:
+    """Returns the mean of numbers and its standard error, as text."""
+    values = np.asarray(values, "float64")
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    return f"{values.mean():.{digits}f} ± {error:.{digits}f}"

@@ -7,9 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp._version import __version__
-from tfnvp.report.charts import chart
+from tfnvp.report.charts import Section, chart
 from tfnvp.report.report_data import ReportData
-from tfnvp.report.section import Section
 from tfnvp.runs import card as run_card
 from tfnvp.runs.folder import RunFolder
 
@@ -24,21 +23,20 @@ def curves(report: ReportData) -> Section | None:
         return None
     with file.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
-    quantity = "bits_per_dim" if rows and "bits_per_dim" in rows[0] else "loss"
+    columns = set(rows[0] if rows else ())
+    quantity = "bits_per_dim" if "bits_per_dim" in columns else "loss"
+    keys = {"training": quantity, "validation": f"val_{quantity}"}
     curves = {
         name: np.array([float(row[key] or "nan") for row in rows])
-        for name, key in (("training", quantity), ("validation", f"val_{quantity}"))
-        if rows and key in rows[0]
+        for name, key in keys.items()
+        if key in columns
     }
-    if not curves:
-        return None
-    values = np.concatenate(list(curves.values()))
+    values = np.concatenate([[np.nan], *curves.values()])
     if not np.isfinite(values).any():
         return None
     low, high = np.nanmin(values), np.nanquantile(values, 0.95)
 
-    def draw(axes):
-        panel = axes[0, 0]
+    def draw(panel):
         for name, numbers in curves.items():
             panel.plot(np.arange(1, len(numbers) + 1), numbers, label=name, linewidth=1.2)
         pad = 0.05 * (high - low) + 1e-6
@@ -53,29 +51,27 @@ def curves(report: ReportData) -> Section | None:
     return Section("Learning curves", text, ((chart("curves", "learning curves", draw), ""),))
 
 
-def _options(flow):
-    """Returns the arguments of a flow's constructor that are numbers or texts."""
-    return {
+def cards(report: ReportData) -> list[Section]:
+    """Returns tables of the model's options and, of a run, its model card."""
+    flow = report.flow
+    options = {
         name.replace("_", " "): value
         for name, value in flow.get_config().items()
         if isinstance(value, (str, int, float, tuple, list)) and name not in _SHOWN
     }
-
-
-def cards(report: ReportData) -> list[Section]:
-    """Returns tables of the model's options and, of a run, its model card."""
-    flow = report.flow
     facts = {
         "class": type(flow).__name__,
         "event shape": flow.event_shape,
         "parameters": f"{flow.count_params():,}",
-        **_options(flow),
+        **options,
         "base": flow.base if isinstance(flow.base, str) else flow.base.name,
         "grey levels": flow.levels or "none (real numbers)",
         "tfnvp, tensorflow, keras": ", ".join((__version__, tf.__version__, keras.__version__)),
     }
     card = run_card.read_card(report.folder) if report.folder is not None else None
     return [
-        Section(title, *(("", (), tuple(part.items())) if isinstance(part, dict) else (part,)))
+        Section(title, table=tuple(part.items()))
+        if isinstance(part, dict)
+        else Section(title, part)
         for title, part in {"Model": facts, **(card or {})}.items()
     ]

@@ -6,9 +6,8 @@ from scipy import stats
 from tfnvp.bijectors import DiagonalScaling
 from tfnvp.bijectors.compose import members
 from tfnvp.quantization import BASE_SAMPLE
-from tfnvp.report.charts import BLUE, ORANGE, chart
+from tfnvp.report.charts import BLUE, ORANGE, Section, chart
 from tfnvp.report.report_data import ReportData
-from tfnvp.report.section import Section
 
 _QUANTILES = 200
 _BASES = {"normal": stats.norm, "logistic": stats.logistic}
@@ -24,8 +23,7 @@ def latents(report: ReportData) -> Section:
     single = np.quantile(z, shares, axis=0)
     low, high = np.quantile(single, [0.05, 0.95], axis=1)
 
-    def draw(axes):
-        panel = axes[0, 0]
+    def draw(panel):
         panel.fill_between(expected, low, high, color=BLUE, alpha=0.25, linewidth=0)
         panel.plot(expected, pooled, ".", color=BLUE, markersize=3)
         panel.plot(expected, expected, color=ORANGE, linewidth=1)
@@ -37,19 +35,14 @@ def latents(report: ReportData) -> Section:
         "steeper at its ends means tails that are heavier than those of the base."
     )
     found = report.diagnostics
+    means, covariances = found.latent_mean_deviation, found.latent_covariance_deviation
     table = (
         ("mean, standard deviation", f"{z.mean():.3f}, {z.std():.3f}"),
         ("excess kurtosis of all latents together", f"{stats.kurtosis(z, axis=None):.3f}"),
-        ("largest deviation of a mean from the base's", f"{found.latent_mean_deviation:.3f}"),
-        (
-            "largest deviation of a covariance from the base's",
-            f"{found.latent_covariance_deviation:.3f}",
-        ),
+        ("largest deviation of a mean from the base's", f"{means:.3f}"),
+        ("largest deviation of a covariance from the base's", f"{covariances:.3f}"),
         ("share of values that are not finite", f"{found.non_finite:.2g}"),
-        *(
-            (f"largest |log-det| of {name}", f"{value:.3g}")
-            for name, value in found.largest_log_det.items()
-        ),
+        *((f"largest |log-det| of {k}", f"{v:.3g}") for k, v in found.largest_log_det.items()),
     )
     label = "quantiles of latents against those of the base"
     return Section("Latents", text, ((chart("qq", label, draw, size=(4.2, 3.6)), ""),), table)
@@ -59,9 +52,8 @@ def _base_quantiles(flow, shares, seed):
     """Returns quantiles of all variables of the base together: exact ones, or those of samples."""
     if isinstance(flow.base, str):
         return _BASES[flow.base].ppf(shares)
-    return np.quantile(
-        flow.distribution.distribution.sample(10_000, seed=(BASE_SAMPLE, seed)), shares
-    )
+    samples = flow.distribution.distribution.sample(10_000, seed=(BASE_SAMPLE, seed))
+    return np.quantile(samples, shares)
 
 
 def spectrum(report: ReportData) -> Section | None:
@@ -71,8 +63,7 @@ def spectrum(report: ReportData) -> Section | None:
         return None
     scales = np.sort(np.exp(np.ravel(scalings[-1].log_scale)))[::-1]
 
-    def draw(axes):
-        panel = axes[0, 0]
+    def draw(panel):
         panel.semilogy(np.arange(1, len(scales) + 1), scales, color=BLUE)
         panel.set(xlabel="latent variable, sorted", ylabel="scale σ")
 
@@ -82,10 +73,6 @@ def spectrum(report: ReportData) -> Section | None:
         "near zero are directions in which the data hardly varies."
     )
     label = "spectrum of the learned rescaling"
-    table = (
-        (
-            "largest, median, smallest",
-            f"{scales[0]:.3g}, {np.median(scales):.3g}, {scales[-1]:.3g}",
-        ),
-    )
+    extremes = f"{scales[0]:.3g}, {np.median(scales):.3g}, {scales[-1]:.3g}"
+    table = (("largest, median, smallest", extremes),)
     return Section("Learned rescaling", text, ((chart("spectrum", label, draw), ""),), table)

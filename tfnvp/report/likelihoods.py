@@ -1,14 +1,11 @@
 """The section on likelihoods: of training data, test data and unusual data."""
 
-import math
-
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from tfnvp.quantization import UNUSUAL_IMAGES_NOISE, dequantize
-from tfnvp.report.charts import COLOURS, chart, histograms
+from tfnvp.report.charts import COLOURS, Section, chart, histograms, mean_and_error
 from tfnvp.report.report_data import ReportData
-from tfnvp.report.section import Section
 
 
 def likelihoods(report: ReportData) -> Section | None:
@@ -22,8 +19,8 @@ def likelihoods(report: ReportData) -> Section | None:
     def panel(name, label, groups, colours):
         def draw(axes):
             shown = {name: report.likelihood(values) for name, values in groups.items()}
-            histograms(axes[0, 0], shown, label=report.unit, colours=colours)
-            axes[0, 0].legend(fontsize=8)
+            histograms(axes, shown, label=report.unit, colours=colours)
+            axes.legend(fontsize=8)
 
         return chart(name, label, draw, size=(3.8, 2.6)), label
 
@@ -31,11 +28,11 @@ def likelihoods(report: ReportData) -> Section | None:
         panel("known", "Training and test data", known, COLOURS[2 - len(known) :]),
         panel("unusual", "Unusual data", {"test": known["test"], **unusual}, COLOURS[1:]),
     )
-    head = (("data", f"{report.unit}, mean ± standard error", "rows", "AUC against test"),)
-    rows = tuple(
-        (name, _mean(report, values), str(len(values)), _auc(known["test"], values, name))
-        for name, values in {**known, **unusual}.items()
-    )
+    table = [("data", f"{report.unit}, mean ± standard error", "rows", "AUC against test")]
+    for name, values in {**known, **unusual}.items():
+        auc = f"{_auc(known['test'], values):.4f}" if name in unusual else ""
+        mean = mean_and_error(report.likelihood(values), 3)
+        table.append((name, mean, str(len(values)), auc))
     text = (
         "A gap between training and test data is a sign of overfitting. "
         f"Unusual data is made of the test rows: {_KINDS[report.is_images]} AUC is the probability "
@@ -43,7 +40,7 @@ def likelihoods(report: ReportData) -> Section | None:
         "0.5 is chance. Flows can assign higher likelihoods to simple images of another data set "
         "than to their own data."
     )
-    return Section("Likelihoods", text, figures, head + rows)
+    return Section("Likelihoods", text, figures, tuple(table))
 
 
 _KINDS = {
@@ -62,11 +59,9 @@ def unusual_data(report: ReportData) -> dict[str, np.ndarray]:
         order = np.argsort(generator.uniform(size=pixels.shape[:2]), axis=1)[..., np.newaxis]
         made = {"pixels shuffled": np.take_along_axis(pixels, order, axis=1).reshape(x.shape)}
         made["noise"] = generator.uniform(size=x.shape).astype("float32")
-        if report.flow.levels is not None:
-            grey = generator.integers(0, report.flow.levels, x.shape)
-            made["noise"] = dequantize(
-                grey, report.flow.levels, seed=(UNUSUAL_IMAGES_NOISE, report.seed)
-            ).numpy()
+        if (levels := report.flow.levels) is not None:
+            grey, seed = generator.integers(0, levels, x.shape), (UNUSUAL_IMAGES_NOISE, report.seed)
+            made["noise"] = dequantize(grey, levels, seed=seed).numpy()
     else:
         low, high = x.min(axis=0), x.max(axis=0)
         made = {
@@ -78,15 +73,7 @@ def unusual_data(report: ReportData) -> dict[str, np.ndarray]:
     return made
 
 
-def _mean(report, log_prob):
-    values = np.asarray(report.likelihood(log_prob), "float64")
-    error = values.std(ddof=1) / math.sqrt(len(values))
-    return f"{values.mean():.3f} ± {error:.3f}"
-
-
-def _auc(test, unusual, name):
-    if name in ("train", "test"):
-        return ""
+def _auc(test, unusual):
     labels = np.r_[np.zeros(len(test)), np.ones(len(unusual))]
     scores = np.nan_to_num(-np.concatenate([test, unusual]), nan=np.inf)
-    return f"{roc_auc_score(labels, np.clip(scores, -1e30, 1e30)):.4f}"
+    return roc_auc_score(labels, np.clip(scores, -1e30, 1e30))

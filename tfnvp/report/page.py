@@ -5,11 +5,11 @@ import pathlib
 from collections.abc import Callable
 
 import jinja2
-import numpy as np
 
 from tfnvp._atomic import replacing, require_folder
 from tfnvp.data import Splits
 from tfnvp.flows import Flow
+from tfnvp.report.charts import mean_and_error
 from tfnvp.report.history import cards, curves
 from tfnvp.report.latents import latents, spectrum
 from tfnvp.report.likelihoods import likelihoods
@@ -91,12 +91,10 @@ def _figures(report):
     figures = {}
     if report.splits is not None:
         nats = report.test_log_prob.astype("float64")
-        error = nats.std(ddof=1) / np.sqrt(len(nats))
-        figures["test log-likelihood"] = f"{nats.mean():.2f} ± {error:.2f} nats"
+        figures["test log-likelihood"] = f"{mean_and_error(nats, 2)} nats"
         if report.flow.levels is not None:
-            bits = error / (report.flow.event_size * np.log(2.0))
-            mean = float(report.flow.bits_per_dim(nats.mean()))
-            figures["test bits per dimension"] = f"{mean:.3f} ± {bits:.3f}"
+            bits = mean_and_error(report.likelihood(nats), 3)
+            figures["test bits per dimension"] = bits
         shown = f"{len(nats)} of {len(report.splits.test)}"
         figures["test rows, one draw of noise" if report.flow.levels else "test rows"] = shown
     figures["largest round-trip error"] = f"{report.diagnostics.round_trip_max:.1e}"

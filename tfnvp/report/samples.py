@@ -4,9 +4,8 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.ticker import MaxNLocator
 
-from tfnvp.report.charts import BLUE, ORANGE, chart, histograms, picture
+from tfnvp.report.charts import BLUE, ORANGE, Section, chart, histograms, picture
 from tfnvp.report.report_data import ReportData
-from tfnvp.report.section import Section
 
 _COLUMNS = 12  # Columns of a table that are drawn.
 _POINTS = 120  # Points along each side of a picture of the density.
@@ -15,16 +14,15 @@ _SQUARE = (3.0, 2.8)
 
 def samples(report: ReportData) -> Section:
     """Shows samples beside data."""
-    if report.is_images:
-        images = report.samples[:64]
-        figures = [(picture(images, "samples"), f"{len(images)} samples, not selected.")]
-        if report.splits is not None:
-            data = picture(report.test[:64], "data")
-            figures.append((data, f"{len(report.test[:64])} test images, for comparison."))
-        return Section("Samples", "", tuple(figures))
     if report.is_plane:
         return Section("Samples", "", _plane(report))
-    return _marginals(report)
+    if not report.is_images:
+        return _marginals(report)
+    images, data = report.samples[:64], report.test[:64]
+    figures = [(picture(images, "samples"), f"{len(images)} samples, not selected.")]
+    if report.splits is not None:
+        figures.append((picture(data, "data"), f"{len(data)} test images, for comparison."))
+    return Section("Samples", "", tuple(figures))
 
 
 def _plane(report):
@@ -37,47 +35,40 @@ def _plane(report):
     lines = [np.linspace(m - h, m + h, _POINTS) for m, h in zip(middle, half, strict=True)]
     grid = np.stack(np.meshgrid(*lines), axis=-1).astype("float32").reshape(-1, 2)
     density = np.exp(report.flow.log_prob(grid).numpy()).reshape(_POINTS, _POINTS)
+    style = {"s": 3, "alpha": 0.5, "linewidths": 0, "color": BLUE, "rasterized": True}
 
-    def panel(name, draw):
-        def draw_within_limits(axes):
-            draw(axes[0, 0])
-            axes[0, 0].set(xlim=lines[0][[0, -1]], ylim=lines[1][[0, -1]])
-            axes[0, 0].set_xlabel(report.columns[0], parse_math=False)
-            axes[0, 0].set_ylabel(report.columns[1], parse_math=False)
+    def panel(name, values=None):
+        def draw(axes):
+            if values is None:
+                axes.pcolormesh(*lines, density, cmap="viridis", rasterized=True, shading="nearest")
+            else:
+                axes.scatter(*values.T, **style)
+            axes.set(xlim=lines[0][[0, -1]], ylim=lines[1][[0, -1]])
+            axes.set_xlabel(report.columns[0], parse_math=False)
+            axes.set_ylabel(report.columns[1], parse_math=False)
 
-        return chart(name, name, draw_within_limits, size=_SQUARE), name.capitalize()
+        return chart(name, name, draw, size=_SQUARE), name.capitalize()
 
-    def dots(values):
-        style = {"s": 3, "alpha": 0.5, "linewidths": 0, "color": BLUE, "rasterized": True}
-        return lambda axes: axes.scatter(*values.T, **style)
-
-    def colours(axes):
-        axes.pcolormesh(*lines, density, cmap="viridis", rasterized=True, shading="nearest")
-
-    return (
-        *(panel(name, dots(values)) for name, values in points.items()),
-        panel("density", colours),
-    )
+    return *(panel(name, values) for name, values in points.items()), panel("density")
 
 
 def _marginals(report):
     shown = min(_COLUMNS, report.flow.event_size)
     columns = min(shown, 4)
     rows = -(-shown // columns)
+    bins = int(np.clip(np.sqrt(len(report.test)), 5, 30))
 
-    def draw(axes):
-        for i, panel in enumerate(axes.flat):
-            if i >= shown:
-                panel.set_axis_off()
-                continue
+    def draw(*panels):
+        for i, panel in enumerate(panels[:shown]):
             groups = {"samples": report.samples[:, i]}
             if report.splits is not None:
                 groups["data"] = report.test[:, i]
-            bins = int(np.clip(np.sqrt(len(report.test)), 5, 30))
             histograms(panel, groups, bins, report.columns[i])
             panel.xaxis.set_major_locator(MaxNLocator(3))
-        handles = axes[0, 0].get_legend_handles_labels()
-        axes[0, 0].figure.legend(*handles, loc="outside upper right", ncols=2, fontsize=7)
+        for panel in panels[shown:]:
+            panel.set_axis_off()
+        handles = panels[0].get_legend_handles_labels()
+        panels[0].figure.legend(*handles, loc="outside upper right", ncols=2, fontsize=7)
 
     label = "histograms of the columns of data and samples"
     figure = chart("marginals", label, draw, rows, columns, (1.9 * columns, 1.5 * rows))
@@ -115,8 +106,7 @@ def _deformation(flow):
     def panel(name, shown):
         def draw(axes):
             for i, line in enumerate(shown):
-                colour = BLUE if i < len(across) else ORANGE
-                axes[0, 0].plot(*line.T, color=colour, linewidth=0.6)
+                axes.plot(*line.T, color=BLUE if i < len(across) else ORANGE, linewidth=0.6)
 
         return chart(name, name, draw, size=_SQUARE), name.capitalize()
 
@@ -129,11 +119,10 @@ def reconstruction(report: ReportData) -> Section:
     back = report.flow.decode(report.flow.encode(x)).numpy()
     error = np.abs(back - x)
     largest = error.reshape(len(x), -1).max(axis=1)
-    scale = np.abs(x).max()
 
     def draw(axes):
         exponents = np.log10(np.maximum(largest, 1e-9))
-        histograms(axes[0, 0], {"": exponents}, 40, "log10 of the largest error of each row")
+        histograms(axes, {"": exponents}, 40, "log10 of the largest error of each row")
 
     text = (
         "A flow is invertible: encoding and decoding returns the data, up to rounding in float32. "
@@ -148,6 +137,6 @@ def reconstruction(report: ReportData) -> Section:
     table = (
         ("largest error", f"{error.max():.2e}"),
         ("mean error", f"{error.mean(dtype='float64'):.2e}"),
-        ("largest value of the data", f"{scale:.3g}"),
+        ("largest value of the data", f"{np.abs(x).max():.3g}"),
     )
     return Section("Reconstruction", text, tuple(figures), table)

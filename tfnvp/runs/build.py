@@ -69,24 +69,11 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
 
 
 def compile_flow(flow: Flow, recipe: Recipe, rows: int) -> None:
-    """Compiles a flow with the recipe's optimizer and schedule, for `rows` training rows."""
-    flow.compile(_optimizer(recipe, math.ceil(rows / recipe.batch_size)))
+    """Compiles a flow with the recipe's optimizer and schedule, for `rows` training rows.
 
-
-def validation_dataset(splits: Splits) -> tf.data.Dataset:
-    """Returns the validation rows in batches; quantized data always has the same noise."""
-    rows = splits.validation
-    if splits.levels is not None:
-        draws = _VALIDATION_DRAWS if rows.size < _MANY else 1
-        noisy = [dequantize(rows, splits.levels, seed=(VALIDATION_NOISE, i)) for i in range(draws)]
-        rows = tf.concat(noisy, axis=0)
-    # Batches of one size, so that evaluation is compiled once.
-    batch = min(len(splits.validation), _VALIDATION_BATCH)
-    return tf.data.Dataset.from_tensor_slices(rows).batch(batch).cache()
-
-
-def _optimizer(recipe, steps):
-    """AdamW with warm-up and cosine, for `steps` steps per epoch."""
+    The optimizer is AdamW, the schedule a warm-up and a cosine.
+    """
+    steps = math.ceil(rows / recipe.batch_size)
     total = recipe.epochs * steps
     warmup = max(1, min(recipe.warmup_epochs * steps, int(total * _WARMUP_SHARE)))
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -106,4 +93,17 @@ def _optimizer(recipe, steps):
     )
     # Only matrices and filters decay: learned scales need not tend to 1.
     optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    flow.compile(optimizer)
     return optimizer
+
+
+def validation_dataset(splits: Splits) -> tf.data.Dataset:
+    """Returns the validation rows in batches; quantized data always has the same noise."""
+    rows = splits.validation
+    if splits.levels is not None:
+        draws = _VALIDATION_DRAWS if rows.size < _MANY else 1
+        noisy = [dequantize(rows, splits.levels, seed=(VALIDATION_NOISE, i)) for i in range(draws)]
+        rows = tf.concat(noisy, axis=0)
+    # Batches of one size, so that evaluation is compiled once.
+    batch = min(len(splits.validation), _VALIDATION_BATCH)
+    return tf.data.Dataset.from_tensor_slices(rows).batch(batch).cache()

@@ -46,23 +46,21 @@ def dry_run(recipe: Recipe, splits: Splits, seed: int = 0) -> dict[str, int | fl
     flow.evaluate(validation, verbose=0)
     start = time.perf_counter()
     flow.evaluate(validation, verbose=0)
-    evaluation = time.perf_counter() - start
-
+    epoch = steps * step + time.perf_counter() - start
     compiling = first + warm_up - (1 + timed) * step
-    weights = sum(_bytes(v) for v in flow.variables)
     return {
         "parameters": flow.count_params(),
-        "bytes_weights": weights,
-        "bytes_gradients": sum(_bytes(v) for v in flow.trainable_variables),
-        "bytes_optimizer": sum(_bytes(v) for v in flow.optimizer.variables),
+        "bytes_weights": _bytes(flow.variables),
+        "bytes_gradients": _bytes(flow.trainable_variables),
+        "bytes_optimizer": _bytes(flow.optimizer.variables),
         "bytes_activations": _activation_bytes(flow, min(recipe.batch_size, len(splits.train))),
         "batch_size": recipe.batch_size,
         "steps_per_epoch": steps,
         "epochs": recipe.epochs,
         "seconds_to_compile": compiling,
         "seconds_per_step": step,
-        "seconds_per_epoch": steps * step + evaluation,
-        "seconds_at_most": compiling + recipe.epochs * (steps * step + evaluation),
+        "seconds_per_epoch": epoch,
+        "seconds_at_most": compiling + recipe.epochs * epoch,
     }
 
 
@@ -78,8 +76,8 @@ def _epoch_seconds(flow, batches):
     return times[1] - times[0]
 
 
-def _bytes(variable):
-    return math.prod(variable.shape) * tf.as_dtype(variable.dtype).size
+def _bytes(variables):
+    return sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
 
 
 def _activation_bytes(flow, batch_size):
@@ -87,9 +85,6 @@ def _activation_bytes(flow, batch_size):
     spec = tf.TensorSpec((batch_size, *flow.event_shape), tf.float32)
     graph = tf.function(lambda x: flow(x, training=True)).get_concrete_function(spec).graph
     operations = [op for op in graph.get_operations() if op.type != "ReadVariableOp"]
-    tensors = [t for op in operations for t in op.outputs]
-    return sum(
-        t.shape.num_elements() * t.dtype.size
-        for t in tensors
-        if t.dtype.is_floating and t.shape.is_fully_defined() and t.shape.rank
-    )
+    tensors = [t for op in operations for t in op.outputs if t.dtype.is_floating]
+    known = [t for t in tensors if t.shape.is_fully_defined() and t.shape.rank]
+    return sum(t.shape.num_elements() * t.dtype.size for t in known)

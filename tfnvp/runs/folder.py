@@ -91,18 +91,17 @@ class RunFolder:
           OSError: if the folder cannot be written to.
         """
         stem = plain_name(stem)
-        if output is not None:
-            folder = pathlib.Path(output)
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise ValueError(f"{folder} exists already and is not overwritten: choose another")
-            require_writable(folder)
-            return cls(folder)
-        require_writable(RUNS)
-        for number in itertools.count(1):
-            folder = pathlib.Path(RUNS) / f"{stem}-{number}"
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir(parents=True)
-                break
+        if output is None:
+            require_writable(RUNS)
+            for number in itertools.count(1):
+                folder = pathlib.Path(RUNS) / f"{stem}-{number}"
+                with contextlib.suppress(FileExistsError):
+                    folder.mkdir()
+                    return cls(folder)
+        folder = pathlib.Path(output)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ValueError(f"{folder} exists already and is not overwritten: choose another")
+        require_writable(folder)
         return cls(folder)
 
     @property
@@ -141,9 +140,8 @@ class RunFolder:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ValueError(
-                    f"{self.path} is in use: another process is training into it"
-                ) from None
+                message = f"{self.path} is in use: another process is training into it"
+                raise ValueError(message) from None
             yield
         finally:
             os.close(descriptor)
@@ -221,7 +219,8 @@ class RunFolder:
         return json.loads(file.read_text()) if file.is_file() else {}
 
     def _write(self, name, content):
-        write_json(self.path / name, content)
+        with replacing(self.path / name) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def stem_of(dataset: str, model: str) -> str:
@@ -249,12 +248,6 @@ def require_writable(folder: str | os.PathLike) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise OSError(error.errno, f"cannot write there: {error.strerror}", str(folder)) from error
-
-
-def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes JSON; the file is replaced as a whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def unfinished(error: _Error, folder: str | os.PathLike) -> _Error:

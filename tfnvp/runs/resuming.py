@@ -72,31 +72,45 @@ def plan(
         finished.
     """
     source, stored = source or {}, {}
-    output = None if output is None else pathlib.Path(output)
     if resume:
-        output = output or newest_unfinished(recipe, source.get("dataset")).path
-        stored = RunFolder(output).config()
-        if stored:
-            check_unfinished(RunFolder(output))
-        elif recipe is None and not source:
+        run = run_to_resume(output, recipe, source.get("dataset"))
+        output, stored = run.path, run.config()
+        if not (stored or recipe or source):
             raise ValueError(
                 f"no run in {output} to resume: give the folder of a run, or for a new run in this "
                 "folder a recipe or data (`recipe`, `dataset`, `images`, `table`, `records`)"
             )
-    if stored and recipe is None:
+    if stored and recipe in (None, stored.get("name")):
         chosen = Recipe(**{name: stored[name] for name in recipes.FIELDS if name in stored})
-    elif recipe is None:
-        chosen = recipes.default(_kind(source))
     else:
-        chosen = recipes.get(recipe)
+        chosen = recipes.get(recipe) if recipe else recipes.default(_kind(source))
     return Plan(
         recipe=chosen.override(changes),
         source=source or stored.get("source_of_data", {}),
         seed=stored.get("seed", 0) if seed is None else seed,
-        output=output,
+        output=None if output is None else pathlib.Path(output),
         is_resumed=bool(stored),
         chosen_batch_size=bool(stored) or any(c.startswith("batch_size=") for c in changes),
     )
+
+
+def run_to_resume(
+    output: str | os.PathLike | None, recipe: str | None = None, dataset: str | None = None
+) -> RunFolder:
+    """Returns the folder in which a training resumes: `output`, or the newest unfinished run.
+
+    Args:
+      output: the run folder, which need not hold a run yet, or None.
+      recipe: name of the recipe of the newest run. Default: any.
+      dataset: name of its data set. Default: any.
+
+    Raises:
+      ValueError: if the run is finished, or there is none.
+    """
+    run = newest_unfinished(recipe, dataset) if output is None else RunFolder(output)
+    if run.is_run and run.is_finished:
+        raise ValueError(f"{run.path} is finished: there is nothing to resume")
+    return run
 
 
 def newest_unfinished(
@@ -122,26 +136,18 @@ def newest_unfinished(
     if not found:
         what = "".join(f" of {name}" for name in (recipe, dataset) if name is not None)
         raise ValueError(
-            f"no unfinished run{what} in {runs}: give the folder of a run as `output`, or begin a "
-            "new run without `resume`"
+            f"no unfinished run{what} in {runs}: give a folder as `output`, or leave out `resume`"
         )
     return RunFolder(max(found)[1])
 
 
-def check_unfinished(run: RunFolder) -> None:
-    """Raises `ValueError` if a run is finished."""
-    if run.is_finished:
-        raise ValueError(f"{run.path} is finished: there is nothing to resume")
-
-
 def check_same(run: RunFolder, config: dict[str, Any]) -> None:
-    """Raises `ValueError` if a run is finished, or began with another configuration.
+    """Raises `ValueError` if a run began with another configuration.
 
     Args:
       run: the folder of the run.
       config: the configuration with which the training would continue.
     """
-    check_unfinished(run)
     # As in the file: with lists in place of tuples.
     config = json.loads(json.dumps(config))
     stored = run.config()

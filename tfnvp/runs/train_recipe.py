@@ -3,8 +3,8 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -54,14 +54,11 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.on_divergence not in _ROLL_BACKS:
-            raise ValueError(
-                f"`on_divergence` must be one of {', '.join(_ROLL_BACKS)}. "
-                f"Received: {self.on_divergence!r}"
-            )
+            known, given = ", ".join(_ROLL_BACKS), self.on_divergence
+            raise ValueError(f"`on_divergence` must be one of {known}. Received: {given!r}")
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainedRun:
+class TrainedRun(NamedTuple):
     """The result of `train`; unpacks as `flow, metrics, folder, exported`.
 
     Attributes:
@@ -77,9 +74,6 @@ class TrainedRun:
     metrics: dict[str, Any] | None = None
     folder: pathlib.Path | None = None
     exported: pathlib.Path | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.flow, self.metrics, self.folder, self.exported))
 
 
 def train(
@@ -145,8 +139,8 @@ def _open(training, output, saved_models, resume):
     """Returns the folder of the run to resume, or a new one, with its configuration."""
     recipe, splits = training.recipe, training.splits
     config = training.config()
-    if resume and output is None:
-        output = resuming.newest_unfinished(recipe.name, splits.name).path
+    if resume:
+        output = resuming.run_to_resume(output, recipe.name, splits.name).path
     if output is not None:
         RunFolder(output).served_name(splits.name, recipe.model)  # Fails before training.
     if resume and RunFolder(output).is_run:
@@ -168,22 +162,19 @@ class _Training:
         self.verbose, self.options = verbose, options
         self.flow = make_flow(recipe, splits)
         compile_flow(self.flow, recipe, len(splits.train))
-        patience = recipe.patience or recipe.epochs
         self.stopping = keras.callbacks.EarlyStopping(
-            monitor="val_loss", patience=patience, restore_best_weights=True
+            patience=recipe.patience or recipe.epochs, restore_best_weights=True
         )
 
     def config(self):
         """Returns what `config.json` says of the run."""
+        source = self.options.source_of_data.items()
         return {
             **dataclasses.asdict(self.recipe),
             "dataset": self.splits.name,
             "data_crc32": self.splits.fingerprint(),
             "seed": self.seed,
-            "source_of_data": {
-                name: value if isinstance(value, int) else str(value)
-                for name, value in self.options.source_of_data.items()
-            },
+            "source_of_data": {k: v if isinstance(v, int) else str(v) for k, v in source},
             "tfnvp": __version__,
         }
 
@@ -226,10 +217,11 @@ class _Training:
             begin = backup.epoch
             run.cut_history(begin)
             callbacks += [keras.callbacks.CSVLogger(run.history, append=True), backup]
+        batches = training_dataset(
+            splits.train, splits.levels, recipe.batch_size, self.seed, splits.flip, epoch=epoch
+        )
         self.flow.fit(
-            training_dataset(
-                splits.train, splits.levels, recipe.batch_size, self.seed, splits.flip, epoch=epoch
-            ),
+            batches,
             initial_epoch=begin,
             epochs=recipe.epochs,
             validation_data=validation_dataset(splits),
@@ -260,16 +252,14 @@ class _Training:
 
     def measure(self, run):
         """Evaluates the trained flow, and writes `metrics.json`."""
-        losses = run.losses()
+        losses, parts = run.losses(), ("train", "validation", "test")
         metrics = {
             "test": evaluate(self.flow, self.splits.test)._asdict(),
             "validation_loss": min(losses),
             "epochs": len(losses),
             "best_epoch": losses.index(min(losses)) + 1,
             "parameters": self.flow.count_params(),
-            "rows": {
-                part: len(getattr(self.splits, part)) for part in ("train", "validation", "test")
-            },
+            "rows": {part: len(getattr(self.splits, part)) for part in parts},
         }
         run.write_metrics(metrics)
         return metrics
