@@ -137,7 +137,9 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
 
     def _forward_event_shape(self, shape):
         if self.event_shape is not None and not _ends_in(shape, self.event_shape):
-            raise ValueError(f"{self.name} takes events of {self.event_shape}. Received: {shape}")
+            raise ValueError(
+                f"{self.name} is made for events of shape {self.event_shape}. Received: {shape}"
+            )
         return shape
 
     _inverse_event_shape = _forward_event_shape

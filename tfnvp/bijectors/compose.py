@@ -42,7 +42,7 @@ class Step:
         kwargs = condition_kwargs(b, self.condition)
         if isinstance(b, Bijector):
             if kwargs and isinstance(b, Coupling):
-                kwargs["mark"] = False  # Once for the whole composition, see `_total`.
+                kwargs["mark"] = False  # Once for the whole composition, see `value_and_log_det`.
             return b.evaluate(self.input, self.inverse, self.event_ndims, **kwargs)
         direction = "inverse" if self.inverse else "forward"
         value, log_det = getattr(b, direction), getattr(b, f"{direction}_log_det_jacobian")
@@ -125,22 +125,14 @@ def walk(
     return step.output
 
 
-def forward_and_log_det(
-    bijector: Any, x: tf.Tensor, event_ndims: int, condition: Any = None
-) -> tuple:
-    """Returns `bijector.forward(x)` and its log-det, summed over the last `event_ndims` axes."""
-    return _total(bijector, x, event_ndims, condition, False)
-
-
-def inverse_and_log_det(
-    bijector: Any, y: tf.Tensor, event_ndims: int, condition: Any = None
-) -> tuple:
-    """Returns `bijector.inverse(y)` and its log-det, summed over the last `event_ndims` axes."""
-    return _total(bijector, y, event_ndims, condition, True)
-
-
 @tf.autograph.experimental.do_not_convert
-def _total(bijector, x, event_ndims, condition, inverse):
+def value_and_log_det(
+    bijector: Any, x: tf.Tensor, event_ndims: int, condition: Any = None, inverse: bool = True
+) -> tuple:
+    """Returns what a bijector makes of `x`, and its log-det, summed over the axes of one event.
+
+    Arguments as for `walk`.
+    """
     x, total = tf.convert_to_tensor(x), 0.0
     steps = walk(bijector, x, event_ndims, condition, inverse)
     try:
@@ -252,7 +244,7 @@ class Composition(ValueAndLogDet):
 
     def _evaluate(self, x, condition, inverse, event_ndims):
         check_condition(self, condition)
-        value, log_det = _total(self, x, event_ndims, condition, inverse)
+        value, log_det = value_and_log_det(self, x, event_ndims, condition, inverse)
         # A log-det that is the same everywhere counts for each event.
         rank = self.forward_min_event_ndims if inverse else self.inverse_min_event_ndims
         batch = tf.shape(value)[: value.shape.rank - rank]

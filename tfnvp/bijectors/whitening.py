@@ -112,8 +112,8 @@ class Whitening(Bijector):
 
     def _forward_and_log_det(self, x):
         matrix, mean, log_det = self._weights_for(x, self.inverse_matrix)
-        y = tf.matmul(tf.reshape(x, (-1, mean.shape[0])), matrix, transpose_b=True) + mean
-        return tf.reshape(y, tf.shape(x)), -log_det
+        y = tf.matmul(tf.reshape(x, (-1, mean.shape[0])), matrix, transpose_b=True)
+        return tf.reshape(y, tf.shape(x)) + tf.reshape(mean, self.event_shape), -log_det
 
     def _inverse_and_log_det(self, y):
         matrix, mean, log_det = self._weights_for(y, self.matrix)

@@ -126,12 +126,13 @@ def _check_agreement(subject):
     reference = subject.ask_anew(forward, x)
     # With the same tensors the log-det may come from a cache, and must be right.
     held = subject.ask("forward", x)
+    again, again_inverse = subject.ask(forward, x), -subject.ask(inverse, held)
     for what, log_det in (
         (f"{inverse}(forward(x))", -subject.ask_anew(inverse, y)),
         (f"{forward}(inverse(y))", subject.ask_anew(forward, back)),
         (f"{inverse}(forward(inverse(y)))", -subject.ask_anew(inverse, subject.forward(back))),
-        (f"{forward}(x) after forward(x)", subject.ask(forward, x)),
-        (f"{inverse}(y) after y = forward(x)", -subject.ask(inverse, held)),
+        (f"{forward}(x) after forward(x)", again),
+        (f"{inverse}(y) after y = forward(x)", again_inverse),
     ):
         what = f"log-dets: {what}, up to its sign, against the one at x"
         subject.require_close(log_det, reference, what)

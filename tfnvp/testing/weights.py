@@ -144,16 +144,13 @@ def _counted_calls(layers):
     """
     calls = collections.Counter()
 
-    def counted(layer, call):
-        def counting_call(*args, **kwargs):
-            calls[id(layer)] += 1
-            return call(*args, **kwargs)
-
-        return counting_call
+    def counted(layer, call, *args, **kwargs):
+        calls[id(layer)] += 1
+        return call(*args, **kwargs)
 
     for layer in layers:
         # Without Keras' own setter: the wrapper is not state of the layer.
-        object.__setattr__(layer, "call", counted(layer, layer.call))
+        object.__setattr__(layer, "call", functools.partial(counted, layer, layer.call))
     try:
         yield calls
     finally:
