@@ -21,11 +21,10 @@ from tfnvp.bijectors import (
 )
 from tfnvp.bijectors.compose import (
     adapts,
-    forward_and_log_det,
     initialize,
-    inverse_and_log_det,
     is_initialized,
     members,
+    value_and_log_det,
     walk,
 )
 from tfnvp.conditioners import MLP
@@ -139,8 +138,8 @@ def test_a_condition_that_is_not_finite_gives_nan_in_every_method(make, wrap):
             b.inverse(x, condition=condition),
             b.forward_log_det_jacobian(x, condition=condition),
             b.inverse_log_det_jacobian(x, condition=condition),
-            *forward_and_log_det(b, x, 1, condition),
-            *inverse_and_log_det(b, x, 1, condition),
+            *value_and_log_det(b, x, 1, condition, inverse=False),
+            *value_and_log_det(b, x, 1, condition, inverse=True),
         )
     )()
     for result in found:
@@ -195,8 +194,7 @@ def test_the_walk_visits_every_elementary_member_with_what_it_gets(inverse):
             )
         else:
             assert step.log_scale is None
-    function = inverse_and_log_det if inverse else forward_and_log_det
-    value, log_det = function(b, x, 3)
+    value, log_det = value_and_log_det(b, x, 3, inverse=inverse)
     np.testing.assert_allclose(value, (b.inverse if inverse else b.forward)(x), rtol=1e-5)
     np.testing.assert_allclose(log_det, total, rtol=1e-4)
 

@@ -52,9 +52,8 @@ class ActNorm(Bijector):
         channels = self.event_shape[-1:]
         self.log_scale = keras.Variable(tf.zeros(channels), name="log_scale")
         self.shift = keras.Variable(tf.zeros(channels), name="shift")
-        self.initialized = keras.Variable(
-            0 if data_init else 1, dtype="int32", trainable=False, name="initialized"
-        )
+        start = 0 if data_init else 1
+        self.initialized = keras.Variable(start, dtype="int32", trainable=False, name="initialized")
         variables = (self.log_scale, self.shift, self.initialized)
         super().__init__(len(self.event_shape), variables, parameters, name)
 
@@ -72,47 +71,38 @@ class ActNorm(Bijector):
         Raises:
           ValueError: for another shape, or NaN.
         """
-        self._adapt_inverse(check_sample(self, y))
+        self._adapt(check_sample(self, y), inverse=True)
 
-    def _adapt_inverse(self, y):
-        mean, log_std = self._moments(y)
-        self.shift.assign(mean)
-        self.log_scale.assign(log_std)
-        self.initialized.assign(1)
-
-    def _adapt_forward(self, x):
-        mean, log_std = self._moments(x)
-        self.shift.assign(-mean * tf.exp(-log_std))
-        self.log_scale.assign(-log_std)
-        self.initialized.assign(1)
-
-    def _moments(self, x):
+    def _adapt(self, x, inverse):
+        """Sets the weights so that `inverse(x)`, or else `forward(x)`, is normalised."""
         x = tf.cast(tf.reshape(x, (-1, self.event_shape[-1])), self.shift.dtype)
         mean, variance = tf.nn.moments(x, axes=[0])
         constant = variance < _EPSILON**2
-        return mean, tf.where(constant, 0.0, 0.5 * tf.math.log(tf.where(constant, 1.0, variance)))
+        log_std = tf.where(constant, 0.0, 0.5 * tf.math.log(tf.where(constant, 1.0, variance)))
+        self.shift.assign(mean if inverse else -mean * tf.exp(-log_std))
+        self.log_scale.assign(log_std if inverse else -log_std)
+        self.initialized.assign(1)
 
-    def _initialize_once(self, x, adapt):
-        """Runs `adapt(x)` on the first batch; graphs that are made later do not contain it."""
+    def _adapt_once(self, x, inverse):
+        """Adapts to the first batch; graphs that are made later do not contain it."""
         with tf.init_scope():
             if tf.executing_eagerly() and self.initialized.numpy() == 1:
                 return
-        tf.cond(self.initialized.value > 0, lambda: None, lambda: adapt(x))
+        tf.cond(self.initialized.value > 0, lambda: None, lambda: self._adapt(x, inverse))
+
+    def _weights_for(self, x, inverse):
+        """Returns log-scale and shift in the dtype of `x`, which sets them if it is the first."""
+        check_event(self, x, self.event_shape)
+        self._adapt_once(x, inverse)
+        return tf.cast(self.log_scale.value, x.dtype), tf.cast(self.shift.value, x.dtype)
 
     def _forward_and_log_det(self, x):
-        check_event(self, x, self.event_shape)
-        self._initialize_once(x, self._adapt_forward)
-        log_scale, shift = self._cast_weights(x.dtype)
+        log_scale, shift = self._weights_for(x, inverse=False)
         return x * tf.exp(log_scale) + shift, self._log_det(x, log_scale)
 
     def _inverse_and_log_det(self, y):
-        check_event(self, y, self.event_shape)
-        self._initialize_once(y, self._adapt_inverse)
-        log_scale, shift = self._cast_weights(y.dtype)
+        log_scale, shift = self._weights_for(y, inverse=True)
         return (y - shift) * tf.exp(-log_scale), self._log_det(y, -log_scale)
-
-    def _cast_weights(self, dtype):
-        return tf.cast(self.log_scale.value, dtype), tf.cast(self.shift.value, dtype)
 
     def _log_det(self, x, log_scale):
         positions = math.prod(self.event_shape[:-1])

@@ -93,23 +93,21 @@ class AffineCoupling(Coupling):
             size = 1
             if event_shape is not None and isinstance(partition, Partition):
                 size = partition.shapes(event_shape_tuple(event_shape))[1][-1]
-            dtype = getattr(conditioner, "variable_dtype", None)
-            self._factor = keras.Variable(
-                tf.ones(size, dtype or keras.config.floatx()), dtype=dtype, name="log_scale_factor"
-            )
-        variables = () if self._factor is None else (self._factor,)
+            dtype = getattr(conditioner, "variable_dtype", "float32")
+            self._factor = keras.Variable(tf.ones(size), dtype=dtype, name="log_scale_factor")
+        own = () if self._factor is None else (self._factor,)
         super().__init__(
-            conditioner, partition, event_shape, condition_shape, parameters, name, variables
+            conditioner, partition, event_shape, condition_shape, parameters, name, own
         )
 
-    def _bounded(self, raw):
+    def _log_scale(self, raw):
         factor = None if self._factor is None else tf.cast(self._factor.value, raw.dtype)
         return LOG_SCALES[self.scale](raw, factor)
 
     def _forward_moved(self, moved, shift, raw):
-        log_scale = self._bounded(raw)
+        log_scale = self._log_scale(raw)
         return moved * tf.exp(log_scale) + shift, log_scale
 
     def _inverse_moved(self, moved, shift, raw):
-        log_scale = self._bounded(raw)
+        log_scale = self._log_scale(raw)
         return (moved - shift) * tf.exp(-log_scale), -log_scale

@@ -99,5 +99,4 @@ class BatchNormalization(Bijector):
 
     def _log_det(self, x, variance):
         positions = math.prod(self.event_shape[:-1])
-        log_det = 0.5 * positions * tf.reduce_sum(tf.math.log(variance))
-        return self._constant_log_det(x, log_det)
+        return self._constant_log_det(x, 0.5 * positions * tf.reduce_sum(tf.math.log(variance)))

@@ -53,18 +53,11 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
           name: name of the bijector.
           **kwargs: further arguments of `tfb.Bijector`.
         """
-        forward_ndims, inverse_ndims = (
-            event_ndims if isinstance(event_ndims, tuple) else (event_ndims, event_ndims)
-        )
-        super().__init__(
-            forward_min_event_ndims=forward_ndims,
-            inverse_min_event_ndims=inverse_ndims,
-            parameters=parameters,
-            name=name,
-            **kwargs,
-        )
+        forward, inverse = event_ndims if isinstance(event_ndims, tuple) else (event_ndims,) * 2
+        ndims = {"forward_min_event_ndims": forward, "inverse_min_event_ndims": inverse}
+        super().__init__(parameters=parameters, name=name, **ndims, **kwargs)
         # `tf.Module` finds neither Keras variables nor the weights of Keras layers.
-        self._weights = tuple(v for o in keras_objects for v in _variables_of(o))
+        self._weights = tuple(v for o in keras_objects for v in variables_of(o))
 
     @classmethod
     def _parameter_properties(cls, dtype: Any) -> dict:
@@ -142,19 +135,14 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
         batch = tf.shape(x)[: x.shape.rank - self.forward_min_event_ndims]
         return tf.fill(batch, tf.cast(log_det, x.dtype))
 
-    def _forward_event_shape(self, input_shape):
-        self._check_event_shape(input_shape)
-        return input_shape
-
-    def _inverse_event_shape(self, output_shape):
-        self._check_event_shape(output_shape)
-        return output_shape
-
-    def _check_event_shape(self, shape):
+    def _forward_event_shape(self, shape):
         if self.event_shape is not None and not _ends_in(shape, self.event_shape):
             raise ValueError(
                 f"{self.name} is made for events of shape {self.event_shape}. Received: {shape}"
             )
+        return shape
+
+    _inverse_event_shape = _forward_event_shape
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments, which Keras saves for a registered class."""
@@ -176,41 +164,35 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
         raise TypeError(f"{self.name} has no batch of parameters that could be sliced")
 
 
-def _variables_of(keras_object):
-    if isinstance(keras_object, tf.Variable):
-        return [keras_object]
-    if isinstance(keras_object, keras.Variable):
-        return [keras_object.value]
-    if isinstance(keras_object, keras.layers.Layer):
-        return [v.value for v in keras_object.weights]
-    raise TypeError(
-        "`keras_objects` must be Keras layers, or variables of Keras or TensorFlow. "
-        f"Received: {keras_object!r}"
-    )
+def variables_of(holder: Any) -> list:
+    """Returns the `tf.Variable`s of a Keras layer or variable, or of a variable of TensorFlow."""
+    if isinstance(holder, tf.Variable):
+        return [holder]
+    if isinstance(holder, keras.Variable):
+        return [holder.value]
+    if isinstance(holder, keras.layers.Layer):
+        return [v.value for v in holder.weights]
+    raise TypeError(f"`keras_objects` must be Keras layers, or variables. Received: {holder!r}")
 
 
 def event_shape_tuple(event_shape: Any, name: str = "event_shape") -> tuple:
     """Returns an event shape as a tuple of positive ints; raises a clear error otherwise."""
     shape = (event_shape,) if isinstance(event_shape, int) else event_shape
-    if isinstance(event_shape, bool):
-        shape = (None,)
     try:
-        shape = tuple(tf.TensorShape(shape).as_list())
+        shape = tuple(tf.TensorShape(None if isinstance(event_shape, bool) else shape).as_list())
     except (TypeError, ValueError):
-        shape = (None,)
-    if not shape or any(size is None or size < 1 for size in shape):
+        shape = ()
+    if not shape or not all(shape):
         raise ValueError(
-            f"`{name}` must be a positive int or a non-empty sequence of them. "
-            f"Received: {event_shape!r}"
+            f"`{name}` must be a positive int or a sequence of them. Received: {event_shape!r}"
         )
     return shape
 
 
 def _ends_in(shape, event_shape):
     """Whether a shape ends in `event_shape`, as far as it is known."""
-    rank = len(event_shape)
-    return shape.rank is None or (
-        shape.rank >= rank and shape[shape.rank - rank :].is_compatible_with(event_shape)
+    return shape.rank is None or shape[max(shape.rank - len(event_shape), 0) :].is_compatible_with(
+        event_shape
     )
 
 
@@ -223,8 +205,7 @@ def check_event(bijector: Any, x: tf.Tensor, event_shape: Any) -> None:
     """
     if not x.dtype.is_floating:
         raise TypeError(
-            f"{bijector.name}: expected a tensor of floats, which `tf.cast(x, tf.float32)` makes. "
-            f"Received dtype: {x.dtype.name}"
+            f"{bijector.name}: expected a tensor of floats (`tf.cast`). Received: {x.dtype.name}"
         )
     check_shape(bijector, x, event_shape)
 
@@ -235,6 +216,14 @@ def check_shape(bijector: Any, x: tf.Tensor, shape: Any, what: str = "a tensor")
         raise ValueError(
             f"{bijector.name}: expected {what} of shape [..., {', '.join(map(str, shape))}]. "
             f"Received shape: {x.shape}"
+        )
+
+
+def check_condition(bijector: Any, condition: Any) -> None:
+    """Raises `ValueError` if a condition is given to a bijector that takes none."""
+    if condition is not None and not bijector.takes_condition:
+        raise ValueError(
+            f"{bijector.name} takes no condition without `condition_shape`. Received: {condition!r}"
         )
 
 
@@ -249,7 +238,5 @@ def check_sample(bijector: Any, y: tf.Tensor) -> tf.Tensor:
     if not tf.size(y):
         raise ValueError(f"{bijector.name} needs data to initialise. Received shape: {y.shape}")
     if y.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(y)):
-        raise ValueError(
-            f"{bijector.name} must initialise from finite numbers. Received: NaN or inf"
-        )
+        raise ValueError(f"{bijector.name} must initialise from finite numbers. Received: NaN, inf")
     return y

@@ -1,5 +1,6 @@
 """Compositions of bijectors: one walk over their members, and a chain that takes a condition."""
 
+import dataclasses
 import functools
 from collections.abc import Generator
 from typing import Any
@@ -8,13 +9,14 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfnvp import _internals
-from tfnvp.bijectors.bijector import Bijector
-from tfnvp.bijectors.coupling import Coupling, nan_where_not_finite
+from tfnvp.bijectors.bijector import Bijector, check_condition
+from tfnvp.bijectors.coupling import Coupling, mark_not_finite
 from tfnvp.bijectors.value_and_log_det import Entry, ValueAndLogDet
 
 tfb = tfp.bijectors
 
 
+@dataclasses.dataclass(eq=False)
 class Step:
     """One elementary member of a composition, at its place in a walk.
 
@@ -28,20 +30,19 @@ class Step:
       condition: the condition of the whole walk.
     """
 
-    def __init__(self, bijector: Any, inverse: Any, x: tf.Tensor, event_ndims: Any, condition: Any):
-        self.bijector = bijector
-        self.inverse = inverse
-        self.input = x
-        self.event_ndims = event_ndims
-        self.condition = condition
-        self._found = None
+    bijector: Any
+    inverse: bool
+    input: tf.Tensor | None
+    event_ndims: int | None
+    condition: Any
+    _found: tuple | None = None
 
     def _evaluate(self):
         b = self.bijector
         kwargs = condition_kwargs(b, self.condition)
         if isinstance(b, Bijector):
             if kwargs and isinstance(b, Coupling):
-                kwargs["mark"] = False  # Once for the whole composition, see `_total`.
+                kwargs["mark"] = False  # Once for the whole composition, see `value_and_log_det`.
             return b.evaluate(self.input, self.inverse, self.event_ndims, **kwargs)
         direction = "inverse" if self.inverse else "forward"
         value, log_det = getattr(b, direction), getattr(b, f"{direction}_log_det_jacobian")
@@ -124,22 +125,14 @@ def walk(
     return step.output
 
 
-def forward_and_log_det(
-    bijector: Any, x: tf.Tensor, event_ndims: int, condition: Any = None
-) -> tuple:
-    """Returns `bijector.forward(x)` and its log-det, summed over the last `event_ndims` axes."""
-    return _total(bijector, x, event_ndims, condition, False)
-
-
-def inverse_and_log_det(
-    bijector: Any, y: tf.Tensor, event_ndims: int, condition: Any = None
-) -> tuple:
-    """Returns `bijector.inverse(y)` and its log-det, summed over the last `event_ndims` axes."""
-    return _total(bijector, y, event_ndims, condition, True)
-
-
 @tf.autograph.experimental.do_not_convert
-def _total(bijector, x, event_ndims, condition, inverse):
+def value_and_log_det(
+    bijector: Any, x: tf.Tensor, event_ndims: int, condition: Any = None, inverse: bool = True
+) -> tuple:
+    """Returns what a bijector makes of `x`, and its log-det, summed over the axes of one event.
+
+    Arguments as for `walk`.
+    """
     x, total = tf.convert_to_tensor(x), 0.0
     steps = walk(bijector, x, event_ndims, condition, inverse)
     try:
@@ -149,18 +142,16 @@ def _total(bijector, x, event_ndims, condition, inverse):
         value = end.value
     shapes = (getattr(step.bijector, "condition_shape", None) for step in walk(bijector))
     shape = None if condition is None else next(filter(None, shapes), None)
-    if shape is not None:
-        nan = nan_where_not_finite(tf.convert_to_tensor(condition), len(shape), value.dtype)
-        rank = bijector.inverse_event_ndims if inverse else bijector.forward_event_ndims
-        value += nan[(..., *[tf.newaxis] * rank(event_ndims))]
-        total += nan
-    return value, total
+    if shape is None:
+        return value, total
+    rank = bijector.inverse_event_ndims if inverse else bijector.forward_event_ndims
+    condition = tf.convert_to_tensor(condition)
+    return mark_not_finite(value, total, rank(event_ndims), condition, len(shape))
 
 
 def foreign_members(bijector: Any) -> tuple:
     """Returns the elementary members that are not ours, but TFP's or a user's."""
-    found = (step.bijector for step in walk(bijector))
-    return tuple(member for member in found if not isinstance(member, Bijector))
+    return tuple(s.bijector for s in walk(bijector) if not isinstance(s.bijector, Bijector))
 
 
 def members(bijector: Any) -> list:
@@ -172,11 +163,7 @@ def members(bijector: Any) -> list:
 
 def takes_condition(bijector: Any) -> bool:
     """Whether a bijector, or any member of a composition, takes `condition=...`."""
-    if _internals.is_invert(bijector):
-        return takes_condition(bijector.bijector)
-    if _internals.is_chain(bijector):
-        return any(takes_condition(b) for b in bijector.bijectors)
-    return bool(getattr(bijector, "takes_condition", False))
+    return any(getattr(step.bijector, "takes_condition", False) for step in walk(bijector))
 
 
 def condition_kwargs(bijector: Any, condition: Any) -> dict:
@@ -238,10 +225,33 @@ def initialize(bijector: Any, y: Any, condition: Any = None, overwrite: bool = T
             return
 
 
-# --- Chain ------------------------------------------------------------------------------------
+# --- Bijectors with members ---------------------------------------------------------------------
 
 
-class Chain(ValueAndLogDet, _internals.plain_chain):
+class Composition(ValueAndLogDet):
+    """A mixin of bijectors with members, which are evaluated by a walk over them."""
+
+    @property
+    def takes_condition(self) -> bool:
+        """Whether any member takes `condition=...`."""
+        return takes_condition(self)
+
+    def _forward_and_log_det(self, x, condition=None):
+        return self._evaluate(x, condition, False, self.forward_min_event_ndims)
+
+    def _inverse_and_log_det(self, y, condition=None):
+        return self._evaluate(y, condition, True, self.inverse_min_event_ndims)
+
+    def _evaluate(self, x, condition, inverse, event_ndims):
+        check_condition(self, condition)
+        value, log_det = value_and_log_det(self, x, event_ndims, condition, inverse)
+        # A log-det that is the same everywhere counts for each event.
+        rank = self.forward_min_event_ndims if inverse else self.inverse_min_event_ndims
+        batch = tf.shape(value)[: value.shape.rank - rank]
+        return value, tf.broadcast_to(tf.cast(log_det, value.dtype), batch)
+
+
+class Chain(Composition, _internals.plain_chain):
     """Applies bijectors one after the other, the last of the list first, as `tfb.Chain` does.
 
     Three things differ. `condition=...`, given to any method, reaches every member that takes one,
@@ -274,32 +284,6 @@ class Chain(ValueAndLogDet, _internals.plain_chain):
         super().__init__(bijectors, parameters=parameters, name=name)
         self._weights, self._foreign = tuple(self.variables), foreign_members(self)
 
-    @property
-    def takes_condition(self) -> bool:
-        """Whether any member takes `condition=...`."""
-        return any(takes_condition(b) for b in self.bijectors)
-
-    def _check_taken(self, condition):
-        if condition is not None and not self.takes_condition:
-            raise ValueError(
-                f"{self.name} takes no condition: no member was made with `condition_shape`. "
-                f"Received: condition={condition!r}"
-            )
-
-    def _forward_and_log_det(self, x, condition=None):
-        return self._evaluate(x, condition, False, self.forward_min_event_ndims)
-
-    def _inverse_and_log_det(self, y, condition=None):
-        return self._evaluate(y, condition, True, self.inverse_min_event_ndims)
-
-    def _evaluate(self, x, condition, inverse, event_ndims):
-        self._check_taken(condition)
-        value, log_det = _total(self, x, event_ndims, condition, inverse)
-        # A log-det that is the same everywhere counts for each event.
-        rank = self.forward_min_event_ndims if inverse else self.inverse_min_event_ndims
-        batch = tf.shape(value)[: value.shape.rank - rank]
-        return value, tf.broadcast_to(tf.cast(log_det, value.dtype), batch)
-
     def _forward_log_det_jacobian(self, x, event_ndims, **kwargs):
         return self._sum_last(self._value_and_log_det(x, False, kwargs)[1], False, event_ndims)
 
@@ -308,13 +292,13 @@ class Chain(ValueAndLogDet, _internals.plain_chain):
 
     # TFP walks shapes and dtypes with these two.
     def _walk_forward(self, step_fn, x, condition=None):
-        self._check_taken(condition)
+        check_condition(self, condition)
         for bijector in reversed(self._bijectors):
             x = step_fn(bijector, x, **condition_kwargs(bijector, condition))
         return x
 
     def _walk_inverse(self, step_fn, y, condition=None):
-        self._check_taken(condition)
+        check_condition(self, condition)
         for bijector in self._bijectors:
             y = step_fn(bijector, y, **condition_kwargs(bijector, condition))
         return y

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfnvp._internals import prefer_static
-from tfnvp.bijectors.bijector import Bijector, check_event, check_shape, event_shape_tuple
+from tfnvp._internals import prefer_static as ps
+from tfnvp.bijectors import bijector
 from tfnvp.partitions import Partition
 
 
-class Coupling(Bijector):
+class Coupling(bijector.Bijector):
     """Moves a part of the variables by parameters computed from the part that passes.
 
     With `(x1, x2) = partition.split(x)` and `theta = conditioner(x1)`::
@@ -36,28 +36,23 @@ class Coupling(Bijector):
         variables: Any = (),
     ):
         if not isinstance(partition, Partition):
-            raise TypeError(
-                f"`partition` must be a tfnvp.partitions.Partition. Received: {partition!r}"
-            )
+            raise TypeError(f"`partition` must be of tfnvp.partitions. Received: {partition!r}")
         if not isinstance(conditioner, keras.layers.Layer):
             raise TypeError(
-                "`conditioner` must be a Keras 3 layer or model; a function goes into the `call` "
-                f"of a layer. Received: {conditioner!r}"
+                "`conditioner` must be a Keras 3 layer or model, whose `call` can be any function. "
+                f"Received: {conditioner!r}"
             )
         if event_shape is None and not conditioner.built:
             raise ValueError(
-                "`conditioner` has no weights yet: build it first, or give `event_shape` so that "
-                f"it can be built here. Received: unbuilt {conditioner!r} and event_shape=None"
+                f"`conditioner` is not built: give `event_shape`. Received: {conditioner!r}"
             )
         self.conditioner = conditioner
         self.partition = partition
-        self.event_shape = None if event_shape is None else event_shape_tuple(event_shape)
-        self.condition_shape = (
-            None
-            if condition_shape is None
-            else event_shape_tuple(condition_shape, "condition_shape")
-        )
-        if self.event_shape is not None:
+        self.event_shape = self.condition_shape = None
+        if condition_shape is not None:
+            self.condition_shape = bijector.event_shape_tuple(condition_shape, "condition_shape")
+        if event_shape is not None:
+            self.event_shape = bijector.event_shape_tuple(event_shape)
             self._build_conditioner()
         event_ndims = len(self.event_shape or ()) or partition.event_ndims
         super().__init__(event_ndims, (conditioner, *variables), parameters=parameters, name=name)
@@ -78,12 +73,13 @@ class Coupling(Bijector):
         with eager, tf.GradientTape() as tape:
             outputs = self.conditioner(inputs)
         self._split_outputs(outputs, shape)
-        tracked = {id(part) for v in self.conditioner.weights for part in _parts(v.value)}
+        weights = [v.value for v in self.conditioner.weights]
+        # A variable, and under a strategy its copies on the replicas.
+        tracked = {id(part) for v in weights for part in (v, *getattr(v, "values", ()))}
         if others := [v.name for v in tape.watched_variables() if id(v) not in tracked]:
             raise ValueError(
-                "`conditioner` must hold its variables as weights of Keras, by `add_weight` or "
-                "`keras.Variable`: others would be neither trained nor saved. Received: "
-                f"{self.conditioner!r}, which reads {', '.join(others)}"
+                "`conditioner` must hold its variables as weights of Keras: others are neither "
+                f"trained nor saved. Received: {self.conditioner!r}, which reads {others}"
             )
 
     def _split_outputs(self, outputs, shape):
@@ -95,27 +91,27 @@ class Coupling(Bijector):
         count = self.parameters_per_variable
         together = (*shape[:-1], shape[-1] and shape[-1] * count)
         separate = isinstance(outputs, (list, tuple))
-        found = [
-            tf.TensorShape(output.shape)[1:] for output in (outputs if separate else [outputs])
-        ]
-        expected = [shape] * count if separate else [together]
-        if len(found) != len(expected) or not all(
-            a.is_compatible_with(b) for a, b in zip(found, expected, strict=True)
-        ):
+        outputs = list(outputs) if separate else [outputs]
+        expected = [(None, *shape)] * count if separate else [(None, *together)]
+        found = [[None] + tf.TensorShape(output.shape)[1:] for output in outputs]
+        fit = map(tf.TensorShape.is_compatible_with, found, expected)
+        if len(found) != len(expected) or not all(fit):
             raise ValueError(
                 f"`conditioner` must give {count} parameter(s) for each of the moved variables "
                 f"{shape}: outputs of shape {(None, *together)}, or {count} of {(None, *shape)}. "
-                "Received: a conditioner with outputs of shape "
-                + ", ".join(str(tf.TensorShape([None]).concatenate(one)) for one in found)
+                f"Received: a conditioner with outputs of shape {', '.join(map(str, found))}"
             )
-        return list(outputs) if separate else tf.split(outputs, count, axis=-1)
+        return outputs if separate else tf.split(outputs[0], count, axis=-1)
 
     def _forward_moved(self, moved, *parameters):
-        """Returns `g(moved; parameters)` and the log-det of each moved variable, or None for 0."""
+        """Returns `g(moved; parameters)` and its log-scale.
+
+        That is the log-det of each moved variable in this direction, or None where all are 0.
+        """
         raise NotImplementedError
 
     def _inverse_moved(self, moved, *parameters):
-        """Returns `g^-1(moved; parameters)` and its log-det, as `_forward_moved`."""
+        """Returns `g^-1(moved; parameters)` and its log-scale, as `_forward_moved`."""
         raise NotImplementedError
 
     def _forward_and_log_det(self, x, condition=None):
@@ -143,16 +139,17 @@ class Coupling(Bijector):
         """
         x = tf.convert_to_tensor(x)
         own_ndims = self.forward_min_event_ndims
-        event_shape = self.event_shape or tuple(x.shape[x.shape.rank - own_ndims :])
-        check_event(self, x, event_shape)
-        if not x.shape[x.shape.rank - own_ndims :].is_fully_defined():
+        batch_ndims = x.shape.rank - own_ndims
+        event_shape = self.event_shape or tuple(x.shape[batch_ndims:])
+        bijector.check_event(self, x, event_shape)
+        if not x.shape[batch_ndims:].is_fully_defined():
             # The static shape of events can be unknown here.
-            x = tf.ensure_shape(x, [None] * (x.shape.rank - own_ndims) + list(event_shape))
+            x = tf.ensure_shape(x, [None] * batch_ndims + list(event_shape))
         if condition is not None or self.takes_condition:
             x, condition = self._broadcast(x, condition)
 
         passed, moved = self.partition.split(x)
-        batch = prefer_static.shape(x)[: prefer_static.rank(x) - own_ndims]
+        batch = ps.shape(x)[:-own_ndims]
         parameters = self._parameters_at(passed, event_shape, batch, condition)
         transform = self._inverse_moved if inverse else self._forward_moved
         moved, log_scale = transform(moved, *map(self.partition.select_moved, parameters))
@@ -164,8 +161,8 @@ class Coupling(Bijector):
             moved_ndims = len(self.partition.shapes(event_shape)[1])
             log_det = tf.reduce_sum(log_scale, axis=list(range(-moved_ndims, 0)))
         if mark and condition is not None:
-            nan = nan_where_not_finite(condition, len(self.condition_shape), x.dtype)
-            y, log_det = y + nan[(..., *[tf.newaxis] * own_ndims)], log_det + nan
+            condition_ndims = len(self.condition_shape)
+            y, log_det = mark_not_finite(y, log_det, own_ndims, condition, condition_ndims)
         return y, self._sum_last(log_det, inverse, event_ndims), log_scale
 
     def _parameters_at(self, passed, event_shape, batch, condition):
@@ -181,59 +178,45 @@ class Coupling(Bijector):
         outputs = [tf.cast(output, passed.dtype) for output in outputs]
         if one_batch_axis:
             return outputs
-        shape = prefer_static.concat([batch, shape], axis=0)
+        shape = ps.concat([batch, shape], axis=0)
         return [tf.reshape(output, shape) for output in outputs]
 
     def _broadcast(self, x, condition):
         """Gives `x` and `condition` the same batch shape."""
-        if not self.takes_condition:
-            raise ValueError(
-                f"{self.name} was made without `condition_shape` and takes no condition. "
-                f"Received: condition={condition!r}"
-            )
+        bijector.check_condition(self, condition)
         if condition is None:
             raise ValueError(
                 f"{self.name} needs `condition=`, which is missing. A flow takes it in every "
                 "method and in `fit(x, condition)`, a bijector and tfnvp.bijectors.Chain as "
-                "`forward(x, condition=c)`, TFP's compositions by the member's name, "
-                f"`forward(x, {self.name}={{'condition': c}})` (inside of `tfb.Invert`, also in a "
-                "chain, by the name `invert_...` of the `tfb.Invert`), and a "
-                "TransformedDistribution of "
-                "TFP's in `bijector_kwargs`"
+                "`forward(x, condition=c)`, TFP's compositions by the member's name, `forward(x, "
+                f"{self.name}={{'condition': c}})` (or by the name `invert_...` of a `tfb.Invert` "
+                "around it), and a TransformedDistribution of TFP's in `bijector_kwargs`"
             )
         condition = tf.convert_to_tensor(condition)
-        check_shape(self, condition, self.condition_shape, "a condition")
+        bijector.check_shape(self, condition, self.condition_shape, "a condition")
+        ndims, condition_ndims = self.forward_min_event_ndims, len(self.condition_shape)
         try:
-            tf.broadcast_static_shape(
-                x.shape[: x.shape.rank - self.forward_min_event_ndims],
-                condition.shape[: condition.shape.rank - len(self.condition_shape)],
-            )
+            tf.broadcast_static_shape(x.shape[:-ndims], condition.shape[:-condition_ndims])
         except ValueError:
             raise ValueError(
                 f"{self.name}: expected a condition with one row for each of the argument's, or "
                 f"one for all. Received shapes: {condition.shape} for {x.shape}"
             ) from None
-        ps = prefer_static
-        x_batch = ps.shape(x)[: ps.rank(x) - self.forward_min_event_ndims]
-        condition_batch = ps.shape(condition)[: ps.rank(condition) - len(self.condition_shape)]
-        batch = ps.broadcast_shape(x_batch, condition_batch)
-        event = ps.shape(x)[ps.rank(x) - self.forward_min_event_ndims :]
-        return (
-            tf.broadcast_to(x, ps.concat([batch, event], axis=0)),
-            tf.broadcast_to(condition, ps.concat([batch, self.condition_shape], axis=0)),
-        )
+        shape = ps.shape(x)
+        batch = ps.broadcast_shape(shape[:-ndims], ps.shape(condition)[:-condition_ndims])
+        x = tf.broadcast_to(x, ps.concat([batch, shape[-ndims:]], axis=0))
+        shape = ps.concat([batch, self.condition_shape], axis=0)
+        return x, tf.broadcast_to(condition, shape)
 
 
-def nan_where_not_finite(condition: Any, condition_ndims: int, dtype: Any) -> tf.Tensor:
-    """Returns `[batch...]`: NaN where a condition is not finite, and 0 elsewhere.
+def mark_not_finite(
+    value: tf.Tensor, log_det: Any, event_ndims: int, condition: tf.Tensor, condition_ndims: int
+) -> tuple:
+    """Returns a value and its log-det with NaN where a condition is not finite.
 
     It is added to results, since a network can hide NaN: in graphs, TensorFlow's ReLU returns 0.
     """
-    axes = list(range(-condition_ndims, 0))
     finite = tf.math.is_finite(condition) if condition.dtype.is_floating else condition == condition
-    return tf.where(tf.reduce_all(finite, axis=axes), tf.zeros([], dtype), float("nan"))
-
-
-def _parts(variable):
-    """A variable, and under a strategy its copies on the replicas."""
-    return [variable, *getattr(variable, "values", ())]
+    finite = tf.reduce_all(finite, axis=list(range(-condition_ndims, 0)))
+    nan = tf.where(finite, tf.zeros([], value.dtype), float("nan"))
+    return value + nan[(..., *[tf.newaxis] * event_ndims)], log_det + nan

@@ -44,9 +44,8 @@ class DiagonalScaling(Bijector):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
         try:
-            initial = tf.broadcast_to(
-                tf.cast(initial_log_scale, keras.config.floatx()), self.event_shape
-            )
+            initial = tf.cast(initial_log_scale, keras.config.floatx())
+            initial = tf.broadcast_to(initial, self.event_shape)
         except (tf.errors.InvalidArgumentError, ValueError):
             raise ValueError(
                 f"`initial_log_scale` must be a number or an array of shape {self.event_shape}. "

@@ -53,11 +53,9 @@ class LULinear(Bijector):
             raise ValueError(
                 f"`permutation` must hold each of 0 to {size - 1} once. Received: {permutation!r}"
             )
-        self.lower = keras.Variable(tf.zeros((size, size)), name="lower")
-        self.upper = keras.Variable(tf.zeros((size, size)), name="upper")
-        self.log_diagonal = keras.Variable(tf.zeros(size), name="log_diagonal")
-        self.bias = keras.Variable(tf.zeros(size), name="bias")
-        variables = (self.lower, self.upper, self.log_diagonal, self.bias)
+        shapes = {"lower": (size, size), "upper": (size, size), "log_diagonal": size, "bias": size}
+        variables = [keras.Variable(tf.zeros(s), name=n) for n, s in shapes.items()]
+        self.lower, self.upper, self.log_diagonal, self.bias = variables
         super().__init__(len(self.event_shape), variables, parameters, name)
 
     def _forward_and_log_det(self, x):
@@ -70,8 +68,7 @@ class LULinear(Bijector):
 
     def _inverse_and_log_det(self, y):
         lower, upper, bias, log_det = self._factors(y)
-        x = tf.reshape(y, (-1, len(self.permutation)))
-        x = tf.gather(x, self.permutation, axis=-1)
+        x = tf.gather(tf.reshape(y, (-1, len(self.permutation))), self.permutation, axis=-1)
         x = tf.matmul(tf.matmul(x, upper, transpose_b=True), lower, transpose_b=True) + bias
         return tf.reshape(x, tf.shape(y)), log_det
 
@@ -79,10 +76,8 @@ class LULinear(Bijector):
         """Returns `L`, `U` and `b` in the dtype of `x`, and the log-det of the inverse."""
         check_event(self, x, self.event_shape)
         size = len(self.permutation)
-        lower, upper, log_diagonal, bias = (
-            tf.cast(variable.value, x.dtype)
-            for variable in (self.lower, self.upper, self.log_diagonal, self.bias)
-        )
+        variables = (self.lower, self.upper, self.log_diagonal, self.bias)
+        lower, upper, log_diagonal, bias = (tf.cast(v.value, x.dtype) for v in variables)
         below = np.tril(np.ones((size, size)), -1).astype(x.dtype.as_numpy_dtype)
         lower = lower * below + tf.eye(size, dtype=x.dtype)
         upper = upper * below.T + tf.linalg.diag(tf.exp(log_diagonal))

@@ -6,20 +6,12 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfnvp.bijectors import compose
 from tfnvp.bijectors.bijector import Bijector
-from tfnvp.bijectors.compose import (
-    adapts,
-    foreign_members,
-    forward_and_log_det,
-    initialize,
-    inverse_and_log_det,
-    is_initialized,
-    takes_condition,
-)
 from tfnvp.bijectors.squeeze import Squeeze
 
 
-class MultiScale(Bijector):
+class MultiScale(compose.Composition, Bijector):
     """Applies a bijector to half of the variables of an image; the other half stay as they are.
 
     With `(h1, h2)` the halves of the channels of the squeezed image::
@@ -59,21 +51,17 @@ class MultiScale(Bijector):
         self.inner = inner
         self._squeeze = Squeeze(order="ordered")
         super().__init__(3, parameters=parameters, name=name)
-        self._weights, self._foreign = tuple(inner.variables), foreign_members(inner)
-
-    @property
-    def takes_condition(self) -> bool:
-        return takes_condition(self.inner)
+        self._weights, self._foreign = tuple(inner.variables), compose.foreign_members(inner)
 
     @property
     def adapts(self) -> bool:
         """Whether `inner` has members that are initialised from data."""
-        return adapts(self.inner)
+        return compose.adapts(self.inner)
 
     @property
     def is_initialized(self) -> bool:
         """Whether the members of `inner` that are initialised from data have values already."""
-        return is_initialized(self.inner)
+        return compose.is_initialized(self.inner)
 
     def adapt(self, y: Any, condition: Any = None) -> None:
         """Initialises the members of `inner` from their half of a sample of the inverse's inputs.
@@ -82,7 +70,7 @@ class MultiScale(Bijector):
           y: `[batch, height, width, channels]`.
           condition: `[batch, ...]`, where `inner` takes one.
         """
-        initialize(self, y, condition)
+        compose.initialize(self, y, condition)
 
     def walk_inner(self, x: tf.Tensor, walk: Any) -> Generator:
         """Walks into `inner` with its half of the variables, for `tfnvp.bijectors.compose.walk`.
@@ -97,31 +85,14 @@ class MultiScale(Bijector):
         kept = yield from walk(self.inner, kept)
         return self._joined(kept, factored_out)
 
-    def _forward_and_log_det(self, x, condition=None):
-        return self._transform(x, condition, forward_and_log_det)
-
-    def _inverse_and_log_det(self, y, condition=None):
-        return self._transform(y, condition, inverse_and_log_det)
-
-    def _transform(self, x, condition, inner_and_log_det):
-        if condition is not None and not self.takes_condition:
-            raise ValueError(f"{self.name} takes no condition. Received: condition={condition!r}")
-        kept, factored_out = self._halves(x)
-        kept, log_det = inner_and_log_det(self.inner, kept, 3, condition)
-        image = self._joined(kept, factored_out)
-        # Members such as shifts return one log-det for the whole batch.
-        return image, tf.broadcast_to(log_det, tf.shape(x)[: x.shape.rank - 3])
-
     def _halves(self, x):
         return tf.split(self._squeeze.forward_and_log_det(x)[0], 2, axis=-1)
 
     def _joined(self, kept, factored_out):
         return self._squeeze.inverse_and_log_det(tf.concat([kept, factored_out], axis=-1))[0]
 
-    def _forward_event_shape(self, input_shape):
-        self._squeeze.forward_event_shape(input_shape)
-        return input_shape
+    def _forward_event_shape(self, shape):
+        self._squeeze.forward_event_shape(shape)
+        return shape
 
-    def _inverse_event_shape(self, output_shape):
-        self._squeeze.forward_event_shape(output_shape)
-        return output_shape
+    _inverse_event_shape = _forward_event_shape

@@ -6,7 +6,12 @@ import tensorflow as tf
 from tfnvp.bijectors.bijector import Bijector
 from tfnvp.partitions.gather import permute, reshape_event
 
-ORDERS = ("channel_major", "position_major", "ordered")
+#: By the names of `order`: the new order of an image's axes (row, dy, column, dx, channel).
+ORDERS = {
+    "channel_major": (0, 2, 4, 1, 3),
+    "position_major": (0, 2, 1, 3, 4),
+    "ordered": (0, 2, 1, 3, 4),
+}
 
 # Positions of a 2 x 2 block, numbered row by row: first both of the even checkerboard.
 _EVEN_THEN_ODD = np.array([0, 3, 1, 2])
@@ -58,7 +63,7 @@ class Squeeze(Bijector):
         if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
             raise ValueError(f"`factor` must be an int of 2 or more. Received: {factor!r}")
         if order not in ORDERS:
-            raise ValueError(f"`order` must be one of {ORDERS}. Received: {order!r}")
+            raise ValueError(f"`order` must be one of {tuple(ORDERS)}. Received: {order!r}")
         if order == "ordered" and factor != 2:
             raise ValueError(f"`factor` must be 2 with order='ordered'. Received: {factor}")
         self.factor = factor
@@ -66,42 +71,53 @@ class Squeeze(Bijector):
         super().__init__(3, parameters=parameters, name=name)
 
     def _forward_and_log_det(self, x):
-        f = self.factor
-        height, width, channels = self._squeezed(x.shape).as_list()[-3:]
-        x = reshape_event(x, 3, (height, f, width, f, channels // f**2))
-        if self.order == "channel_major":
-            x = _transpose_event(x, (0, 2, 4, 1, 3))
-        else:
-            x = _transpose_event(x, (0, 2, 1, 3, 4))
-        x = reshape_event(x, 5, (height, width, channels))
+        squeezed = self._forward_event_shape(x.shape)[-3:]
+        x = reshape_event(x, 3, self._axes(x.shape[-3:]))
+        x = _transpose_event(x, ORDERS[self.order])
+        x = reshape_event(x, 5, squeezed)
         if self.order == "ordered":
             x = self._permute_positions(x, _EVEN_THEN_ODD)
         return x, self._constant_log_det(x, 0.0)
 
     def _inverse_and_log_det(self, y):
-        f = self.factor
-        height, width, channels = self._unsqueezed(y.shape).as_list()[-3:]
+        image, order = self._inverse_event_shape(y.shape)[-3:], ORDERS[self.order]
+        axes = self._axes(image)
         if self.order == "ordered":
             y = self._permute_positions(y, np.argsort(_EVEN_THEN_ODD))
-        if self.order == "channel_major":
-            y = reshape_event(y, 3, (height // f, width // f, channels, f, f))
-            y = _transpose_event(y, (0, 3, 1, 4, 2))
-        else:
-            y = reshape_event(y, 3, (height // f, width // f, f, f, channels))
-            y = _transpose_event(y, (0, 2, 1, 3, 4))
-        y = reshape_event(y, 5, (height, width, channels))
+        y = reshape_event(y, 3, [axes[i] for i in order])
+        y = _transpose_event(y, np.argsort(order))
+        y = reshape_event(y, 5, image)
         return y, self._constant_log_det(y, 0.0)
 
+    def _axes(self, image_shape):
+        """Returns the sizes of the axes (row, dy, column, dx, channel) of an image."""
+        height, width, channels = image_shape
+        return height // self.factor, self.factor, width // self.factor, self.factor, channels
+
     def _permute_positions(self, x, order):
-        shape = x.shape[-3:].as_list()
-        by_position = reshape_event(x, 3, (*shape[:2], len(order), shape[2] // len(order)))
+        height, width, channels = shape = x.shape[-3:]
+        by_position = reshape_event(x, 3, (height, width, len(order), channels // len(order)))
         return reshape_event(permute(by_position, order, axis=-2), 4, shape)
 
     def _forward_event_shape(self, input_shape):
-        return self._squeezed(input_shape)
+        f = self.factor
+        return self._resized(input_shape, (f, f, 1), (1, 1, f**2), "height and width")
 
     def _inverse_event_shape(self, output_shape):
-        return self._unsqueezed(output_shape)
+        f = self.factor
+        return self._resized(output_shape, (1, 1, f**2), (f, f, 1), "the number of channels")
+
+    def _resized(self, shape, divisors, factors, what):
+        if shape.rank is None or shape.rank < 3 or not shape[-3:].is_fully_defined():
+            raise ValueError(
+                f"{self.name} needs [..., height, width, channels] of known size. Received: {shape}"
+            )
+        image = tuple(shape[-3:])
+        if np.mod(image, divisors).any():
+            raise ValueError(
+                f"{self.name}: {what} must be divisible by {max(divisors)}. Received: {image}"
+            )
+        return shape[:-3] + (np.floor_divide(image, divisors) * factors).tolist()
 
     def _forward_event_shape_tensor(self, input_shape):
         f = self.factor
@@ -110,34 +126,6 @@ class Squeeze(Bijector):
     def _inverse_event_shape_tensor(self, output_shape):
         f = self.factor
         return tf.concat([output_shape[:-3], output_shape[-3:] * [f, f, 1] // [1, 1, f**2]], axis=0)
-
-    def _squeezed(self, shape):
-        height, width, channels = self._image_shape(shape)
-        f = self.factor
-        if height % f or width % f:
-            raise ValueError(
-                f"{self.name}: height and width must be divisible by {f}. Received: an image of "
-                f"shape {(height, width, channels)}"
-            )
-        return shape[:-3] + [height // f, width // f, channels * f**2]
-
-    def _unsqueezed(self, shape):
-        height, width, channels = self._image_shape(shape)
-        f = self.factor
-        if channels % f**2:
-            raise ValueError(
-                f"{self.name}: the number of channels must be divisible by {f**2} for the inverse. "
-                f"Received: an image of shape {(height, width, channels)}"
-            )
-        return shape[:-3] + [height * f, width * f, channels // f**2]
-
-    def _image_shape(self, shape):
-        if shape.rank is None or shape.rank < 3 or not shape[-3:].is_fully_defined():
-            raise ValueError(
-                f"{self.name} needs images [..., height, width, channels] of known size. "
-                f"Received shape: {shape}"
-            )
-        return shape[-3:].as_list()
 
 
 def _transpose_event(x, order):

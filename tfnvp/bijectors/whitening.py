@@ -1,5 +1,6 @@
 """A fixed linear map that makes variables uncorrelated, with as little change as possible."""
 
+import functools
 import math
 import numbers
 from typing import Any
@@ -64,14 +65,11 @@ class Whitening(Bijector):
         if not isinstance(epsilon, numbers.Real) or not epsilon > 0:
             raise ValueError(f"`epsilon` must be a number above 0. Received: {epsilon!r}")
         self.epsilon = float(epsilon)
-
-        def stored(initial, name, dtype=None):
-            return keras.Variable(initial, trainable=False, dtype=dtype, name=name)
-
-        self.mean = stored(tf.zeros(size), "mean")
-        self.matrix = stored(tf.eye(size), "matrix")
-        self.inverse_matrix = stored(tf.eye(size), "inverse_matrix")
-        self.log_det = stored(0.0, "log_det", "float64")
+        stored = functools.partial(keras.Variable, trainable=False)
+        self.mean = stored(tf.zeros(size), name="mean")
+        self.matrix = stored(tf.eye(size), name="matrix")
+        self.inverse_matrix = stored(tf.eye(size), name="inverse_matrix")
+        self.log_det = stored(0.0, dtype="float64", name="log_det")
         variables = (self.mean, self.matrix, self.inverse_matrix, self.log_det)
         super().__init__(len(self.event_shape), variables, parameters, name)
         if mean is not None:
@@ -114,21 +112,18 @@ class Whitening(Bijector):
 
     def _forward_and_log_det(self, x):
         matrix, mean, log_det = self._weights_for(x, self.inverse_matrix)
-        y = self._multiply(x, matrix, tf.zeros_like(mean)) + tf.reshape(mean, self.event_shape)
-        return y, -log_det
+        y = tf.matmul(tf.reshape(x, (-1, mean.shape[0])), matrix, transpose_b=True)
+        return tf.reshape(y, tf.shape(x)) + tf.reshape(mean, self.event_shape), -log_det
 
     def _inverse_and_log_det(self, y):
         matrix, mean, log_det = self._weights_for(y, self.matrix)
-        return self._multiply(y, matrix, mean), log_det
+        x = tf.matmul(tf.reshape(y, (-1, mean.shape[0])) - mean, matrix, transpose_b=True)
+        return tf.reshape(x, tf.shape(y)), log_det
 
     def _weights_for(self, x, matrix):
         check_event(self, x, self.event_shape)
         log_det = self._constant_log_det(x, self.log_det.value)
         return tf.cast(matrix.value, x.dtype), tf.cast(self.mean.value, x.dtype), log_det
-
-    def _multiply(self, x, matrix, mean):
-        flat = tf.reshape(x, (-1, matrix.shape[0])) - mean
-        return tf.reshape(tf.matmul(flat, matrix, transpose_b=True), tf.shape(x))
 
 
 def _array(value, shape, name):

@@ -80,8 +80,7 @@ class MLP(keras.layers.Layer):
         )
 
     def build(self, input_shape: Any) -> None:
-        shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
-        size = sum(math.prod(shape[1:]) for shape in shapes)
+        size = sum(math.prod(shape[1:]) for shape in shapes_of(input_shape))
         for layer in [*self.hidden, self.projection]:
             layer.build((None, size))
             size = layer.units
@@ -105,8 +104,7 @@ class MLP(keras.layers.Layer):
         return keras.ops.reshape(outputs, (-1, *self.outputs_shape))
 
     def compute_output_shape(self, input_shape: Any) -> tuple:
-        batch = input_shape[0][0] if isinstance(input_shape[0], (list, tuple)) else input_shape[0]
-        return (batch, *self.outputs_shape)
+        return (shapes_of(input_shape)[0][0], *self.outputs_shape)
 
     def get_config(self) -> dict:
         return {
@@ -120,13 +118,16 @@ class MLP(keras.layers.Layer):
         }
 
 
+def shapes_of(input_shape: Any) -> list:
+    """Returns the shapes of all inputs of a layer, which may be one or a list."""
+    return input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
+
+
 def _sizes(value, name):
     is_sequence = isinstance(value, Iterable) and not isinstance(value, str)
     sizes = tuple(value) if is_sequence else (value,)
     if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
-        raise ValueError(
-            f"`{name}` must be a positive int or a sequence of them. Received: {value!r}"
-        )
+        raise ValueError(f"`{name}` must be a positive int or a list of them. Received: {value!r}")
     return sizes
 
 

@@ -1,11 +1,13 @@
 """Real NVP's convolutional conditioner."""
 
+import functools
 import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfnvp.conditioners.mlp import shapes_of
 from tfnvp.conditioners.weight_normalized_convolution import WeightNormalizedConvolution
 from tfnvp.running_statistics import RunningStatistics, scale_and_shift
 
@@ -83,53 +85,39 @@ class ResidualCNN(keras.layers.Layer):
         self.batch_norm = bool(batch_norm)
         self.zero_init = bool(zero_init)
 
-        dtype = {"dtype": self.dtype_policy}
-        conv = WeightNormalizedConvolution
-        # An offset before a normalization would do nothing.
-        inner = {"use_bias": not self.batch_norm, **dtype}
-        self.stem = conv(filters, 3, **dtype, name="stem")
-        self.first = [conv(filters, 3, **inner, name=f"first_{i}") for i in range(blocks)]
-        self.second = [
-            conv(filters, 3, magnitude=_MAGNITUDES[3], **dtype, name=f"second_{i}")
-            for i in range(blocks)
-        ]
-        self.skips = [
-            conv(filters, 1, magnitude=_MAGNITUDES[1], **dtype, name=f"skip_{i}")
-            for i in range(blocks + 1)
-        ]
-        magnitude = 0.0 if zero_init else _MAGNITUDES[1]
-        self.projection = conv(output_channels, 1, magnitude=magnitude, **dtype, name="projection")
+        conv = functools.partial(WeightNormalizedConvolution, dtype=self.dtype_policy)
+
+        def convs(name, count, size, **kwargs):
+            return [conv(filters, size, **kwargs, name=f"{name}_{i}") for i in range(count)]
 
         def norms(name, count=1):
-            return [_Normalization(**dtype, name=f"{name}_{i}") for i in range(count * batch_norm)]
+            names = [f"{name}_{i}" for i in range(count * batch_norm)]
+            return [_Normalization(dtype=self.dtype_policy, name=name) for name in names]
+
+        self.stem = conv(filters, 3, name="stem")
+        # An offset before a normalization would do nothing.
+        self.first = convs("first", blocks, 3, use_bias=not self.batch_norm)
+        self.second = convs("second", blocks, 3, magnitude=_MAGNITUDES[3])
+        self.skips = convs("skip", blocks + 1, 1, magnitude=_MAGNITUDES[1])
+        magnitude = 0.0 if zero_init else _MAGNITUDES[1]
+        self.projection = conv(output_channels, 1, magnitude=magnitude, name="projection")
 
         self.input_norm, self.output_norm = norms("input_norm"), norms("output_norm")
-        self.first_norms, self.second_norms = (
-            norms("first_norm", blocks),
-            norms("second_norm", blocks),
-        )
+        self.first_norms = norms("first_norm", blocks)
+        self.second_norms = norms("second_norm", blocks)
 
     def build(self, input_shape: Any) -> None:
-        shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
-        if len(shapes[0]) != 4:
+        image, *conditions = shapes_of(input_shape)
+        if len(image) != 4:
             raise ValueError(
-                "a ResidualCNN needs images [batch, height, width, channels]. "
-                f"Received shape: {tuple(shapes[0])}"
+                f"a ResidualCNN needs images [batch, height, width, channels]. Received: {image}"
             )
-        channels = shapes[0][-1]
-        joined = 2 * channels + sum(math.prod(shape[1:]) for shape in shapes[1:])
+        joined = 2 * image[-1] + sum(math.prod(shape[1:]) for shape in conditions)
         self.stem.build((None, None, None, joined + (self.parity is not None)))
         for norm in self.input_norm:
-            norm.build((None, None, None, channels))
-        for layer in [
-            *self.first_norms,
-            *self.first,
-            *self.second_norms,
-            *self.second,
-            *self.skips,
-            *self.output_norm,
-            self.projection,
-        ]:
+            norm.build((None, None, None, image[-1]))
+        inner = [*self.first_norms, *self.first, *self.second_norms, *self.second]
+        for layer in [*inner, *self.skips, *self.output_norm, self.projection]:
             layer.build((None, None, None, self.filters))
 
     def call(self, inputs: Any) -> tf.Tensor:
@@ -162,19 +150,11 @@ class ResidualCNN(keras.layers.Layer):
         return ops.concatenate(channels, axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> tuple:
-        image = input_shape[0] if isinstance(input_shape[0], (list, tuple)) else input_shape
-        return (*image[:-1], self.output_channels)
+        return (*shapes_of(input_shape)[0][:-1], self.output_channels)
 
     def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "output_channels": self.output_channels,
-            "filters": self.filters,
-            "blocks": self.blocks,
-            "parity": self.parity,
-            "batch_norm": self.batch_norm,
-            "zero_init": self.zero_init,
-        }
+        own = ("output_channels", "filters", "blocks", "parity", "batch_norm", "zero_init")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
 class _Normalization(keras.layers.Layer):

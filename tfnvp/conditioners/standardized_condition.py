@@ -60,16 +60,11 @@ class StandardizedCondition(keras.layers.Wrapper):
                 f"`condition_shape`. Received inputs of shape {input_shape}"
             )
         channels = input_shape[1][-1:]
-        self.mean = self.add_weight(
-            name="mean", shape=channels, initializer="zeros", trainable=False
-        )
-        self.deviation = self.add_weight(
-            name="deviation", shape=channels, initializer="ones", trainable=False
-        )
-        # No number lies between them: not initialised.
-        self.low = self.add_weight(name="low", shape=channels, initializer="ones", trainable=False)
-        self.high = self.add_weight(
-            name="high", shape=channels, initializer="zeros", trainable=False
+        # No number lies between low and high: not initialised.
+        initial = {"mean": "zeros", "deviation": "ones", "low": "ones", "high": "zeros"}
+        self.mean, self.deviation, self.low, self.high = (
+            self.add_weight(name=name, shape=channels, initializer=value, trainable=False)
+            for name, value in initial.items()
         )
         super().build(input_shape)
 

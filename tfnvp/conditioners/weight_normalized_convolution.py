@@ -35,22 +35,17 @@ class WeightNormalizedConvolution(keras.layers.Layer):
         self.initial_magnitude = magnitude
 
     def build(self, input_shape: Any) -> None:
-        channels = input_shape[-1]
+        channels, filters = input_shape[-1], self.filters
         bound = math.sqrt(2.0 / channels)
-        self.direction = self.add_weight(
-            name="direction",
-            shape=(self.kernel_size, self.kernel_size, channels, self.filters),
-            initializer=keras.initializers.RandomUniform(-bound, bound),
-        )
+        shape = (self.kernel_size, self.kernel_size, channels, filters)
+        initial = keras.initializers.RandomUniform(-bound, bound)
+        self.direction = self.add_weight(shape, initial, name="direction")
         self.magnitude = self.bias = None
         if self.initial_magnitude is not None:
-            self.magnitude = self.add_weight(
-                name="magnitude",
-                shape=(self.filters,),
-                initializer=keras.initializers.Constant(self.initial_magnitude),
-            )
+            initial = keras.initializers.Constant(self.initial_magnitude)
+            self.magnitude = self.add_weight((filters,), initial, name="magnitude")
         if self.use_bias:
-            self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+            self.bias = self.add_weight((filters,), "zeros", name="bias")
 
     def call(self, inputs: Any) -> keras.KerasTensor:
         ops = keras.ops

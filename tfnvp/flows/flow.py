@@ -11,12 +11,7 @@ import tensorflow_probability as tfp
 from tfnvp import advice
 from tfnvp.bases import make_base
 from tfnvp.bijectors.bijector import Bijector, event_shape_tuple
-from tfnvp.bijectors.compose import (
-    Chain,
-    forward_and_log_det,
-    inverse_and_log_det,
-    takes_condition,
-)
+from tfnvp.bijectors.compose import Chain, takes_condition, value_and_log_det
 from tfnvp.fitting import programs
 from tfnvp.fitting.initialization import Adaptation, ConditionScale
 from tfnvp.fitting.maximum_likelihood import MaximumLikelihood
@@ -181,11 +176,11 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
 
     def _inverse(self, x, condition):
         """Returns `(z, log|det dz/dx|)`: what subclasses override to change how data is encoded."""
-        return inverse_and_log_det(self.bijector, x, len(self.event_shape), condition)
+        return value_and_log_det(self.bijector, x, len(self.event_shape), condition)
 
     def _forward(self, z, condition):
         """Returns `(x, log|det dx/dz|)`, the other direction of `_inverse`."""
-        return forward_and_log_det(self.bijector, z, len(self.latent_shape), condition)
+        return value_and_log_det(self.bijector, z, len(self.latent_shape), condition, False)
 
     def _log_prob(self, x, condition):
         z, log_det = self._inverse(x, condition)

@@ -61,3 +61,35 @@ class Partition(abc.ABC):
     def __repr__(self):
         arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
         return f"{type(self).__name__}({arguments})"
+
+
+class OfLastAxis(Partition):
+    """A division of the last axis: into halves, the first of which passes, where not overridden."""
+
+    def _sizes(self, event_shape):
+        """Returns how many variables of the last axis the first and the second part have."""
+        size = self._last_size(event_shape)
+        if size < 2:
+            raise ValueError(
+                f"{self} must leave at least one variable on each side. Received: {event_shape}"
+            )
+        return size - size // 2, size // 2
+
+    def _last_size(self, event_shape):
+        size = event_shape[-1] if len(event_shape) else None
+        if size is None:
+            raise ValueError(
+                f"{self} needs events of rank 1 or more, of known size. Received: {event_shape}"
+            )
+        return size
+
+    def shapes(self, event_shape: Any) -> tuple:
+        sizes = self._sizes(event_shape)
+        return self._order(*((*event_shape[:-1], size) for size in sizes))
+
+    def split(self, x: tf.Tensor) -> tuple:
+        sizes = self._sizes(x.shape[-self.event_ndims :])
+        return self._order(*tf.split(x, sizes, axis=-1))
+
+    def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
+        return tf.concat(self._order(passed, moved), axis=-1)

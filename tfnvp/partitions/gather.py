@@ -8,11 +8,9 @@ import tensorflow as tf
 
 def reshape_event(x: tf.Tensor, event_rank: int, event_shape: Any) -> tf.Tensor:
     """Gives the last `event_rank` axes of `x` the shape `event_shape`."""
-    batch = x.shape[: x.shape.rank - event_rank]
-    reshaped = tf.reshape(
-        x, tf.concat([tf.shape(x)[: x.shape.rank - event_rank], list(event_shape)], axis=0)
-    )
-    reshaped.set_shape(batch + list(event_shape))
+    batch_rank, event_shape = x.shape.rank - event_rank, list(event_shape)
+    reshaped = tf.reshape(x, tf.concat([tf.shape(x)[:batch_rank], event_shape], axis=0))
+    reshaped.set_shape(x.shape[:batch_rank] + event_shape)
     return reshaped
 
 
@@ -25,8 +23,7 @@ def permute(x: tf.Tensor, order: Any, axis: int = -1) -> tf.Tensor:
 
     @tf.custom_gradient
     def gather(x):
-        return tf.gather(x, order, axis=axis), lambda dy: tf.gather(
-            dy, np.argsort(order), axis=axis
-        )
+        inverse = np.argsort(order)
+        return tf.gather(x, order, axis=axis), lambda dy: tf.gather(dy, inverse, axis=axis)
 
     return gather(x)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.partitions.base import Partition
+from tfnvp.partitions.base import OfLastAxis, Partition
 from tfnvp.partitions.gather import permute, reshape_event
 
 
@@ -45,38 +45,37 @@ class Checkerboard(Partition):
         return 0 if self.swapped else 1
 
     def shapes(self, event_shape: Any) -> tuple:
-        height, width, channels = _image_shape(self, event_shape)
-        if height * width < 2:
-            raise ValueError(
-                f"{self} needs an image of two pixels or more. Received: event_shape="
-                f"{tuple(event_shape)}"
-            )
-        pixels = int(np.sum(~self._passes(height, width)))
-        return (height, width, channels), (pixels, channels)
+        event_shape = _image_shape(self, event_shape)
+        passes = self._passes(event_shape)
+        if passes.size < 2:
+            raise ValueError(f"{self} needs two pixels or more. Received: image of {event_shape}")
+        return event_shape, (int(np.sum(~passes)), event_shape[2])
 
     def parameters_shape(self, event_shape: Any) -> tuple:
         return self.shapes(event_shape)[0]
 
     def split(self, x: tf.Tensor) -> tuple:
-        passes = self._passes(*_image_shape(self, x.shape[-3:])[:2])
+        passes = self._passes(x.shape[-3:])
         return tf.where(passes[:, :, None], x, tf.zeros([], x.dtype)), self.select_moved(x)
 
     def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
-        image_shape = _image_shape(self, passed.shape[-3:])
-        passes = self._passes(*image_shape[:2])
+        passes = self._passes(passed.shape[-3:])
         order, passed_pixels = _passed_first(passes)
         no_padding = [[0, 0]] * (moved.shape.rank - 2)
         pixels = tf.pad(moved, [*no_padding, [passed_pixels, 0], [0, 0]])
-        image = reshape_event(permute(pixels, np.argsort(order), axis=-2), 2, image_shape)
+        pixels = permute(pixels, np.argsort(order), axis=-2)
+        image = reshape_event(pixels, 2, passed.shape[-3:])
         return tf.where(passes[:, :, None], passed, image)
 
     def select_moved(self, parameters: Any) -> tf.Tensor:
-        height, width, channels = _image_shape(self, parameters.shape[-3:])
-        order, passed_pixels = _passed_first(self._passes(height, width))
-        pixels = permute(reshape_event(parameters, 3, (height * width, channels)), order, axis=-2)
+        order, passed_pixels = _passed_first(self._passes(parameters.shape[-3:]))
+        pixels = reshape_event(parameters, 3, (len(order), parameters.shape[-1]))
+        pixels = permute(pixels, order, axis=-2)
         return tf.split(pixels, [passed_pixels, len(order) - passed_pixels], axis=-2)[1]
 
-    def _passes(self, height, width):
+    def _passes(self, event_shape):
+        """Returns `[height, width]`, whether a pixel passes."""
+        height, width, _ = _image_shape(self, event_shape)
         return np.add.outer(np.arange(height), np.arange(width)) % 2 == self.parity
 
 
@@ -86,7 +85,7 @@ def _passed_first(passes):
     return np.concatenate([passed, moved]), len(passed)
 
 
-class Channels(Partition):
+class Channels(OfLastAxis):
     """The first half of an image's channels pass, the others move.
 
     Of an odd number of channels, one more passes than moves.
@@ -107,25 +106,8 @@ class Channels(Partition):
 
     event_ndims = 3
 
-    def shapes(self, event_shape: Any) -> tuple:
-        height, width, channels = _image_shape(self, event_shape)
-        if channels < 2:
-            raise ValueError(
-                f"{self} needs an image of two channels or more. Received: event_shape="
-                f"{tuple(event_shape)}"
-            )
-        sizes = _halves(channels)
-        return self._order(*((height, width, size) for size in sizes))
-
-    def split(self, x: tf.Tensor) -> tuple:
-        return self._order(*tf.split(x, _halves(_image_shape(self, x.shape[-3:])[2]), axis=-1))
-
-    def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
-        return tf.concat(self._order(passed, moved), axis=-1)
-
-
-def _halves(channels):
-    return [channels - channels // 2, channels // 2]
+    def _sizes(self, event_shape):
+        return super()._sizes(_image_shape(self, event_shape))
 
 
 def _image_shape(partition, shape):
@@ -133,7 +115,6 @@ def _image_shape(partition, shape):
     shape = tf.TensorShape(shape)
     if shape.rank != 3 or not shape.is_fully_defined():
         raise ValueError(
-            f"{partition} divides images of a known shape (height, width, channels). "
-            f"Received: events of shape {shape}"
+            f"{partition} divides images of known (height, width, channels). Received: {shape}"
         )
     return tuple(shape.as_list())

@@ -5,34 +5,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.partitions.base import Partition
+from tfnvp.partitions.base import OfLastAxis, Partition
 from tfnvp.partitions.gather import permute, reshape_event
 
 
-def _last_axis_size(partition, x):
-    size = tf.TensorShape(x.shape)[-1]
-    if size is None:
-        raise ValueError(
-            f"{partition} needs the size of the last axis to be known. Received shape: {x.shape}"
-        )
-    return size
-
-
-def _vector_shapes(partition, event_shape, passed_size):
-    event_shape = tuple(event_shape)
-    if not event_shape:
-        raise ValueError(f"{partition} needs an event of rank 1 or more. Received: scalar events")
-    size = event_shape[-1]
-    if not 0 < passed_size < size:
-        raise ValueError(
-            f"{partition} must leave at least one variable on each side of the split. "
-            f"Received: event_shape={event_shape}"
-        )
-    first, second = event_shape[:-1] + (passed_size,), event_shape[:-1] + (size - passed_size,)
-    return (second, first) if partition.swapped else (first, second)
-
-
-class Split(Partition):
+class Split(OfLastAxis):
     """The first `d` variables of the last axis pass, the others move.
 
     With a negative `d` the last `|d|` variables pass (as in `tfb.RealNVP(num_masked=d)`).
@@ -61,35 +38,22 @@ class Split(Partition):
             raise ValueError("`d` must not be 0: at least one variable has to pass. Received: 0")
         self.d = int(d)
 
-    def _cut(self, size):
+    def _sizes(self, event_shape):
+        size = self._last_size(event_shape)
         if abs(self.d) >= size:
             raise ValueError(
                 f"`d` must be smaller than the event size. Received: d={self.d}, event size {size}"
             )
-        return self.d if self.d > 0 else size + self.d
+        return self.d % size, -self.d % size
 
-    def shapes(self, event_shape: Any) -> tuple:
-        if not event_shape:
-            raise ValueError(f"{self} needs an event of rank 1 or more. Received: scalar events")
-        cut = self._cut(event_shape[-1])
-        passed_size = cut if self.d > 0 else event_shape[-1] - cut
-        return _vector_shapes(self, event_shape, passed_size)
-
-    def split(self, x: tf.Tensor) -> tuple:
-        size = _last_axis_size(self, x)
-        cut = self._cut(size)
-        head, tail = tf.split(x, [cut, size - cut], axis=-1)
-        return self._order(*((head, tail) if self.d > 0 else (tail, head)))
-
-    def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
-        first, second = self._order(passed, moved)
-        return tf.concat([first, second] if self.d > 0 else [second, first], axis=-1)
+    def _order(self, first, second):
+        return super()._order(*((first, second) if self.d > 0 else (second, first)))
 
     def get_config(self) -> dict:
         return {"d": self.d, **super().get_config()}
 
 
-class EvenOdd(Partition):
+class EvenOdd(OfLastAxis):
     """The variables with even index on the last axis pass, those with odd index move.
 
     Of an odd number of variables, one more passes than moves.
@@ -102,27 +66,19 @@ class EvenOdd(Partition):
     Source: Dinh, Krueger and Bengio 2014 (NICE), section 5.1.
     """
 
-    def shapes(self, event_shape: Any) -> tuple:
-        return _vector_shapes(self, event_shape, (tuple(event_shape)[-1:] or (0,))[0] + 1 >> 1)
-
     def split(self, x: tf.Tensor) -> tuple:
-        size = _last_axis_size(self, x)
-        odd_one_out = size % 2
-        pairs, last = tf.split(x, [size - odd_one_out, odd_one_out], axis=-1)
+        count, odd_one_out = divmod(self._last_size(x.shape[-1:]), 2)
+        pairs, last = tf.split(x, [2 * count, odd_one_out], axis=-1)
         # Reshape and unstack, because the gradient of a strided slice is far slower.
-        pairs = tf.reshape(pairs, tf.concat([tf.shape(x)[:-1], [size // 2, 2]], axis=0))
-        pairs.set_shape(x.shape[:-1] + [size // 2, 2])
-        evens, odds = tf.unstack(pairs, axis=-1)
+        evens, odds = tf.unstack(reshape_event(pairs, 1, (count, 2)), axis=-1)
         return self._order(tf.concat([evens, last], axis=-1) if odd_one_out else evens, odds)
 
     def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
         evens, odds = self._order(passed, moved)
-        pairs_count = _last_axis_size(self, odds)
-        odd_one_out = _last_axis_size(self, evens) - pairs_count
-        evens, last = tf.split(evens, [pairs_count, odd_one_out], axis=-1)
-        pairs = tf.stack([evens, odds], axis=-1)
-        pairs = tf.reshape(pairs, tf.concat([tf.shape(odds)[:-1], [2 * pairs_count]], axis=0))
-        pairs.set_shape(odds.shape[:-1] + [2 * pairs_count])
+        count = self._last_size(odds.shape[-1:])
+        odd_one_out = self._last_size(evens.shape[-1:]) - count
+        evens, last = tf.split(evens, [count, odd_one_out], axis=-1)
+        pairs = reshape_event(tf.stack([evens, odds], axis=-1), 2, (2 * count,))
         return tf.concat([pairs, last], axis=-1) if odd_one_out else pairs
 
 
@@ -156,30 +112,28 @@ class Mask(Partition):
             raise TypeError(f"`mask` must be boolean. Received dtype: {mask.dtype}")
         if mask.all() or not mask.any():
             raise ValueError(
-                "`mask` must have true entries (variables that pass) and false ones (variables "
-                f"that move). Received a mask that is all {bool(mask.flat[0])}"
+                f"`mask` must have true and false entries. Received: all {mask.flat[0]}"
             )
         self.mask = mask
         self.event_ndims = mask.ndim
         flat = mask.ravel() != swapped
         self._order_of_parts = np.concatenate([np.flatnonzero(flat), np.flatnonzero(~flat)])
-        self._passed_size = int(flat.sum())
+        passed_size = int(flat.sum())
+        self._part_sizes = passed_size, mask.size - passed_size
 
     def shapes(self, event_shape: Any) -> tuple:
         if tuple(event_shape) != self.mask.shape:
             raise ValueError(
-                "`mask` must have the shape of the event. "
-                f"Received: mask of shape {self.mask.shape}, event_shape={tuple(event_shape)}"
+                f"`mask` must fit {event_shape}. Received: mask of shape {self.mask.shape}"
             )
-        return (self._passed_size,), (self.mask.size - self._passed_size,)
+        return tuple((size,) for size in self._part_sizes)
 
     def split(self, x: tf.Tensor) -> tuple:
         rank = self.mask.ndim
         if not x.shape[-rank:].is_compatible_with(self.mask.shape):
             raise ValueError(f"`x` must end in {self.mask.shape}. Received shape: {x.shape}")
         flat = reshape_event(x, rank, [self.mask.size])
-        sizes = [self._passed_size, self.mask.size - self._passed_size]
-        return tuple(tf.split(permute(flat, self._order_of_parts), sizes, axis=-1))
+        return tuple(tf.split(permute(flat, self._order_of_parts), self._part_sizes, axis=-1))
 
     def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
         parts = tf.concat([passed, moved], axis=-1)

@@ -1,6 +1,7 @@
 """A bijector under test, the points of the test, and comparisons that name what failed."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,86 +14,75 @@ from tfnvp.bijectors.compose import condition_kwargs
 #: In float64 it is what float32 conditioners leave: exact within one coupling, not across many.
 TOLERANCES = {tf.float64: 1e-6, tf.float32: 1e-4, tf.bfloat16: 5e-2, tf.float16: 5e-3}
 
+#: The public methods for the log-dets of a direction, by the method for its values.
+LOG_DETS = {"forward": "forward_log_det_jacobian", "inverse": "inverse_log_det_jacobian"}
 
+
+@dataclasses.dataclass
 class Subject:
-    """A bijector at points `x`, each evaluation of which is computed anew.
+    """A bijector at points `x`, perhaps with a condition, and the tolerances of the test."""
 
-    Its functions hide TFP's cache: every call passes a new tensor to the bijector.
-    """
-
-    def __init__(self, bijector: Any, x: tf.Tensor, condition: Any, atol: Any, rtol: Any):
-        self.bijector = bijector
-        self.x = tf.convert_to_tensor(x)
-        self.condition = None if condition is None else tf.convert_to_tensor(condition)
-        self.atol, self.rtol = atol, rtol
-        self.event_ndims = self.x.shape.rank - 1
-        self.image_ndims = bijector.forward_event_ndims(self.event_ndims)
-
-    def at(self, x: tf.Tensor, condition: Any) -> "Subject":
-        """Returns the same bijector at other points."""
-        return Subject(self.bijector, x, condition, self.atol, self.rtol)
+    bijector: Any
+    x: tf.Tensor
+    condition: Any = None
+    atol: Any = None
+    rtol: Any = None
 
     def float64(self) -> "Subject":
         """Returns the same bijector at the same points in float64, unless it works in one dtype."""
         condition = None if self.condition is None else tf.cast(self.condition, tf.float64)
-        exact = self.at(tf.cast(self.x, tf.float64), condition)
+        exact = dataclasses.replace(self, x=tf.cast(self.x, tf.float64), condition=condition)
         try:
             exact.forward(exact.x)
         except (TypeError, ValueError, tf.errors.InvalidArgumentError):
             return self
         return exact
 
-    def arguments(self, condition: Any) -> dict:
-        """Returns the keyword arguments by which a condition reaches the methods."""
-        return condition_kwargs(self.bijector, self.condition if condition is None else condition)
+    def ask(self, method: str, x: tf.Tensor, event_ndims: int | None = None) -> tf.Tensor:
+        """Returns what a public method answers for this very tensor, perhaps from a cache."""
+        kwargs = condition_kwargs(self.bijector, self.condition)
+        if method in LOG_DETS:
+            return getattr(self.bijector, method)(x, **kwargs)
+        if event_ndims is None:
+            event_ndims = self.x.shape.rank - 1
+            if method == LOG_DETS["inverse"]:
+                event_ndims = self.bijector.forward_event_ndims(event_ndims)
+        return getattr(self.bijector, method)(x, event_ndims, **kwargs)
 
-    def forward(self, x: tf.Tensor, condition: Any = None) -> tf.Tensor:
-        return self.bijector.forward(tf.identity(x), **self.arguments(condition))
+    def ask_anew(self, method: str, x: tf.Tensor, event_ndims: int | None = None) -> tf.Tensor:
+        """Returns what a public method computes: a new tensor is in no cache."""
+        return self.ask(method, tf.identity(x), event_ndims)
 
-    def inverse(self, y: tf.Tensor, condition: Any = None) -> tf.Tensor:
-        return self.bijector.inverse(tf.identity(y), **self.arguments(condition))
+    def forward(self, x: tf.Tensor) -> tf.Tensor:
+        return self.ask_anew("forward", x)
 
-    def forward_log_det(
-        self, x: tf.Tensor, condition: Any = None, event_ndims: Any = None
-    ) -> tf.Tensor:
-        event_ndims = self.event_ndims if event_ndims is None else event_ndims
-        return self.bijector.forward_log_det_jacobian(
-            tf.identity(x), event_ndims, **self.arguments(condition)
-        )
-
-    def inverse_log_det(
-        self, y: tf.Tensor, condition: Any = None, event_ndims: Any = None
-    ) -> tf.Tensor:
-        event_ndims = self.image_ndims if event_ndims is None else event_ndims
-        return self.bijector.inverse_log_det_jacobian(
-            tf.identity(y), event_ndims, **self.arguments(condition)
-        )
+    def inverse(self, y: tf.Tensor) -> tf.Tensor:
+        return self.ask_anew("inverse", y)
 
     def all_four(self, x: tf.Tensor, y: tf.Tensor, condition: Any = None) -> dict:
-        """Returns what each public method answers, by its name."""
-        return {
-            "forward": self.forward(x, condition),
-            "inverse": self.inverse(y, condition),
-            "forward_log_det_jacobian": self.forward_log_det(x, condition),
-            "inverse_log_det_jacobian": self.inverse_log_det(y, condition),
-        }
+        """Returns what each public method computes, by its name."""
+        subject = self if condition is None else dataclasses.replace(self, condition=condition)
+        methods = (*LOG_DETS, *LOG_DETS.values())
+        return {m: subject.ask_anew(m, x if m.startswith("forward") else y) for m in methods}
 
-    def tolerances(self, dtype: Any) -> tuple:
-        """Returns `(atol, rtol)` for values computed in `dtype`."""
-        default = TOLERANCES[dtype]
-        return (
-            default if self.atol is None else self.atol,
-            default if self.rtol is None else self.rtol,
-        )
+    def directions(self) -> list:
+        """Returns, for both directions, the methods for values and log-dets, and their input."""
+        y = self.forward(self.x)
+        return [(*pair, x) for pair, x in zip(LOG_DETS.items(), (self.x, y), strict=True)]
 
     def require(self, condition: Any, message: str) -> None:
         """Raises `AssertionError` with the bijector's name and `message` unless `condition`."""
         if not condition:
             raise AssertionError(f"{self.bijector.name}: {message}")
 
+    def require_equal(self, actual: Any, expected: Any, what: str) -> None:
+        """Raises `AssertionError` with both values unless they are equal."""
+        self.require(actual == expected, f"{what} is {actual}, expected {expected}")
+
     def require_close(self, actual: Any, expected: Any, what: str) -> None:
         """Raises `AssertionError` with the largest difference unless two tensors agree."""
-        atol, rtol = self.tolerances(actual.dtype)
+        default = TOLERANCES[actual.dtype]
+        atol, rtol = (default if given is None else given for given in (self.atol, self.rtol))
         # NumPy's `isclose` takes no bfloat16.
         actual, expected = (np.asarray(tf.cast(a, tf.float64)) for a in (actual, expected))
         # NaN agrees with NaN: whether values are finite, where they must be, is another check.

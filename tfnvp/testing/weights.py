@@ -10,23 +10,27 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp import _internals
+from tfnvp.bijectors.bijector import variables_of
 from tfnvp.bijectors.compose import walk
-from tfnvp.testing.subject import restored
+from tfnvp.testing.subject import LOG_DETS, restored
+
+# What is asked about tensors that are held: the inverse for the output of `forward`, and for data.
+_METHODS = ("forward", "inverse", "inverse", *LOG_DETS.values())
 
 
 def held_variables(bijector: Any) -> list:
     """Returns the variables of all Keras layers and variables that a bijector's attributes hold."""
-    found = {}
-    for value in _internals.objects_in(bijector, (keras.layers.Layer, keras.Variable)):
-        for variable in [value] if isinstance(value, keras.Variable) else value.weights:
-            found[id(variable.value)] = variable.value
-    return list(found.values())
+    held = _internals.objects_in(bijector, (keras.layers.Layer, keras.Variable))
+    return _distinct(v for keras_object in held for v in variables_of(keras_object))
 
 
 def all_variables(bijector: Any) -> list:
     """Returns every variable of a bijector, registered or only held."""
-    both = [*bijector.variables, *held_variables(bijector)]
-    return list({id(v): v for v in both}.values())
+    return _distinct([*bijector.variables, *held_variables(bijector)])
+
+
+def _distinct(variables):
+    return list({id(v): v for v in variables}.values())
 
 
 def check_variables(subject: Any) -> None:
@@ -34,53 +38,37 @@ def check_variables(subject: Any) -> None:
     bijector = subject.bijector
     registered = {id(v) for v in bijector.variables}
     trainable = {id(v) for v in bijector.trainable_variables}
-    for variable in held_variables(bijector):
-        missing = id(variable) not in (trainable if variable.trainable else registered)
-        subject.require(
-            not missing,
-            f"variables: {variable.name} of shape {variable.shape} is held by a Keras layer or "
-            f"variable of the bijector, and missing in its "
-            f"{'trainable_variables' if variable.trainable else 'variables'} "
-            f"({len(trainable)} trainable of {len(registered)})",
-        )
+    found = [(v, "held by a Keras layer or variable") for v in held_variables(bijector)]
     with tf.GradientTape() as tape:
         subject.all_four(subject.x, subject.forward(subject.x))
-    for variable in tape.watched_variables():
+    found += [(v, "read by the methods") for v in tape.watched_variables()]
+    for variable, how in found:
+        where = "trainable_variables" if variable.trainable else "variables"
         subject.require(
-            id(variable) in trainable,
-            f"variables: {variable.name} of shape {variable.shape} is read by the bijector's "
-            f"methods and missing in its trainable_variables ({len(trainable)})",
+            id(variable) in (trainable if variable.trainable else registered),
+            f"variables: {variable.name} of shape {variable.shape} is {how} of the bijector, and "
+            f"missing in its {where}",
         )
 
 
 def check_gradients(subject: Any) -> None:
     """Values have gradients by the input; value or log-det by every trainable variable."""
     variables = subject.bijector.trainable_variables
-    y = subject.forward(subject.x)
-    for direction, point, value, log_det in (
-        ("forward", subject.x, subject.forward, subject.forward_log_det),
-        ("inverse", y, subject.inverse, subject.inverse_log_det),
-    ):
+    names = ["its input", *(v.name for v in variables)]
+    for direction, method, x in subject.directions():
         with tf.GradientTape(persistent=True) as tape:
-            tape.watch(point)
+            tape.watch(x)
             # Squared: a sum can be constant where its terms are not.
-            results = tf.reduce_sum(value(point) ** 2), tf.reduce_sum(log_det(point))
-        by_value, by_log_det = (tape.gradient(r, [point, *variables]) for r in results)
-        subject.require(
-            by_value[0] is not None, f"gradients: {direction} has none with respect to its input"
-        )
-        names = ["its input", *(v.name for v in variables)]
+            value = tf.reduce_sum(subject.ask_anew(direction, x) ** 2)
+            log_det = tf.reduce_sum(subject.ask_anew(method, x))
+        by_value, by_log_det = (tape.gradient(r, [x, *variables]) for r in (value, log_det))
+        subject.require(by_value[0] is not None, f"gradients: {direction} has none by its input")
         for name, *pair in zip(names, by_value, by_log_det, strict=True):
             pair = [tf.convert_to_tensor(g) for g in pair if g is not None]
-            subject.require(
-                pair,
-                f"gradients: neither {direction} nor its log-det has one with respect to {name}",
-            )
-            subject.require(
-                all(np.isfinite(g).all() for g in pair),
-                f"gradients: that of {direction} or its log-det with respect to {name} has values "
-                "that are NaN or infinite",
-            )
+            what = f"gradients: neither {direction} nor its log-det has one by {name}"
+            subject.require(pair, what)
+            what = f"gradients: that of {direction} or its log-det by {name} is NaN or infinite"
+            subject.require(all(np.isfinite(g).all() for g in pair), what)
 
 
 def check_stale_answers(subject: Any) -> None:
@@ -88,78 +76,58 @@ def check_stale_answers(subject: Any) -> None:
     variables = [v for v in all_variables(subject.bijector) if v.trainable and v.dtype.is_floating]
     if not variables:
         return
-    with restored(variables):
-        _require_fresh(subject, _held_and_fresh(subject, variables), "eagerly")
-    with restored(variables):
-        function = tf.function(
-            functools.partial(_held_and_fresh, subject, variables), autograph=False
-        )
-        _require_fresh(subject, function(), "in a tf.function")
+    eager = functools.partial(_held_and_fresh, subject, variables)
+    for ask, where in (
+        (eager, "eagerly"),
+        (tf.function(eager, autograph=False), "in a tf.function"),
+    ):
+        with restored(variables):
+            held, fresh, _ = ask()
+        for method, *answers in zip(_METHODS, held, fresh, strict=True):
+            subject.require_close(
+                *answers,
+                f"stale answers: {method} of a tensor held since before a weight changed, {where} "
+                "(TFP caches by tensors alone; a tfnvp.bijectors.Bijector does not)",
+            )
 
 
 def _held_and_fresh(subject, variables):
     """Asks before and after a change of weights, with the same tensors and with new ones."""
-    bijector, kwargs = subject.bijector, subject.arguments(None)
     x = tf.identity(subject.x)
-    y = bijector.forward(x, **kwargs)
+    y = subject.ask("forward", x)
     z = tf.identity(y)  # Like new data: the bijector cannot know that it comes from x.
-    before = bijector.inverse(z, **kwargs)
-
-    def ask():
-        return {
-            "forward": bijector.forward(x, **kwargs),
-            "inverse": bijector.inverse(y, **kwargs),
-            "inverse of data": bijector.inverse(z, **kwargs),
-            "forward_log_det_jacobian": bijector.forward_log_det_jacobian(
-                x, subject.event_ndims, **kwargs
-            ),
-            "inverse_log_det_jacobian": bijector.inverse_log_det_jacobian(
-                z, subject.image_ndims, **kwargs
-            ),
-        }
-
-    held_before = ask()
+    questions = list(zip(_METHODS, (x, y, z, x, z), strict=True))
+    before = [subject.ask(*question) for question in questions]
     for i, variable in enumerate(variables):
         noise = np.random.default_rng(i).normal(0.0, 0.1, variable.shape)
         variable.assign_add(tf.cast(noise, variable.dtype))
-    held = ask()
-    fresh = subject.all_four(x, y)
-    fresh["inverse of data"] = fresh["inverse"]
-    # Returned too, so that both stay alive, in the graph as in eager mode.
-    return held, fresh, (before, held_before)
-
-
-def _require_fresh(subject, answers, where):
-    held, fresh, _ = answers
-    for method, answer in held.items():
-        subject.require_close(
-            answer,
-            fresh[method],
-            f"stale answers: {method} of a tensor held since before the weights changed, {where} "
-            "(TFP caches by tensors alone; subclasses of tfnvp.bijectors.Bijector do not)",
-        )
+    held = [subject.ask(*question) for question in questions]
+    fresh = [subject.ask_anew(*question) for question in questions]
+    # Returned too, so that they stay alive, in the graph as in eager mode.
+    return held, fresh, before
 
 
 def check_conditioner_calls(subject: Any) -> None:
     """A value and its log-det together call each member's conditioner once."""
-    y = subject.forward(subject.x)
-    kwargs = subject.arguments(None)
-    b = subject.bijector
-    for direction, point, value, log_det, event_ndims in (
-        ("forward", subject.x, b.forward, b.forward_log_det_jacobian, subject.event_ndims),
-        ("inverse", y, b.inverse, b.inverse_log_det_jacobian, subject.image_ndims),
-    ):
-        point = tf.identity(point)
-        with _counted_calls(b) as counts:
+    held = _conditioners([subject.bijector, *subject.bijector.submodules])
+    # Submodules hold a member once, however often it occurs in a chain.
+    members = collections.Counter(map(id, held))
+    occurrences = (step.bijector for step in walk(subject.bijector))
+    members |= collections.Counter(map(id, _conditioners(occurrences)))
+    layers = {id(layer): layer for layer in held}.values()
+    for direction, method, x in subject.directions():
+        x = tf.identity(x)
+        with _counted_calls(layers) as calls:
             # Kept, as users keep it: the cache entry is deleted with the value.
-            kept = value(point, **kwargs)
-            log_det(point, event_ndims, **kwargs)
+            kept = subject.ask(direction, x)
+            subject.ask(method, x)
             del kept
-        for layer, members, calls in counts:
+        for layer in layers:
+            called, expected = calls[id(layer)], members[id(layer)]
             subject.require(
-                calls == members,
-                f"conditioner calls: {direction} with its log-det called {layer.name} {calls} "
-                f"times, expected {members} (once for each coupling that has it)",
+                called == expected,
+                f"conditioner calls: {direction} with its log-det called {layer.name} {called} "
+                f"times, expected {expected} (once for each coupling that has it)",
             )
 
 
@@ -169,33 +137,22 @@ def _conditioners(modules):
 
 
 @contextlib.contextmanager
-def _counted_calls(bijector):
-    """Counts calls of every conditioner: yields a list, filled at the end, of (layer, members, n).
+def _counted_calls(layers):
+    """Counts the calls of layers, by their `id`.
 
     Wraps the layers' own `call`, the function that computes, and removes the wrappers afterwards.
     """
-    held = _conditioners([bijector, *bijector.submodules])
-    layers = {id(c): c for c in held}
-    # Submodules hold a member once, however often it occurs in a chain.
-    members = collections.Counter(map(id, held))
-    occurrences = (step.bijector for step in walk(bijector))
-    members |= collections.Counter(map(id, _conditioners(occurrences)))
     calls = collections.Counter()
-    counts = []
 
-    def counted(layer, call):
-        def counting_call(*args, **kwargs):
-            calls[id(layer)] += 1
-            return call(*args, **kwargs)
+    def counted(layer, call, *args, **kwargs):
+        calls[id(layer)] += 1
+        return call(*args, **kwargs)
 
-        return counting_call
-
-    for layer in layers.values():
+    for layer in layers:
         # Without Keras' own setter: the wrapper is not state of the layer.
-        object.__setattr__(layer, "call", counted(layer, layer.call))
+        object.__setattr__(layer, "call", functools.partial(counted, layer, layer.call))
     try:
-        yield counts
+        yield calls
     finally:
-        for layer in layers.values():
+        for layer in layers:
             object.__delattr__(layer, "call")
-        counts += [(layer, members[key], calls[key]) for key, layer in layers.items()]
