@@ -251,3 +251,22 @@ def test_the_model_card_names_the_units_of_conditions(aged, tmp_path):
     assert "| condition mean | [" in (folder / "model_card.md").read_text()
     folder = make().export(tmp_path / "before", signatures=["log_prob"])
     assert "condition mean" not in (folder / "model_card.md").read_text()
+
+
+def test_a_flow_is_initialised_without_rows_of_extreme_values():
+    figures = []
+    for rows, ages in ((X[1:], AGES[1:]), (X, AGES), (X, AGES)):
+        rows, ages = rows.copy(), ages.copy()
+        if len(rows) == len(X):
+            (rows, ages)[len(figures) - 1][0, 0] = -1e7
+        flow = make()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            flow.adapt(rows, ages)
+        messages = [str(w.message) for w in caught]
+        assert any("1 of the 128 rows" in m for m in messages) == (len(rows) == len(X))
+        figures.append([v.numpy() for v in flow.variables])
+    for other in figures[1:]:
+        for expected, found in zip(figures[0], other, strict=True):
+            if expected.shape:  # Not the states of random generators.
+                np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

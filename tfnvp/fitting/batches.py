@@ -25,6 +25,11 @@ class Data(NamedTuple):
     condition: Any = None
     sample_weight: Any = None
 
+    @classmethod
+    def of(cls, batch: Any) -> "Data":
+        """Returns the parts of a batch of a data set."""
+        return cls(*batch) if isinstance(batch, (tuple, list)) else cls(batch)
+
     @property
     def is_arrays(self) -> bool:
         """Whether all given parts are arrays, or dictionaries of arrays."""
@@ -107,8 +112,7 @@ def _batches(source: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
             f"Received: {type(source).__name__}"
         )
     for batch in batches:
-        parts = Data(*batch) if isinstance(batch, (tuple, list)) else Data(batch)
-        x, condition = parts.parts
+        x, condition = Data.of(batch).parts
         yield np.asarray(x), None if condition is None else np.asarray(condition)
 
 

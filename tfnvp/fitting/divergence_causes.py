@@ -53,7 +53,7 @@ def find_explosion(flow: Any, data: Any, batches: int) -> str | None:
     steps = iter(data)
     with _single_steps(flow):
         for batch in data.take(batches):
-            x, condition = _unpack(flow, batch)
+            x, condition, _ = _unpack(flow, batch)
             if not np.isfinite(flow.log_prob(x, condition)).all():
                 return name_explosion(flow, x, condition)
             flow.train_function(steps)
@@ -111,6 +111,6 @@ def _sentence(largest, otherwise):
 
 
 def _unpack(flow, batch):
-    data = Data(*batch) if isinstance(batch, (tuple, list)) else Data(batch)
+    data = Data.of(batch)
     x, condition = data.parts
-    return x, condition if flow.condition_shape is not None else None
+    return x, condition if flow.condition_shape is not None else None, data.sample_weight

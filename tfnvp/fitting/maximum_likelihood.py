@@ -306,7 +306,10 @@ class MaximumLikelihood(BuiltModel):
         del x, y, training
         nll = -y_pred
         if sample_weight is not None:
-            nll *= tf.cast(sample_weight, nll.dtype)
+            weight = tf.cast(sample_weight, nll.dtype)
+            usable = (weight >= 0) & (weight < np.inf)
+            # A weight that is unusable makes the loss NaN, which ends training, without a gradient.
+            nll = tf.where(usable, nll * tf.where(usable, weight, 0), np.nan)
         # Replicas' gradients are summed, so each must hold its share of the mean.
         count = tf.distribute.get_strategy().num_replicas_in_sync
         return distribute.share_of_mean(nll) + sum(self.losses) / count

@@ -85,8 +85,20 @@ def check_weights(sample_weight: Any, rows: int) -> None:
     if np.shape(sample_weight) != (rows,):
         shape = f"({rows},). Received: {np.shape(sample_weight)}"
         raise ValueError(f"`sample_weight` must be one weight for each row, of shape {shape}")
-    if not (np.isfinite(sample_weight).all() and np.min(sample_weight, initial=0) >= 0):
-        raise ValueError("`sample_weight` must be finite and 0 or more. Received: other values")
+    if fault := unusable_weights(sample_weight):
+        raise ValueError(fault)
+
+
+def unusable_weights(sample_weight: Any) -> str | None:
+    """Describes weights that are not finite, or negative, or returns None."""
+    weights = np.ravel([] if sample_weight is None else sample_weight)
+    bad = weights[~((weights >= 0) & (weights < np.inf))]
+    if not len(bad):
+        return None
+    return (
+        f"`sample_weight` must be finite and 0 or more. Received: {len(bad)} others, the first is "
+        f"{bad[0]}"
+    )
 
 
 def not_finite(values: np.ndarray, name: str) -> str | None:

@@ -242,12 +242,13 @@ class DataSpec:
 
     # --- What is wrong with a batch -------------------------------------------------------------
 
-    def find_fault(self, x: Any, condition: Any = None) -> str | None:
+    def find_fault(self, x: Any, condition: Any = None, sample_weight: Any = None) -> str | None:
         """Describes the first value of a batch that the flow cannot train on, or returns None.
 
         Args:
           x: `[batch, *event_shape]`, array or tensor with a value.
           condition: `[batch, *condition_shape]`, or None.
+          sample_weight: `[batch]`, or None.
         """
         x = np.asarray(x)
         if x.dtype.kind in "iub":
@@ -260,7 +261,7 @@ class DataSpec:
             fault = rules.extreme(x, self.name)
         if fault is None and condition is not None:
             fault = rules.out_of_range(np.asarray(condition), "condition")
-        return fault
+        return fault or rules.unusable_weights(sample_weight)
 
     def _outside_support(self, x: np.ndarray) -> str | None:
         return rules.out_of_range(x, self.name, self.support, self.whole_numbers)
