@@ -216,6 +216,20 @@ def warn_of_extreme_rows(count: int, rows: int) -> None:
     )
 
 
+def warn_of_round_trip(x: np.ndarray, back: np.ndarray) -> None:
+    """Warns if `decode(encode(x))` is far from the rows `x`, relative to their deviations."""
+    x, back = (np.asarray(part, "float64").reshape(len(part), -1) for part in (x, back))
+    deviation = x.std(axis=0)
+    error = np.abs(back - x)[:, deviation > 0] / deviation[deviation > 0]
+    worst = np.nan_to_num(error, nan=np.inf).max(initial=0.0)
+    if worst > 1e-2:
+        warn(
+            "the flow does not invert in float32: decode(encode(x)) is off by up to "
+            f"{worst:.2g} standard deviations. Its densities are inexact there, too: lower the "
+            "learning rate, or use fewer couplings"
+        )
+
+
 # --- training -----------------------------------------------------------------------------------
 
 

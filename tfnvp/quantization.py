@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp import advice
+from tfnvp.arguments import check_int
 
 
 def check_levels(pixels: np.ndarray, levels: int, name: str = "pixels") -> None:
@@ -57,8 +58,7 @@ def dequantize(pixels: Any, levels: int = 256, seed: Any = None) -> tf.Tensor:
 
     Source: Theis, van den Oord and Bethge 2016, section 3.1; NICE, section 5.1.
     """
-    if not isinstance(levels, (int, np.integer)) or levels < 2:
-        raise ValueError(f"`levels` must be an int of 2 or more. Received: {levels!r}")
+    check_int("levels", levels, least=2)
     if levels > 2 and tf.as_dtype(getattr(pixels, "dtype", tf.float32)).is_bool:
         advice.warn_of_bools(levels)
     in_range = _all_are_levels(pixels, levels)

@@ -253,3 +253,14 @@ def test_single_batches_after_fit_are_those_of_a_plain_loop(steps, conditions):
     np.testing.assert_allclose(found, loss, rtol=1e-5)
     for variable, value in zip(flow.trainable_weights, expected, strict=True):
         np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-6)
+
+
+def test_training_that_lost_the_inverse_gets_a_warning(recwarn):
+    # Only `fit` has validation rows: that it looks at them is what is tested.
+    flow = make()
+    flow.fit(X, validation_data=X[:8], verbose=0)
+    assert not recwarn.list
+    forward = flow._forward
+    flow._forward = lambda z, condition: [part + 0.1 for part in forward(z, condition)]
+    with pytest.warns(UserWarning, match=r"off by up to 0\.1\d* standard deviations"):
+        flow.fit(X, validation_split=0.5, verbose=0)

@@ -65,3 +65,11 @@ def test_check_needs_two_points():
     flow = tfnvp.Flow(tfb.Exp(), event_shape=2)
     with pytest.raises(ValueError, match="at least two points"):
         flow.check(tf.exp(points(1, 2)))
+
+
+def test_points_that_do_not_come_back_get_a_warning(recwarn):
+    flow = perturb(tfnvp.RealNVP(2, couplings=24, hidden_units=(8,)), 0.5)
+    flow.check(np.zeros((4, 2)))  # Columns without a deviation have no unit.
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="does not invert in float32"):
+        flow.check(1e3 * np.random.default_rng(0).normal(size=(16, 2)))

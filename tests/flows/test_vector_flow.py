@@ -72,6 +72,12 @@ def test_options_choose_the_layers():
         tfnvp.RealNVP(2, 2, (4,), linear="plu")
 
 
+@pytest.mark.parametrize("couplings", [0, True, 2.0, "3", 10**9])
+def test_the_number_of_couplings_is_limited(couplings):
+    with pytest.raises(ValueError, match="`couplings` must be a positive int, at most 10000"):
+        tfnvp.NICE(2, couplings=couplings)
+
+
 def test_partitions_alternate_or_are_random_and_repeatable():
     split = Split(1)
     assert partitions_for(split, 3, 4) == [split, split.swap(), split]

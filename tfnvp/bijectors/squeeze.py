@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.arguments import check_int
 from tfnvp.bijectors.bijector import Bijector
 from tfnvp.partitions.gather import permute, reshape_event
 
@@ -60,8 +61,7 @@ class Squeeze(Bijector):
 
     def __init__(self, factor: int = 2, order: str = "channel_major", name: str = "squeeze"):
         parameters = dict(locals())
-        if isinstance(factor, bool) or not isinstance(factor, int) or factor < 2:
-            raise ValueError(f"`factor` must be an int of 2 or more. Received: {factor!r}")
+        check_int("factor", factor, least=2)
         if order not in ORDERS:
             raise ValueError(f"`order` must be one of {tuple(ORDERS)}. Received: {order!r}")
         if order == "ordered" and factor != 2:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from scipy import stats
 
 from tfnvp import plotting
+from tfnvp.arguments import check_int
 from tfnvp.evaluation import evaluate
 from tfnvp.quantization import MONITOR_NOISE, dequantize
 
@@ -25,8 +26,7 @@ class _EveryEpochs(keras.callbacks.Callback):
     def __init__(self, every, condition=None):
         super().__init__()
         self.condition = condition
-        if type(every) is not int or every < 1:
-            raise ValueError(f"`every` must be a positive int. Received: {every!r}")
+        check_int("every", every)
         self.every = every
 
     def on_train_begin(self, logs: dict | None = None) -> None:

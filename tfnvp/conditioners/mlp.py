@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from tfnvp.arguments import check_int
+
 # Outputs for which sums of products are faster than a matrix product.
 _NARROW = 4
 
@@ -126,8 +128,8 @@ def shapes_of(input_shape: Any) -> list:
 def _sizes(value, name):
     is_sequence = isinstance(value, Iterable) and not isinstance(value, str)
     sizes = tuple(value) if is_sequence else (value,)
-    if any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
-        raise ValueError(f"`{name}` must be a positive int or a list of them. Received: {value!r}")
+    for size in sizes:
+        check_int(name, size, most=2**20)
     return sizes
 
 

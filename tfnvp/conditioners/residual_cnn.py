@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfnvp.arguments import check_int
 from tfnvp.conditioners.mlp import shapes_of
 from tfnvp.conditioners.weight_normalized_convolution import WeightNormalizedConvolution
 from tfnvp.running_statistics import RunningStatistics, scale_and_shift
@@ -73,9 +74,7 @@ class ResidualCNN(keras.layers.Layer):
         super().__init__(**kwargs)
         sizes = {"output_channels": output_channels, "filters": filters, "blocks": blocks}
         for name, size in sizes.items():
-            least = 0 if name == "blocks" else 1
-            if isinstance(size, bool) or not isinstance(size, int) or size < least:
-                raise ValueError(f"`{name}` must be an int of {least} or more. Received: {size!r}")
+            check_int(name, size, least=0 if name == "blocks" else 1, most=10_000)
         if parity not in (None, 0, 1):
             raise ValueError(f"`parity` must be 0, 1 or None. Received: {parity!r}")
         self.output_channels = output_channels

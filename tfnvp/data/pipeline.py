@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.arguments import check_int
 from tfnvp.data.splits import as_source
-from tfnvp.fitting.batches import check_batch_size
 from tfnvp.quantization import check_levels, dequantize
 
 
@@ -76,7 +76,7 @@ def training_dataset(
     source = as_source(rows)
     if not len(source):
         raise ValueError(f"`rows` must not be empty. Received shape: {source.shape}")
-    check_batch_size(batch_size)
+    check_int("batch_size", batch_size)
     if levels is not None and source.in_memory:
         check_levels(source.take(len(source)), levels, "rows")
     seed = np.random.randint(2**31) if seed is None else seed % 2**31

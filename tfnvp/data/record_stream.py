@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.fitting.batches import PREPARED, check_batch_size, without_tuning
+from tfnvp.arguments import check_int
+from tfnvp.fitting.batches import PREPARED, without_tuning
 
 
 class RecordStream:
@@ -84,7 +85,7 @@ class RecordStream:
         Raises:
           ValueError: if `batch_size` is not a positive int.
         """
-        check_batch_size(batch_size)
+        check_int("batch_size", batch_size)
         current = key if callable(key) else lambda: key
 
         def epoch(_):

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.arguments import check_int
+
 #: Number of reads (of one or more batches) that run in parallel, and of prefetched batches.
 PREPARED = 2
 
@@ -210,7 +212,7 @@ def batched_arrays(
     Raises:
       ValueError: if `batch_size` is not a positive int.
     """
-    check_batch_size(batch_size)
+    check_int("batch_size", batch_size)
     # Rows and their order stay in the memory of the host, also where there is a GPU.
     with tf.device("CPU:0"):
         arrays = tf.nest.map_structure(tf.convert_to_tensor, arrays)
@@ -248,13 +250,6 @@ def batched_arrays(
         batches = epochs.map(epoch).unbatch().map(read, num_parallel_calls=PREPARED)
     batches = batches.rebatch(batch_size)
     return without_tuning(batches, math.ceil(n / batch_size))
-
-
-def check_batch_size(batch_size: Any) -> None:
-    """Raises `ValueError` unless `batch_size` is a positive int."""
-    is_int = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
-    if not is_int or batch_size < 1:
-        raise ValueError(f"`batch_size` must be a positive int. Received: {batch_size!r}")
 
 
 def without_tuning(batches: tf.data.Dataset, count: int) -> tf.data.Dataset:

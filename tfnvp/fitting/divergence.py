@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tfnvp import _internals, advice
+from tfnvp.arguments import check_int
 from tfnvp.fitting.divergence_causes import find_bad_data, find_explosion
 
 _Schedule = keras.optimizers.schedules.LearningRateSchedule
@@ -133,8 +134,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
 
     def __init__(self, times: int = 3, factor: float = 0.3):
         super().__init__()
-        if isinstance(times, bool) or not isinstance(times, int) or times < 0:
-            raise ValueError(f"`times` must be an int of 0 or more. Received: {times!r}")
+        check_int("times", times, least=0)
         if not 0 < factor < 1:
             raise ValueError(f"`factor` must be between 0 and 1. Received: {factor!r}")
         self.times = times

@@ -9,11 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp import advice, distribute, optimizers
-from tfnvp._internals import BuiltModel
-from tfnvp.fitting import batches, programs
+from tfnvp.fitting import batches
 from tfnvp.fitting.batches import Data
 from tfnvp.fitting.divergence import StopOnNonFinite
 from tfnvp.fitting.progress import with_bar
+from tfnvp.fitting.steps import Steps
 from tfnvp.inputs.conversion import column_names
 
 # Names of the arguments that may follow the data by their places.
@@ -22,14 +22,12 @@ _EVALUATE_ARGUMENTS = tuple(inspect.signature(keras.Model.evaluate).parameters)[
 _PREDICT_ARGUMENTS = tuple(inspect.signature(keras.Model.predict).parameters)[2:]
 
 
-class MaximumLikelihood(BuiltModel):
+class MaximumLikelihood(Steps):
     """The training of `Flow`, whose call gives `log p(x)`.
 
     It needs of the flow: `data_spec`, `adaptation`, `condition_scale`, `levels` with its metric,
     `event_size` and `uses_xla()`.
     """
-
-    _steps_are_free = True
 
     def compile(
         self,
@@ -139,6 +137,8 @@ class MaximumLikelihood(BuiltModel):
         if isinstance(arguments["x"], tf.data.Dataset):
             arguments.setdefault("shuffle", False)  # The data set has its own order.
         history = super().fit(callbacks=callbacks, **arguments)
+        if held_out is not None and held_out.is_arrays:
+            self._advise_on_round_trip(held_out)
         if self.levels is not None:
             last = {name: values[-1] for name, values in history.history.items() if values}
             advice.warn_of_negative_bits(last, self.levels)
@@ -183,6 +183,14 @@ class MaximumLikelihood(BuiltModel):
         if condition is not None and self.condition_shape is not None and np.size(condition):
             self.condition_scale.advise(condition)
 
+    def _advise_on_round_trip(self, data: Data) -> None:
+        """Warns if a trained flow does not give back validation rows; a few of them are enough."""
+        rows = min(256, max(2, 2**16 // self.event_size))
+        parts = data.map(lambda part: part[:rows]).parts
+        x, condition = self.data_spec.prepare(self.data_spec.to_floats(parts[0]), parts[1])
+        back, _ = self._forward(self._inverse(x, condition)[0], condition)
+        advice.warn_of_round_trip(x, back)
+
     def _training_callbacks(self, callbacks: Any, data: Data, arguments: dict) -> Any:
         """Returns the callbacks of `fit`, with those that watch the loss and show progress."""
         if isinstance(callbacks, keras.callbacks.CallbackList):
@@ -220,103 +228,9 @@ class MaximumLikelihood(BuiltModel):
         data = Data(*self.data_spec.check(x))
         return super().predict(**self._for_scoring(data, arguments))
 
-    def train_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs
-    ) -> float | list | dict:
-        """One step on one batch; arguments of `keras.Model.train_on_batch`, conditions as `y`."""
-        data = self.data_spec.check(x, y, sample_weight, training=True)
-        return super().train_on_batch(*data, **kwargs)
-
-    def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs
-    ) -> float | list | dict:
-        """Loss of one batch; arguments of `keras.Model.test_on_batch`, conditions as `y`."""
-        return super().test_on_batch(*self.data_spec.check(x, y, sample_weight), **kwargs)
-
-    def predict_on_batch(self, x: Any) -> np.ndarray:
-        """Returns `log p(x)` of one batch, as `keras.Model.predict_on_batch`."""
-        return super().predict_on_batch(self.data_spec.check(x)[0])
-
     def _for_scoring(self, data: Data, arguments: dict) -> dict:
         if data.is_arrays:
             self.data_spec.advise_on_rows(data.parts[0])
             self._advise_on_conditions(data)
         callbacks = with_bar(arguments.pop("callbacks", None), arguments.get("verbose"))
         return batches.for_keras(data, arguments) | {"callbacks": callbacks}
-
-    def _choose_steps(self, callbacks: list, data: Data, arguments: dict) -> None:
-        """Sets `steps_per_execution` where `compile` left it open."""
-        if not self._steps_are_free or not self._runs_in_xla():
-            return
-        limits = (arguments.get("steps_per_epoch"), arguments.get("validation_steps"))
-        count = batches.count_batches(data, arguments.get("batch_size"))
-        steps = programs.choose_steps(self.event_size, count, callbacks, *limits)
-        if steps != self.steps_per_execution:
-            self.steps_per_execution = steps
-            self.train_function = self.test_function = None
-
-    def _runs_in_xla(self):
-        return (
-            self.jit_compile is True
-            and not self.run_eagerly
-            and self.distribute_strategy.num_replicas_in_sync == 1
-        )
-
-    def make_train_function(self, force: bool = False) -> None:
-        own = type(self).train_step is MaximumLikelihood.train_step
-        if (force or self.train_function is None) and own and self._runs_many():
-            self.train_function = self._many(self.train_step)
-        else:
-            super().make_train_function(force)
-
-    def make_test_function(self, force: bool = False) -> None:
-        own = type(self).test_step is MaximumLikelihood.test_step
-        if (force or self.test_function is None) and own and self._runs_many():
-            self.test_function = self._many(self.test_step)
-        else:
-            super().make_test_function(force)
-
-    def _runs_many(self):
-        return self.steps_per_execution > 1 and self._runs_in_xla()
-
-    def _many(self, step):
-        # The logs are the metrics; a subclass with its own step and logs uses Keras' loop.
-        return programs.run_many(step, self.get_metrics_result, self.steps_per_execution)
-
-    def train_step(self, data: Any) -> dict:
-        logs = super().train_step(self.data_spec.unpack_batch(data))
-        return distribute.as_step_logs(logs)
-
-    def test_step(self, data: Any) -> dict:
-        logs = super().test_step(self.data_spec.unpack_batch(data))
-        return distribute.as_step_logs(logs)
-
-    def predict_step(self, data: Any) -> tf.Tensor:
-        return super().predict_step(self.data_spec.unpack_batch(data))
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> tf.Tensor:
-        """Mean of `-log p(x)` over the batch, in nats, plus the losses of regularizers."""
-        del x, y, training
-        nll = -y_pred
-        if sample_weight is not None:
-            weight = tf.cast(sample_weight, nll.dtype)
-            usable = (weight >= 0) & (weight < np.inf)
-            # A weight that is unusable makes the loss NaN, which ends training, without a gradient.
-            nll = tf.where(usable, nll * tf.where(usable, weight, 0), np.nan)
-        # Replicas' gradients are summed, so each must hold its share of the mean.
-        count = tf.distribute.get_strategy().num_replicas_in_sync
-        return distribute.share_of_mean(nll) + sum(self.losses) / count
-
-    def compute_metrics(
-        self, x: tf.Tensor, y: tf.Tensor, y_pred: Any, sample_weight: Any = None
-    ) -> dict:
-        if self.levels is not None:
-            self.bits_per_dim_metric.update_state(y_pred, sample_weight)
-        return super().compute_metrics(x, y, y_pred, sample_weight)

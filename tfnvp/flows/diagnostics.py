@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfnvp import advice
 from tfnvp.bijectors.compose import walk
 
 # Draws from the base where its moments have no formula; more would only cost time.
@@ -70,6 +71,7 @@ def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
         nans = dict.fromkeys(log_dets, float("nan"))
         return Diagnostics(*[float("nan")] * 4, nans, float(1.0 - finite.mean()))
 
+    advice.warn_of_round_trip(x, back)
     error = np.abs(numbers[1] - _rows(x))[healthy]
     latents = numbers[0][healthy]
     mean, covariance = _base_moments(flow)

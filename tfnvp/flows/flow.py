@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfnvp import advice
+from tfnvp.arguments import check_int
 from tfnvp.bases import make_base
 from tfnvp.bijectors.bijector import Bijector, event_shape_tuple
 from tfnvp.bijectors.compose import Chain, takes_condition, value_and_log_det
@@ -82,8 +83,8 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         super().__init__(name=name, dtype="float32")
         if not isinstance(bijector, tfp.bijectors.Bijector):
             raise TypeError(f"`bijector` must be a tfb.Bijector. Received: {bijector!r}")
-        if levels is not None and (not isinstance(levels, int) or levels < 2):
-            raise ValueError(f"`levels` must be an int of 2 or more, or None. Received: {levels!r}")
+        if levels is not None:
+            check_int("levels", levels, least=2)
         if takes_condition(bijector) != (condition_shape is not None):
             raise ValueError(
                 "`condition_shape` must be given exactly where the bijector takes a condition. "

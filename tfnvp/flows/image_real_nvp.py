@@ -8,6 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfnvp.arguments import check_flags, check_int
 from tfnvp.bijectors import (
     ActNorm,
     AffineCoupling,
@@ -21,7 +22,7 @@ from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.conditioners import ResidualCNN
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.serialization import serialize
-from tfnvp.flows.vector_flow import check_flags, policy_name, wrapped
+from tfnvp.flows.vector_flow import policy_name, wrapped
 from tfnvp.partitions import Channels, Checkerboard
 from tfnvp.quantization import quantize
 
@@ -261,8 +262,7 @@ def _image_shape(image_shape, scales):
         raise ValueError(
             f"`image_shape` must be (height, width, channels). Received: {image_shape}"
         )
-    if isinstance(scales, bool) or not isinstance(scales, int) or scales < 1:
-        raise ValueError(f"`scales` must be a positive int. Received: {scales!r}")
+    check_int("scales", scales, most=30)
     height, width, _ = image_shape
     factor = 2 ** (scales - 1)
     if height % factor or width % factor:

@@ -51,8 +51,8 @@ def serialize(value: Any) -> Any:
       TypeError: for a value that cannot be described, such as a function, or an instance of a class
         that is neither ours, TFP's nor Keras' nor registered with Keras.
     """
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
+    if value is None or isinstance(value, (bool, int, float, str, np.integer)):
+        return int(value) if isinstance(value, np.integer) else value
     if isinstance(value, (list, tuple, tf.TensorShape)):
         return [serialize(v) for v in value]
     if isinstance(value, dict):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow_probability as tfp
 
+from tfnvp.arguments import check_flags, check_int
 from tfnvp.bijectors import ActNorm, Chain, Logit, LULinear, Whitening
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
@@ -44,10 +45,7 @@ class VectorOptions:
 
     def check(self) -> None:
         """Raises `ValueError` for an invalid number of couplings or an invalid flag."""
-        if isinstance(self.couplings, bool) or not (
-            isinstance(self.couplings, int) and self.couplings >= 1
-        ):
-            raise ValueError(f"`couplings` must be a positive int. Received: {self.couplings!r}")
+        check_int("couplings", self.couplings, most=10_000)
         check_flags(
             residual=self.residual,
             standardize=self.standardize,
@@ -222,13 +220,6 @@ def policy_name(conditioner_dtype: str | keras.DTypePolicy | None) -> str:
     program that loads it.
     """
     return keras.dtype_policies.get(conditioner_dtype or keras.config.dtype_policy()).name
-
-
-def check_flags(**flags) -> None:
-    """Raises `ValueError` for arguments that are neither True nor False."""
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
 
 
 def partitions_for(

@@ -1,0 +1,37 @@
+"""Checks of arguments that many constructors take: whole numbers and flags."""
+
+from typing import Any
+
+import numpy as np
+
+
+def check_int(name: str, value: Any, least: int = 1, most: int | None = None) -> None:
+    """Raises `ValueError` unless a value is a whole number in a range.
+
+    A limit at the top keeps a typing error, or a damaged file, from using up the memory.
+
+    Args:
+      name: name of the argument.
+      value: int, also of NumPy, but no bool.
+      least: the smallest number that is allowed.
+      most: the largest one, or None.
+
+    >>> check_int("couplings", 4)
+    >>> try:
+    ...     check_int("couplings", True)
+    ... except ValueError as error:
+    ...     print(error)
+    `couplings` must be a positive int. Received: True
+    """
+    is_int = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_int or value < least or (most is not None and value > most):
+        range_ = "a positive int" if least == 1 else f"an int of {least} or more"
+        limit = "" if most is None else f", at most {most}"
+        raise ValueError(f"`{name}` must be {range_}{limit}. Received: {value!r}")
+
+
+def check_flags(**flags) -> None:
+    """Raises `ValueError` for arguments that are neither True nor False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
