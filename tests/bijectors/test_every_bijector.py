@@ -181,6 +181,52 @@ def test_equality_and_hash_after_use(bijectors, name):
         iter(b)
 
 
+@each_of_ours
+def test_half_precision_only_comes_and_goes(bijectors, name):
+    if name == "chain with TFP's":
+        pytest.skip("TFP's own members compute in the precision that they get")
+    b, x = bijectors[name], at(name)
+    ndims = x.shape.rank - 1
+    for dtype in (tf.float16, tf.bfloat16):
+        half = tf.cast(x, dtype)
+        y, log_det = b.forward(half), b.forward_log_det_jacobian(half, ndims)
+        assert y.dtype == log_det.dtype == b.inverse(y).dtype == dtype
+        expected = b.forward(tf.cast(half, tf.float32))
+        np.testing.assert_allclose(tf.cast(y, tf.float32), expected, rtol=1e-2, atol=1e-6)
+
+
+@each_of_ours
+def test_unknown_ranks(bijectors, name):
+    b, x = bijectors[name], at(name)
+    assert b.forward_event_shape(None).rank is b.inverse_event_shape(None).rank is None
+
+    @tf.function(input_signature=[tf.TensorSpec(None)], autograph=False)
+    def forward(x):
+        return b.forward(x), b.forward_log_det_jacobian(x, event_ndims=len(BIJECTORS[name][1]))
+
+    if name in ("squeeze", "multi-scale", "chain", "chain with TFP's"):
+        with pytest.raises(ValueError, match="known rank"):
+            forward(x)  # The bijector does not know the shape of its events.
+        return
+    y, log_det = forward(x)
+    np.testing.assert_allclose(y, b.forward(x), rtol=1e-5)
+    expected = b.forward_log_det_jacobian(x, x.shape.rank - 1)
+    np.testing.assert_allclose(log_det, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_whole_numbers_are_refused_by_name():
+    with pytest.raises(TypeError, match="logit: expected a tensor of floats"):
+        Logit().forward([1, 2])
+
+
+def test_cumulative_distributions_of_logits():
+    distribution = tfp.distributions.TransformedDistribution(
+        tfp.distributions.Logistic(0.0, 1.0), tfb.Invert(Logit(0.05))
+    )
+    np.testing.assert_allclose(distribution.cdf([0.3, 0.5]), [0.05 + 0.9 * 0.3, 0.5], rtol=1e-5)
+    np.testing.assert_allclose(distribution.quantile(0.32), 0.3, rtol=1e-4)
+
+
 def test_distributions_of_unequal_weights_have_no_divergence_of_zero():
     # TFP takes that of the bases where the bijectors are equal.
     base = tfp.distributions.MultivariateNormalDiag(tf.zeros(2))

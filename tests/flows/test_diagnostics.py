@@ -68,8 +68,8 @@ def test_check_needs_two_points():
 
 
 def test_points_that_do_not_come_back_get_a_warning(recwarn):
-    flow = perturb(tfnvp.RealNVP(2, couplings=24, hidden_units=(8,)), 0.5)
+    flow = perturb(tfnvp.RealNVP(2, couplings=48, hidden_units=(8,)), 0.5)
     flow.check(np.zeros((4, 2)))  # Columns without a deviation have no unit.
     assert not recwarn.list
     with pytest.warns(UserWarning, match="does not invert in float32"):
-        flow.check(1e3 * np.random.default_rng(0).normal(size=(16, 2)))
+        flow.check(np.random.default_rng(0).normal(size=(16, 2)))

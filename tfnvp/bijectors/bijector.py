@@ -121,8 +121,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
           `(value, log_det, log_scale)`; the last, for couplings, is the log-det of each moved
           variable, otherwise None.
         """
-        compute = self._inverse_and_log_det if inverse else self._forward_and_log_det
-        value, log_det = compute(tf.convert_to_tensor(x), **kwargs)
+        value, log_det = self._compute(tf.convert_to_tensor(x), inverse, kwargs)
         return value, self._sum_last(log_det, inverse, event_ndims), None
 
     def _constant_log_det(self, x, log_det):

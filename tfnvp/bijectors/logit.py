@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfnvp.bijectors.bijector import Bijector
+from tfnvp.bijectors.bijector import Bijector, check_event
 
 
 class Logit(Bijector):
@@ -47,7 +47,11 @@ class Logit(Bijector):
         margin = self.alpha / (1.0 - 2.0 * self.alpha)
         return -margin, 1.0 + margin
 
+    def _is_increasing(self):
+        return True
+
     def _forward_and_log_det(self, x):
+        check_event(self, x, ())
         span = 1.0 - 2.0 * self.alpha
         log_p = tf.math.log(self.alpha + span * x)
         # From 1 - x rather than 1 - p, which would lose the digits of a small alpha.
@@ -55,6 +59,7 @@ class Logit(Bijector):
         return log_p - log_q, tf.math.log(tf.cast(span, x.dtype)) - log_p - log_q
 
     def _inverse_and_log_det(self, y):
+        check_event(self, y, ())
         span = 1.0 - 2.0 * self.alpha
         log_det = -tf.nn.softplus(-y) - tf.nn.softplus(y) - tf.math.log(tf.cast(span, y.dtype))
         return (tf.sigmoid(y) - self.alpha) / span, log_det

@@ -71,7 +71,7 @@ class Squeeze(Bijector):
         super().__init__(3, parameters=parameters, name=name)
 
     def _forward_and_log_det(self, x):
-        squeezed = self._forward_event_shape(x.shape)[-3:]
+        squeezed = self._known(self._forward_event_shape(x.shape)[-3:])
         x = reshape_event(x, 3, self._axes(x.shape[-3:]))
         x = _transpose_event(x, ORDERS[self.order])
         x = reshape_event(x, 5, squeezed)
@@ -80,7 +80,7 @@ class Squeeze(Bijector):
         return x, self._constant_log_det(x, 0.0)
 
     def _inverse_and_log_det(self, y):
-        image, order = self._inverse_event_shape(y.shape)[-3:], ORDERS[self.order]
+        image, order = self._known(self._inverse_event_shape(y.shape)[-3:]), ORDERS[self.order]
         axes = self._axes(image)
         if self.order == "ordered":
             y = self._permute_positions(y, np.argsort(_EVEN_THEN_ODD))
@@ -108,16 +108,27 @@ class Squeeze(Bijector):
         return self._resized(output_shape, (1, 1, f**2), (f, f, 1), "the number of channels")
 
     def _resized(self, shape, divisors, factors, what):
-        if shape.rank is None or shape.rank < 3 or not shape[-3:].is_fully_defined():
+        if shape.rank is None:
+            return shape
+        if shape.rank < 3:
+            raise ValueError(f"{self.name} needs [..., height, width, channels]. Received: {shape}")
+        image = [
+            size if size is None else size * factor / divisor
+            for size, divisor, factor in zip(shape[-3:], divisors, factors, strict=True)
+        ]
+        if any(size is not None and size % 1 for size in image):
             raise ValueError(
-                f"{self.name} needs [..., height, width, channels] of known size. Received: {shape}"
+                f"{self.name}: {what} must be divisible by {max(divisors)}. Received: {shape}"
             )
-        image = tuple(shape[-3:])
-        if np.mod(image, divisors).any():
+        return shape[:-3] + [size if size is None else int(size) for size in image]
+
+    def _known(self, image_shape):
+        if not image_shape.is_fully_defined():
             raise ValueError(
-                f"{self.name}: {what} must be divisible by {max(divisors)}. Received: {image}"
+                f"{self.name} needs images of known size, which `tf.ensure_shape` sets. "
+                f"Received: {image_shape}"
             )
-        return shape[:-3] + (np.floor_divide(image, divisors) * factors).tolist()
+        return image_shape
 
     def _forward_event_shape_tensor(self, input_shape):
         f = self.factor

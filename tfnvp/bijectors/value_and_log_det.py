@@ -49,10 +49,28 @@ class ValueAndLogDet:
         weights = self._current_weights()
         if (found := self._memory.find(x, inverse, kwargs, weights)) is not None:
             return found
+        result = self._compute(x, inverse, kwargs)
+        self._memory.keep(x, inverse, kwargs, result, weights)
+        return result
+
+    def _compute(self, x, inverse, kwargs):
+        """Returns value and log-det, also for half precision and for tensors of unknown rank."""
+        if x.dtype in (tf.float16, tf.bfloat16):
+            # Log-dets are sums, and TensorFlow solves no equations in half precision.
+            value, log_det = self._compute(tf.cast(x, tf.float32), inverse, kwargs)
+            return tf.cast(value, x.dtype), tf.cast(log_det, x.dtype)
+        if x.shape.rank is None and self.forward_min_event_ndims:
+            event_shape, shape = getattr(self, "event_shape", None), tf.shape(x)
+            if event_shape is None or kwargs:
+                raise ValueError(
+                    f"{self.name} needs tensors of known rank, which `tf.ensure_shape` sets. "
+                    f"Received shape: {x.shape}"
+                )
+            flat = tf.reshape(x, (-1, *event_shape))
+            value, log_det = self._compute(flat, inverse, kwargs)
+            return tf.reshape(value, shape), tf.reshape(log_det, shape[: -len(event_shape)])
         compute = self._inverse_and_log_det if inverse else self._forward_and_log_det
-        value, log_det = compute(x, **kwargs)
-        self._memory.keep(x, inverse, kwargs, (value, log_det), weights)
-        return value, log_det
+        return compute(x, **kwargs)
 
     def _sum_last(self, log_det, inverse, event_ndims):
         """Sums a log-det over event axes beyond the bijector's own."""
