@@ -177,6 +177,41 @@ def test_no_argument_of_a_flow_can_be_a_function(key, function):
         tfnvp.RealNVP.from_config({**config, key: FUNCTIONS[function]()})
 
 
+HOSTILE = [None, True, -1, 0, 10**9, 1e308, "", "os.system", "../x", [], [[]], {}, {"x": 1}]
+
+
+def places(config, path=()):
+    """The paths of all values inside of JSON types."""
+    yield path
+    items = config.items() if isinstance(config, dict) else enumerate(config)
+    for key, value in items if isinstance(config, (dict, list)) else ():
+        yield from (
+            places(value, (*path, key)) if isinstance(value, (dict, list)) else [(*path, key)]
+        )
+
+
+def test_any_value_in_any_place_of_a_configuration_loads_or_is_refused(original):
+    # Keras reads a file's archive, then its configuration: here the file is opened only once.
+    flow = keras.saving.load_model(original)
+    config = keras.saving.serialize_keras_object(flow)
+    generator = np.random.default_rng(0)
+    values = [*HOSTILE, *(make() for make in FUNCTIONS.values())]
+    everywhere = [path for path in places(config) if path]
+    assert len(everywhere) * len(values) > 300
+    for path in everywhere:
+        for i in generator.permutation(len(values))[:6]:
+            changed = json.loads(json.dumps(config))
+            part = changed
+            for key in path[:-1]:
+                part = part[key]
+            part[path[-1]] = values[i]
+            try:
+                made = keras.saving.deserialize_keras_object(changed)
+            except (ValueError, TypeError, RuntimeError, KeyError, AttributeError):
+                continue
+            assert isinstance(made, (tfnvp.RealNVP, dict, type(None))), (path, values[i])
+
+
 def test_no_metric_of_a_file_is_a_foreign_function(saved):
     flow = keras.saving.load_model(saved)
     flow.compile("adam", metrics=[keras.metrics.Mean()])

@@ -78,6 +78,13 @@ def test_the_number_of_couplings_is_limited(couplings):
         tfnvp.NICE(2, couplings=couplings)
 
 
+def test_the_memory_that_a_configuration_asks_for_is_limited():
+    with pytest.raises(ValueError, match=r"`event_shape: number of variables` .* at most 16777216"):
+        tfnvp.NICE(10**9, hidden_units=(4,))
+    with pytest.raises(ValueError, match=r"`weights of hidden_1` must be .* at most 536870912"):
+        tfnvp.NICE(4, hidden_units=(2**10, 2**20))
+
+
 def test_partitions_alternate_or_are_random_and_repeatable():
     split = Split(1)
     assert partitions_for(split, 3, 4) == [split, split.swap(), split]

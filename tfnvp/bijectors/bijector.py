@@ -1,6 +1,7 @@
 """The base class of bijectors: value and log-det in one pass, and checks of arguments."""
 
 import copy
+import math
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfnvp import _internals, advice
+from tfnvp.arguments import check_int
 from tfnvp.bijectors.value_and_log_det import Entry, ValueAndLogDet
 
 tfb = tfp.bijectors
@@ -185,6 +187,7 @@ def event_shape_tuple(event_shape: Any, name: str = "event_shape") -> tuple:
         raise ValueError(
             f"`{name}` must be a positive int or a sequence of them. Received: {event_shape!r}"
         )
+    check_int(f"{name}: number of variables", math.prod(shape), most=2**24)
     return shape
 
 

@@ -84,6 +84,7 @@ class MLP(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         size = sum(math.prod(shape[1:]) for shape in shapes_of(input_shape))
         for layer in [*self.hidden, self.projection]:
+            check_int(f"weights of {layer.name}", size * layer.units, least=0, most=2**29)
             layer.build((None, size))
             size = layer.units
 
