@@ -1,13 +1,16 @@
 """Rows in TFRecord shards as a source of data, in bounded memory."""
 
+import contextlib
 import math
 import pathlib
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.data.foreign_files import DamagedRecordsError, whole_records
 from tfnvp.fitting.batches import PREPARED, check_batch_size, without_tuning
 
 
@@ -43,6 +46,7 @@ class RecordStream:
         self.shape = (count, *event_shape)
         self.dtype = np.dtype(dtype)
         self.skip_bad = skip_bad
+        self._whole: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -58,11 +62,13 @@ class RecordStream:
         if n < 1:
             return np.zeros((0, *self.shape[1:]), self.dtype)
         rows = self._read_all(n) if seed is None else self._shuffled(n, (0, seed))
-        return next(rows.take(1).as_numpy_iterator())
+        with damage_named(self):
+            return next(rows.take(1).as_numpy_iterator())
 
     def chunks(self, rows: int = 1000) -> Iterator[np.ndarray]:
         """Yields all rows in the order of the shards, at most `rows` at a time."""
-        yield from self._read_all(rows).as_numpy_iterator()
+        with damage_named(self):
+            yield from self._read_all(rows).as_numpy_iterator()
 
     def batches(self, batch_size: int, key: Any, finish: Callable | None = None) -> tf.data.Dataset:
         """Batches of an epoch, in an order that depends only on the key.
@@ -98,8 +104,32 @@ class RecordStream:
         return without_tuning(batches, math.ceil(len(self) / batch_size))
 
     def fingerprint(self, start: int = 0) -> int | None:
-        """Returns None: the rows are not in memory."""
-        return None
+        """Returns a checksum of the shards that continues `start`; reads all of them."""
+        for file in self.files:
+            with open(file, "rb") as shard:
+                while piece := shard.read(2**20):
+                    start = zlib.crc32(piece, start)
+        return start
+
+    def check(self) -> int:
+        """Reads all rows, and returns their number.
+
+        Raises:
+          ValueError: if one is broken; the message names its file and its place there.
+        """
+        total = 0
+        for file in self.files:
+            count = 0
+            try:
+                files = tf.data.Dataset.from_tensors(file)
+                for _ in files.flat_map(self._records).batch(1).map(self._parse):
+                    count += 1
+            except tf.errors.OpError as error:
+                whole_records(pathlib.Path(file))
+                text = f"{file} is broken after {count} of its records"
+                raise DamagedRecordsError(text) from error
+            total += count
+        return total
 
     def _shuffled(self, batch_size, key):
         """Returns the batches of one epoch; `key` is int32 `[2]`."""
@@ -117,8 +147,17 @@ class RecordStream:
         return files.flat_map(self._records).batch(rows).map(self._parse)
 
     def _records(self, file):
+        # Counted first: TensorFlow would believe in any length.
+        whole = tf.numpy_function(self._count_whole, [file], tf.int64)
         records = tf.data.TFRecordDataset(file)
-        return records.ignore_errors() if self.skip_bad else records
+        return (records.ignore_errors() if self.skip_bad else records).take(whole)
+
+    def _count_whole(self, file):
+        """Counts the records of a file once."""
+        if file not in self._whole:
+            path = pathlib.Path(file.decode())
+            self._whole[file] = np.int64(whole_records(path, self.skip_bad))
+        return self._whole[file]
 
     def _parse(self, records):
         feature = {"x": tf.io.FixedLenFeature((), tf.string)}
@@ -133,3 +172,18 @@ def _with_keys(batches, key):
         return batch, tf.random.fold_in(tf.cast(key, tf.int32), tf.cast(i, tf.int32))
 
     return batches.enumerate().map(with_key)
+
+
+@contextlib.contextmanager
+def damage_named(rows: Any) -> Iterator[None]:
+    """Raises TensorFlow's errors of a broken `RecordStream` as one that names file and record.
+
+    Args:
+      rows: the stream that is read, or other rows, whose errors stay as they are.
+    """
+    try:
+        yield
+    except tf.errors.OpError:
+        if isinstance(rows, RecordStream):
+            rows.check()
+        raise
