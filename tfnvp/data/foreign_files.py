@@ -66,6 +66,8 @@ def whole_records(file: pathlib.Path, skip_bad: bool = False) -> int:
       DamagedRecordsError: if a record is longer than the file.
     """
     count = end = 0
+    if not file.is_file():  # A pipe would wait for ever.
+        raise DamagedRecordsError(f"no file of records at {file}")
     with file.open("rb") as records:
         size = records.seek(0, 2)
         while end < size:
