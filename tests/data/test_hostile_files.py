@@ -292,6 +292,30 @@ def test_other_formats_of_prepared_data_import_nothing(tmp_path, valid, harmless
         data.load_named("small", folder)
 
 
+@pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
+def test_prepared_data_are_regular_files(tmp_path, valid, harmless, name):
+    folder = copy(valid / "tfds", tmp_path / "tfds")
+    (folder / "small" / "1.0.0" / name).unlink()
+    os.mkfifo(folder / "small" / "1.0.0" / name)
+    with pytest.raises(ValueError, match="regular"):
+        data.load_named("small", folder)
+
+
+def test_archives_and_texts_are_no_benchmark_tables(tmp_path, harmless):
+    file = tmp_path / "power" / "data.npy"
+    file.parent.mkdir()
+    for rows in (np.array([["a"] * 8]), header(f"({10**12}, 8)", "<U0"), {"rows": ROWS}):
+        with file.open("wb") as stream:
+            if isinstance(rows, dict):
+                np.savez(stream, **rows)
+            elif isinstance(rows, bytes):
+                stream.write(rows)
+            else:
+                np.save(stream, rows)
+        with pytest.raises(ValueError, match=r"data\.npy cannot be read as a table"):
+            data.load_benchmark_table("power", tmp_path)
+
+
 def test_pickles_are_never_loaded(tmp_path, harmless):
     stream = io.BytesIO()
     np.save(stream, np.array([[print]]), allow_pickle=True)

@@ -149,10 +149,10 @@ def _existing(file):
 
 def _array(file, columns):
     with reading(_existing(file), "a table"):
-        rows = np.load(file, mmap_mode="r", allow_pickle=False)
+        rows = np.load(file, mmap_mode="r", allow_pickle=False).astype("float64")
     if rows.ndim != 2 or rows.shape[1] != columns:
         raise ValueError(f"{file} must hold {columns} columns. Received: shape {rows.shape}")
-    return rows.astype("float64")
+    return rows
 
 
 def _csv(file):

@@ -133,6 +133,9 @@ def _builder(tfds_name, name, data_dir):
             contextlib.suppress(tfds.core.DatasetNotFoundError),
             only_known_features(),
         ):
+            files = pathlib.Path(folder or "", re.split("[:/]", tfds_name)[0]).rglob("*")
+            if folder and not all(file.is_file() or file.is_dir() for file in files):
+                raise ValueError("not all of its files are regular")  # A pipe waits for ever.
             builder = tfds.builder(tfds_name, data_dir=folder)
             if "image" not in builder.info.features:
                 raise ValueError("it has no images")
