@@ -1,11 +1,13 @@
 """One canary for each private name of another library, which says what a library changed."""
 
 import contextlib
+import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 import tensorflow_probability as tfp
 
 import tfnvp
@@ -220,6 +222,20 @@ def test_fused_batch_normalization():
         x = tf.random.normal((2, 3, 3, 16))
         mean, _ = tfnvp.running_statistics.moments(x)
         np.testing.assert_allclose(mean, tf.reduce_mean(x, [0, 1, 2]), atol=1e-6)
+
+
+# --- TensorFlow Datasets ------------------------------------------------------------------------
+
+
+def test_classes_of_features():
+    with canary("TensorFlow Datasets", "features.feature.FeatureConnector", tfds):
+        features = tfds.features.FeaturesDict({"image": tfds.features.Image()})
+        with _internals.only_known_features():
+            read = tfds.features.FeatureConnector.from_json(features.to_json())
+            assert list(read) == ["image"]
+            with pytest.raises(ValueError, match="unknown class of features"):
+                tfds.features.FeatureConnector.from_json({"pythonClassName": "antigravity.X"})
+        assert "antigravity" not in sys.modules
 
 
 # --- Keras --------------------------------------------------------------------------------------

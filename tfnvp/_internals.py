@@ -4,7 +4,10 @@ Nothing else in the package reaches into another library. `tests/test_internals.
 each name here, which says what broke when a library renames it.
 """
 
+import contextlib
 import sys
+import threading
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -86,6 +89,33 @@ def count_writes(graph, variables) -> int | None:
 def objects_in(module: tf.Module, kind) -> list:
     """Returns the objects of a class that a `tf.Module` and its submodules hold as attributes."""
     return list(module._flatten(predicate=lambda value: isinstance(value, kind)))
+
+
+# --- TensorFlow Datasets ----------------------------------------------------------------------
+
+_FEATURES_ARE_REPLACED = threading.Lock()
+
+
+@contextlib.contextmanager
+def only_known_features() -> Iterator[None]:
+    """Lets TensorFlow Datasets make features only of classes that are imported already.
+
+    Otherwise it imports whatever module the `features.json` of a data set names.
+    """
+    from tensorflow_datasets.core.features.feature import FeatureConnector
+
+    def known(cls, name):
+        if name not in cls._registered_features:
+            raise ValueError(f"it names the unknown class of features {name!r}")
+        return cls._registered_features[name]
+
+    with _FEATURES_ARE_REPLACED:
+        original = FeatureConnector.__dict__["cls_from_name"]
+        FeatureConnector.cls_from_name = classmethod(known)
+        try:
+            yield
+        finally:
+            FeatureConnector.cls_from_name = original
 
 
 # --- Keras ------------------------------------------------------------------------------------

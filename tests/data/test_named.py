@@ -1,3 +1,4 @@
+import json
 import os
 import pathlib
 import socket
@@ -5,9 +6,46 @@ import socket
 import numpy as np
 import pytest
 import sklearn.datasets
+import tensorflow as tf
 
 from tfnvp import data
 from tfnvp.data import named
+
+FEATURES = "tensorflow_datasets.core.features."
+
+
+def write_prepared(folder, images):
+    """Writes images as a data set of TensorFlow Datasets, and returns its folder."""
+    folder = folder / "small" / "1.0.0"
+    folder.mkdir(parents=True)
+    parts = {
+        "image": {
+            "pythonClassName": f"{FEATURES}image_feature.Image",
+            "image": {"dtype": "uint8", "shape": {"dimensions": list(images.shape[1:])}},
+        }
+    }
+    features = {
+        "pythonClassName": f"{FEATURES}features_dict.FeaturesDict",
+        "featuresDict": {"features": parts},
+    }
+    (folder / "features.json").write_text(json.dumps(features))
+    split = {
+        "name": "train",
+        "numBytes": "1",
+        "shardLengths": [len(images)],
+        "filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}",
+    }
+    info = {"name": "small", "version": "1.0.0", "fileFormat": "tfrecord", "splits": [split]}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    file = folder / "small-train.tfrecord-00000-of-00001"
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for image in images:
+            content = tf.train.BytesList(value=[tf.io.encode_png(image).numpy()])
+            feature = {"image": tf.train.Feature(bytes_list=content)}
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString())
+    return folder
+
 
 PREPARED = os.environ.get("TFDS_DATA_DIR")
 
@@ -79,3 +117,64 @@ def test_the_celeba_crop_is_that_of_the_released_code():
     image = np.zeros((218, 178, 3), "uint8")
     image[40:188, 15:163] = 200
     np.testing.assert_array_equal(named._celeba_crop(image), 200)
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    return write_prepared(tmp_path, np.zeros((10, 4, 4, 1), "uint8"))
+
+
+# As TensorFlow Datasets writes the name of a class, as its protos and older versions may, and
+# within a text.
+NAMING = {
+    "pythonClassName": '{"pythonClassName": "evil_features.X"}',
+    "python_class_name": '{"python_class_name": "evil_features.X"}',
+    "type": '{"type": "evil_features.X", "content": {}}',
+    "text": json.dumps(
+        {
+            "type": f"{FEATURES}features_dict.FeaturesDict",
+            "proto_cls": "tensorflow_datasets.FeaturesDict",
+            "content": '{"features": {"image": {"pythonClassName": "evil_features.X"}}}',
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("features", NAMING.values(), ids=NAMING)
+def test_classes_that_a_folder_names_are_not_imported(tmp_path, prepared, monkeypatch, features):
+    assert data.load_named("small", tmp_path).event_shape == (4, 4, 1)
+    (tmp_path / "evil_features.py").write_text("raise SystemExit('foreign code runs')")
+    monkeypatch.syspath_prepend(tmp_path)
+    (prepared / "features.json").write_text(features)
+    with pytest.raises(ValueError, match=r"unknown class of features 'evil_features\.X'"):
+        data.load_named("small", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["huggingface:small", "kaggle:small", "small/../small", "../small", "small/a=1", ""]
+)
+def test_names_are_plain(tmp_path, prepared, name):
+    with pytest.raises(ValueError, match=f"unknown data set '{name}'"):
+        data.load_named(name, tmp_path)
+
+
+@pytest.mark.parametrize("info", ["[1]", "{}", "{", "null", "[" * 100_000, '{"name": 3}'])
+def test_damaged_descriptions_of_data_sets_are_named(tmp_path, prepared, info):
+    (prepared / "dataset_info.json").write_text(info)
+    with pytest.raises(ValueError, match=r"data set 'small' in .* cannot be read as images"):
+        data.load_named("small", tmp_path)
+
+
+def test_damaged_records_of_data_sets_are_named(tmp_path, prepared):
+    (file,) = prepared.glob("small-train*")
+    content = file.read_bytes()
+    file.write_bytes(content[:-6] + bytes([content[-6] ^ 1]) + content[-5:])
+    with pytest.raises(ValueError, match=r"small/1\.0\.0 cannot be read as a prepared data set"):
+        data.load_named("small", tmp_path)
+    file.write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=f"{file.name} is broken after 9 of its records"):
+        data.load_named("small", tmp_path)
+    info = prepared / "dataset_info.json"
+    info.write_text(info.read_text().replace("tfrecord", "riegeli"))
+    with pytest.raises(ValueError, match="no TFRecord but riegeli"):
+        data.load_named("small", tmp_path)

@@ -88,8 +88,53 @@ def test_a_changed_record_is_found_by_the_check(folder):
     content = bytearray(shard.read_bytes())
     content[-20] ^= 255
     shard.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{shard.name} is broken after \d+ of"):
+    broken = pytest.raises(ValueError, match=rf"{shard.name} is broken after \d+ of")
+    with broken:
         data.check_records(folder)
+    # Reading says the same.
+    rows = data.read_records(folder).train
+    for read in (lambda: list(rows.chunks()), lambda: rows.take(800), lambda: rows.take(800, 1)):
+        with broken:
+            read()
+
+
+def test_a_record_longer_than_its_file_is_refused_before_tensorflow_allocates_it(folder):
+    # TensorFlow ends the process; the checksum of the length is right.
+    shard = sorted(folder.glob("train-*"))[5]
+    content = shard.read_bytes()
+    shard.write_bytes((10**14).to_bytes(8, "little") + bytes.fromhex("86c35a17") + content[12:])
+    with pytest.raises(ValueError, match=rf"{shard.name} is broken after 0 of"):
+        list(data.read_records(folder).train.chunks())
+    with pytest.warns(UserWarning, match=f"{shard.name}"):
+        assert len(data.read_records(folder, skip_bad=True).train) < 800
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"event_shape": [10**12]}, "sizes of shards do not fit"),
+        ({"event_shape": [0]}, "event_shape do not fit"),
+        ({"dtype": "O"}, "dtype"),
+        ({"dtype": 3}, "cannot be read as a description of records"),
+        ({"name": None}, "name"),
+        ({"levels": "4"}, "levels"),
+        ({"columns": 3}, "not iterable"),
+        ({"shards": {"../test.tfrecord": {"rows": 1, "bytes": 40}}}, "names of shards"),
+        ({"shards": {"train-1": {"rows": 10**9, "bytes": 40}}}, "sizes of shards"),
+        ({"shards": []}, "no attribute"),
+        ("[1, 2]", "no dictionary"),
+        ("{}", r"it lacks \['dtype', "),
+        ("[" * 100_000, "recursion"),
+        ("{", "cannot be read as a description"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(folder, change, message):
+    file = folder / "records.json"
+    if isinstance(change, dict):
+        change = json.dumps(json.loads(file.read_text()) | change)
+    file.write_text(change)
+    with pytest.raises(ValueError, match=message):
+        data.read_records(folder)
 
 
 def test_meaning_of_rows_is_kept(tmp_path):

@@ -1,5 +1,7 @@
 """What every source of rows can do: an array, and records on disk."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from tensorflow import random
@@ -91,7 +93,14 @@ def test_fingerprints_tell_data_apart(sources):
     changed = array.test.copy()
     changed[0, 0] += 1
     assert array.fingerprint() != array._replace(test=changed).fingerprint()
-    assert sources["records"].fingerprint() is None
+    records = sources["records"]
+    whole = records.fingerprint()
+    assert records.fingerprint() == whole is not None
+    shard = pathlib.Path(records.train.files[0])
+    content = shard.read_bytes()
+    shard.write_bytes(content[::-1])
+    assert records.fingerprint() != whole
+    shard.write_bytes(content)
     assert [splits.source().in_memory for splits in sources.values()] == [True, False]
 
 

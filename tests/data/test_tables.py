@@ -1,3 +1,4 @@
+import csv
 import decimal
 
 import numpy as np
@@ -304,3 +305,26 @@ def test_some_columns_and_good_rows_in_pieces(tmp_path, small_pieces):
     np.testing.assert_array_equal(whole, np.delete(ROWS, [1, 654], axis=0)[:, [2, 1]])
     with pytest.raises(ValueError, match="lacks the columns"):
         data.table_chunks(file, columns="c9")
+
+
+def test_spreadsheets_run_nothing_of_a_written_csv(tmp_path):
+    file = tmp_path / "scored.csv"
+    names = ["=cmd|' /C calc'!A0", "+a", "-b", "@c", "\td", "e", "-"]
+    texts = ["=1+1", "@a", "\tx", "=\ncmd", "-1.5", "+3e5", "-", "plain", "", "'=x", "+49 1 2"]
+    columns = {name: [1.5] * len(texts) for name in names}
+    categories = pa.dictionary(pa.int32(), pa.string())
+    for kind in (pa.string(), pa.large_string(), pa.binary(), categories):
+        tables.store_table(pa.table({**columns, "t": pa.array(texts, kind)}), file)
+        header, *lines = csv.reader(file.read_text().splitlines(keepends=True))
+        assert header == ["'=cmd|' /C calc'!A0", "'+a", "'-b", "'@c", "'\td", "e", "-", "t"]
+        marked = ["'=1+1", "'@a", "'\tx", "'=\ncmd", *texts[4:10], "'+49 1 2"]
+        assert [line[-1] for line in lines] == marked
+        # Our readers find the columns by their own names; a second pass changes nothing.
+        read = tables.read_table(file)
+        assert read.column_names == [*names, "t"]
+        assert tables.table_columns(file, "e,+a") == ("e", "+a")
+        assert data.load_table(file, columns="+a,-b").columns == ("+a", "-b")
+        tables.store_table(tables.read_table(file, numbers=names), file)
+        assert tables.read_table(file)["t"].to_pylist() == marked
+    tables.store_table(pa.table(columns), tmp_path / "t.parquet")
+    assert tables.read_table(tmp_path / "t.parquet").column_names == names

@@ -135,3 +135,8 @@ def test_a_description_or_a_version_changes_no_training(tmp_path):
     changes = {"description": "other", "tfnvp": "9", "source_of_data": {}}
     # Tuples are lists in the file.
     resuming.check_same(run, {**run.config(), **changes, "options": {"hidden_units": (4,)}})
+
+
+def test_older_runs_on_records_have_no_checksum(tmp_path):
+    run = begin(tmp_path / "run", data_crc32=None)
+    resuming.check_same(run, {**run.config(), "data_crc32": 7})

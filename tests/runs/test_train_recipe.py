@@ -61,10 +61,10 @@ def fail(error):
     return action
 
 
-def run(output="run", action=None, at=2, resume=False, seed=0, **options):
+def run(output="run", action=None, at=2, resume=False, seed=0, splits=SPLITS, **options):
     callbacks = () if action is None else (At(at, action),)
     options = RunOptions(callbacks, **options)
-    return train(RECIPE, SPLITS, output, "saved", seed, 0, resume, options)
+    return train(RECIPE, splits, output, "saved", seed, 0, resume, options)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,26 @@ def test_a_stopped_training_keeps_its_best_weights_and_goes_on(whole, monkeypatc
     assert made.losses("epoch") == [0, 1, 2]
     np.testing.assert_allclose(made.losses(), RunFolder(whole.folder).losses(), rtol=1e-5)
     assert {p.name for p in made.path.iterdir()} == {p.name for p in whole.folder.iterdir()}
+
+
+def test_a_flipped_bit_in_records_is_named_and_the_best_weights_are_kept(tmp_path):
+    # By `fit`, whose errors of damaged records come from within TensorFlow.
+    folder = data.write_records([ROWS], 60, tmp_path / "records")
+    shard = max(folder.glob("train-*"), key=lambda file: file.stat().st_size)
+    splits = data.read_records(folder)
+    whole = splits.fingerprint()
+
+    def flip():
+        content = bytearray(shard.read_bytes())
+        content[-6] ^= 1
+        shard.write_bytes(content)
+
+    with pytest.raises(OSError, match=rf"{shard.name} is broken after \d+ of .* best weights"):
+        run(action=flip, splits=splits)
+    assert RunFolder("run").load_model().event_shape == (2,)
+    assert splits.fingerprint() != whole
+    with pytest.raises(ValueError, match=f"data_crc32 was {whole}, now"):
+        run(resume=True, splits=splits)
 
 
 def test_a_training_stopped_in_its_first_epoch_has_no_weights_to_keep():

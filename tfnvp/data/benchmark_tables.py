@@ -8,7 +8,8 @@ import pathlib
 
 import numpy as np
 
-from tfnvp.data.splits import Splits
+from tfnvp.data.foreign_files import check_values, reading
+from tfnvp.data.splits import PARTS, Splits
 from tfnvp.data.table_values import rows_of_table
 
 # A column whose smallest value occurs more often than this is discrete.
@@ -124,11 +125,10 @@ def _miniboone(file):
 def _bsds300(file):
     import h5py
 
-    try:
-        with h5py.File(_existing(file)) as patches:
-            return [patches[part][:] for part in ("train", "validation", "test")]
-    except (OSError, KeyError) as error:
-        raise ValueError(f"{file} cannot be read as the patches of BSDS300: {error}") from error
+    with reading(_existing(file), "the patches of BSDS300"), h5py.File(file) as patches:
+        parts = [patches[part] for part in PARTS]
+        check_values(sum(part.size for part in parts), file)
+        return [part[:] for part in parts]
 
 
 #: By name, the file of a table in its folder and its reader; `hepmass` has a second file.
@@ -148,23 +148,21 @@ def _existing(file):
 
 
 def _array(file, columns):
-    rows = np.load(_existing(file), allow_pickle=False)
+    with reading(_existing(file), "a table"):
+        rows = np.load(file, mmap_mode="r", allow_pickle=False).astype("float64")
     if rows.ndim != 2 or rows.shape[1] != columns:
         raise ValueError(f"{file} must hold {columns} columns. Received: shape {rows.shape}")
-    return rows.astype("float64")
+    return rows
 
 
 def _csv(file):
-    import pyarrow
     from pyarrow import csv
 
     # The header and the rows of the published files differ in length.
     read = csv.ReadOptions(skip_rows=1, autogenerate_column_names=True)
     convert = csv.ConvertOptions(include_columns=[f"f{i}" for i in range(28)])
-    try:
-        table = csv.read_csv(_existing(file), read_options=read, convert_options=convert)
-    except (pyarrow.ArrowInvalid, KeyError) as error:
-        raise ValueError(f"{file} cannot be read as a table: {error}") from error
+    with reading(_existing(file), "a table"):
+        table = csv.read_csv(file, read_options=read, convert_options=convert)
     return rows_of_table(table, file, "float64")
 
 

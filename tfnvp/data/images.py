@@ -13,6 +13,13 @@ from tfnvp.data.splits import Splits, split_at_random
 _LEVELS = tuple(2**bits for bits in range(1, 9))
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
+# The formats that they are read in, whatever a file is named: others of Pillow run programs, such
+# as Ghostscript.
+_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+
+# Most pixels of an image: some formats make gigabytes of a few kilobytes.
+_PIXELS = 2**26
+
 # Images of a piece.
 _ROWS = 512
 
@@ -113,13 +120,14 @@ def read_image(file: pathlib.Path, size: int | None = None, mode: str | None = N
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=_FORMATS) as image:
+            if image.width * image.height > _PIXELS:
+                raise ValueError(f"{image.size} are more than {_PIXELS:,} pixels")
             image = image.convert(mode or ("L" if image.mode in ("1", "L", "I;16") else "RGB"))
             if size is not None:
                 image = ImageOps.fit(image, (size, size))
             return np.asarray(image)
-    # What Pillow raises for damaged files depends on their format.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # What Pillow raises for damaged files depends on their format.
         raise ValueError(f"{file} is not a readable image: {error}") from error
 
 
@@ -134,7 +142,9 @@ def _files(folder):
     """Returns the images in a folder and its sub-folders, in order; there must be one."""
     if not folder.is_dir():
         raise ValueError(f"no folder {folder}")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
+    # No pipes, which would wait for ever.
+    named = (path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
+    files = sorted(path for path in named if path.is_file())
     if not files:
         raise ValueError(f"no images in {folder}: looked for files that end in {_IMAGES}")
     return files

@@ -1,8 +1,10 @@
 """Data sets by name: the digits, image sets of TensorFlow Datasets, and benchmark tables."""
 
+import contextlib
 import difflib
 import os
 import pathlib
+import re
 import socket
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfnvp._internals import only_known_features
 from tfnvp.data.benchmark_tables import BENCHMARK_TABLES, load_benchmark_table
 from tfnvp.data.digits import LEVELS, load_digits
+from tfnvp.data.foreign_files import reading, whole_records
 from tfnvp.data.splits import Splits, split_at_random
 
 
@@ -113,24 +117,44 @@ def load_named(name: str, data_dir: str | pathlib.Path | None = None) -> Splits:
     return Splits(name, *parts, 256, image_set.flip)
 
 
+# In TensorFlow Datasets: a name, its configuration and version. A namespace, such as that of
+# "huggingface:mnist", or arguments would run other code.
+_TFDS_NAME = r"\w+(/\w[\w.+-]*)?(:[\d.]+)?"
+
+
 def _builder(tfds_name, name, data_dir):
     import tensorflow_datasets as tfds
 
     folder = data_dir or os.environ.get("TFDS_DATA_DIR")
-    try:
-        builder = tfds.builder(tfds_name, data_dir=folder)
-    except (tfds.core.DatasetNotFoundError, ValueError):  # ValueError: not even a valid name.
+    builder = None
+    if re.fullmatch(_TFDS_NAME, tfds_name):
+        with (
+            reading(f"data set {name!r} in {folder}", "images"),
+            contextlib.suppress(tfds.core.DatasetNotFoundError),
+            only_known_features(),
+        ):
+            files = pathlib.Path(folder or "", re.split("[:/]", tfds_name)[0]).rglob("*")
+            if folder and not all(file.is_file() or file.is_dir() for file in files):
+                raise ValueError("not all of its files are regular")  # A pipe waits for ever.
+            builder = tfds.builder(tfds_name, data_dir=folder)
+            if "image" not in builder.info.features:
+                raise ValueError("it has no images")
+    if builder is None:
         known = ["digits", *IMAGE_SETS, *BENCHMARK_TABLES]
         near = [f"did you mean {n}? " for n in difflib.get_close_matches(name, known, n=1)]
         raise ValueError(
             f"unknown data set {name!r}: {''.join(near)}Choose one of {', '.join(known)}, one that "
             f"is prepared in {folder or 'the default data folder'}, or a folder of `images`"
-        ) from None
-    if "image" not in builder.info.features:
-        raise ValueError(f"data set {name!r} has no images")
+        )
     if not (pathlib.Path(builder.data_path) / "dataset_info.json").is_file():
         _require_network(name, tfds_name, builder)
         builder.download_and_prepare()
+    with reading(builder.data_path, "a prepared data set"):
+        if builder.info.file_format.value != "tfrecord":
+            raise ValueError(f"it holds no TFRecord but {builder.info.file_format.value}")
+        for split in builder.info.splits.values():
+            for file in split.filepaths:
+                whole_records(file)
     return builder
 
 
@@ -151,8 +175,11 @@ def _require_network(name, tfds_name, builder):
 
 
 def _images(builder, split, prepare):
-    dataset = builder.as_dataset(split=split).map(lambda example: example["image"])
-    if prepare is not None:
-        dataset = dataset.map(prepare, tf.data.AUTOTUNE)
-    images = np.concatenate(list(dataset.batch(512).as_numpy_iterator()))
+    with reading(builder.data_path, "a prepared data set"):
+        dataset = builder.as_dataset(split=split).map(lambda example: example["image"])
+        if prepare is not None:
+            dataset = dataset.map(prepare, tf.data.AUTOTUNE)
+        images = np.concatenate(list(dataset.batch(512).as_numpy_iterator()))
+    if images.dtype != np.uint8:
+        raise ValueError(f"{builder.data_path} must hold images in uint8. Received: {images.dtype}")
     return images if images.ndim == 4 else images[..., np.newaxis]

@@ -1,7 +1,9 @@
 """Rows in TFRecord shards as a source of data, in bounded memory."""
 
+import contextlib
 import math
 import pathlib
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.arguments import check_int
+from tfnvp.data.foreign_files import DamagedRecordsError, whole_records
 from tfnvp.fitting.batches import PREPARED, without_tuning
 
 
@@ -44,6 +47,7 @@ class RecordStream:
         self.shape = (count, *event_shape)
         self.dtype = np.dtype(dtype)
         self.skip_bad = skip_bad
+        self._whole: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -59,11 +63,13 @@ class RecordStream:
         if n < 1:
             return np.zeros((0, *self.shape[1:]), self.dtype)
         rows = self._read_all(n) if seed is None else self._shuffled(n, (0, seed))
-        return next(rows.take(1).as_numpy_iterator())
+        with damage_named(self):
+            return next(rows.take(1).as_numpy_iterator())
 
     def chunks(self, rows: int = 1000) -> Iterator[np.ndarray]:
         """Yields all rows in the order of the shards, at most `rows` at a time."""
-        yield from self._read_all(rows).as_numpy_iterator()
+        with damage_named(self):
+            yield from self._read_all(rows).as_numpy_iterator()
 
     def batches(self, batch_size: int, key: Any, finish: Callable | None = None) -> tf.data.Dataset:
         """Batches of an epoch, in an order that depends only on the key.
@@ -99,8 +105,35 @@ class RecordStream:
         return without_tuning(batches, math.ceil(len(self) / batch_size))
 
     def fingerprint(self, start: int = 0) -> int | None:
-        """Returns None: the rows are not in memory."""
-        return None
+        """Returns a checksum of the shards that continues `start`; reads all of them."""
+        for file in self.files:
+            with open(file, "rb") as shard:
+                while piece := shard.read(2**20):
+                    start = zlib.crc32(piece, start)
+        return start
+
+    def check(self) -> int:
+        """Reads all rows, and returns their number.
+
+        Raises:
+          ValueError: if one is broken; the message names its file and its place there.
+        """
+        total = 0
+        for file in self.files:
+            whole_records(pathlib.Path(file))
+            count = 0
+            try:
+                for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
+                    (row,) = (
+                        tf.train.Example.FromString(record).features.feature["x"].bytes_list.value
+                    )
+                    np.frombuffer(row, self.dtype).reshape(self.shape[1:])
+                    count += 1
+            except Exception as error:  # Of TensorFlow, of Protocol Buffers, or of NumPy.
+                text = f"{file} is broken after {count} of its records"
+                raise DamagedRecordsError(text) from error
+            total += count
+        return total
 
     def _shuffled(self, batch_size, key):
         """Returns the batches of one epoch; `key` is int32 `[2]`."""
@@ -118,8 +151,17 @@ class RecordStream:
         return files.flat_map(self._records).batch(rows).map(self._parse)
 
     def _records(self, file):
+        # Counted first: TensorFlow would believe in any length.
+        whole = tf.numpy_function(self._count_whole, [file], tf.int64)
         records = tf.data.TFRecordDataset(file)
-        return records.ignore_errors() if self.skip_bad else records
+        return (records.ignore_errors() if self.skip_bad else records).take(whole)
+
+    def _count_whole(self, file):
+        """Counts the records of a file once."""
+        if file not in self._whole:
+            path = pathlib.Path(file.decode())
+            self._whole[file] = np.int64(whole_records(path, self.skip_bad))
+        return self._whole[file]
 
     def _parse(self, records):
         feature = {"x": tf.io.FixedLenFeature((), tf.string)}
@@ -134,3 +176,18 @@ def _with_keys(batches, key):
         return batch, tf.random.fold_in(tf.cast(key, tf.int32), tf.cast(i, tf.int32))
 
     return batches.enumerate().map(with_key)
+
+
+@contextlib.contextmanager
+def damage_named(rows: Any) -> Iterator[None]:
+    """Raises TensorFlow's errors of a broken `RecordStream` as one that names file and record.
+
+    Args:
+      rows: the stream that is read, or other rows, whose errors stay as they are.
+    """
+    try:
+        yield
+    except tf.errors.OpError:
+        if isinstance(rows, RecordStream):
+            rows.check()
+        raise

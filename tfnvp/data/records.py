@@ -10,6 +10,7 @@ numbers), `columns` (the names of a table's columns, or null), and of each shard
 import contextlib
 import itertools
 import json
+import math
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.advice import warn_of_lost_records
+from tfnvp.data.foreign_files import reading, whole_records
 from tfnvp.data.record_stream import RecordStream
 from tfnvp.data.splits import Splits
 
@@ -119,7 +121,7 @@ def read_records(folder: str | pathlib.Path, skip_bad: bool = False) -> Splits:
         finds records whose bytes have changed.
     """
     folder = pathlib.Path(folder)
-    description = describe(folder)
+    description = _complete(folder)
     shards = (_readable if skip_bad else _checked)(folder, description["shards"])
     dtype, shape = description["dtype"], tuple(description["event_shape"])
 
@@ -146,10 +148,12 @@ def check_records(folder: str | pathlib.Path) -> None:
       ValueError: if one is broken; the message names its file and its place there.
     """
     folder = pathlib.Path(folder)
-    for file, expected in _checked(folder, describe(folder)["shards"]).items():
-        rows = _count(folder / file)
+    description = _complete(folder)
+    dtype, shape = description["dtype"], description["event_shape"]
+    for file, expected in _checked(folder, description["shards"]).items():
+        rows = RecordStream([folder / file], expected, dtype, shape).check()
         if rows != expected:
-            raise ValueError(f"{folder / file} is broken after {rows} of {expected} records")
+            raise ValueError(f"{folder / file} has {rows} records. Expected: {expected}")
 
 
 def _rows(chunks):
@@ -185,11 +189,47 @@ def _example(row):
 
 
 def describe(folder: str | pathlib.Path) -> dict[str, Any]:
-    """Returns the content of `records.json`; raises `ValueError` if a folder has none."""
+    """Returns the content of `records.json`.
+
+    Raises:
+      ValueError: if a folder has none, or its content does not describe records.
+    """
     file = pathlib.Path(folder) / _DESCRIPTION
     if not file.is_file():
         raise ValueError(f"no records in {folder}: it has no {_DESCRIPTION} of `write_records`")
-    return json.loads(file.read_text())
+    with reading(file, "a description of records"):
+        description = json.loads(file.read_text())
+        if not isinstance(description, dict):
+            raise ValueError("it holds no dictionary")
+    return {"levels": None} | description
+
+
+def _complete(folder):
+    """Returns the content of `records.json`, whose entries have the right types and sizes."""
+    description = describe(folder)
+    with reading(folder / _DESCRIPTION, "a description of records"):
+        if missing := {"name", "dtype", "event_shape", "shards"} - description.keys():
+            raise ValueError(f"it lacks {sorted(missing)}")
+        _check(**description)
+    return description
+
+
+def _check(name, dtype, event_shape, levels, shards, columns=None, **_):
+    row_bytes = math.prod(event_shape) * np.dtype(dtype).itemsize
+    valid = {
+        "name": isinstance(name, str),
+        "dtype": np.dtype(dtype).kind in "biuf",
+        "event_shape": all(type(n) is int and n > 0 for n in event_shape),
+        "levels": levels is None or type(levels) is int,
+        "columns": columns is None or all(isinstance(column, str) for column in columns),
+        "names of shards": all(pathlib.PurePath(file).name == file for file in shards),
+        # The records are not longer than their file.
+        "sizes of shards": all(
+            0 <= shard["rows"] * row_bytes <= shard["bytes"] for shard in shards.values()
+        ),
+    }
+    if not all(valid.values()):
+        raise ValueError(f"{', '.join(key for key, fits in valid.items() if not fits)} do not fit")
 
 
 def _checked(folder, shards):
@@ -215,4 +255,5 @@ def _readable(folder, shards):
 
 
 def _count(file):
-    return sum(1 for _ in tf.data.TFRecordDataset(str(file)).ignore_errors().batch(1000).unbatch())
+    records = tf.data.TFRecordDataset(str(file)).take(whole_records(file, skip_bad=True))
+    return sum(1 for _ in records.ignore_errors().batch(1000).unbatch())

@@ -64,7 +64,7 @@ class DataSource(Protocol):
         """
 
     def fingerprint(self, start: int = 0) -> int | None:
-        """Returns a checksum of the rows that continues `start`; None if they are not in memory."""
+        """Returns a checksum of the rows that continues `start`; None if there is none."""
 
 
 class ArraySource:
@@ -155,7 +155,7 @@ class Splits(NamedTuple):
         return as_source(getattr(self, part))
 
     def fingerprint(self) -> int | None:
-        """Returns a checksum of all rows; None if some of them are not in memory."""
+        """Returns a checksum of all rows; None if a source has none."""
         checksum: int | None = 0
         for part in PARTS:
             checksum = None if checksum is None else self.source(part).fingerprint(checksum)

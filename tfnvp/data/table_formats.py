@@ -1,7 +1,7 @@
 """Formats of tables in files: each is opened in one way, to be read whole or in pieces."""
 
-import contextlib
 import pathlib
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfnvp.advice import warn_of_missing_header
-from tfnvp.data.table_values import check_names, is_number
+from tfnvp.data.foreign_files import check_values, reading
+from tfnvp.data.table_values import NUMBER, check_names, is_number, is_text, repeated_names
 
 if TYPE_CHECKING:
     import pyarrow
 
-# Rows of a piece.
-_ROWS = 2**16
+# Most rows of a piece, and most values.
+_ROWS, _VALUES = 2**16, 2**24
+
+# Most columns of an array: each becomes an object.
+_COLUMNS = 2**18
+
+# What spreadsheets take for a formula. Written after an apostrophe, it is a text for them.
+_FORMULA = r"(?s)^[=+\-@\t\r\n]."
 
 
 class OpenedTable(NamedTuple):
@@ -54,7 +61,8 @@ def open_table(
         raise ValueError(f"a table must be .csv, .parquet, .npy or .npz. Received: {file}")
     opened = _READERS[file.suffix](file)
     names = opened.names
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    check_values((opened.count or 0) * len(names), file)
+    if repeated := repeated_names(names):
         raise ValueError(f"{file} has several columns of the name {repeated[0]!r}: rename them")
     if opened.is_text:
         if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
@@ -71,40 +79,70 @@ def _open_csv(file):
     import pyarrow
     from pyarrow import csv
 
-    with _errors_of(file), csv.open_csv(file) as reader:
-        names = reader.schema.names
+    with reading(file, _CSV), csv.open_csv(file) as reader:
+        written = reader.schema.names
+    names = [name.removeprefix("'") if re.match(_FORMULA, name[1:]) else name for name in written]
+    by_name = dict(zip(names, written, strict=True))
 
     def pieces(columns):
         # As texts: a type that Arrow infers from the first rows might not fit all others.
-        types = dict.fromkeys(columns, pyarrow.string())
-        options = csv.ConvertOptions(include_columns=list(columns), column_types=types)
-        with _errors_of(file), csv.open_csv(file, convert_options=options) as reader:
-            yield from (pyarrow.Table.from_batches([batch]) for batch in reader)
+        included = [by_name[name] for name in columns]
+        types = dict.fromkeys(included, pyarrow.string())
+        options = csv.ConvertOptions(include_columns=included, column_types=types)
+        with reading(file, _CSV), csv.open_csv(file, convert_options=options) as reader:
+            for batch in reader:
+                yield pyarrow.Table.from_batches([batch]).rename_columns(list(columns))
 
     return OpenedTable(names, pieces, None, has_names=True, is_text=True)
+
+
+_CSV = "a table (a .csv has commas between its values, in UTF-8)"
 
 
 def _open_parquet(file):
     import pyarrow
     from pyarrow import parquet
 
-    with _errors_of(file), parquet.ParquetFile(file) as opened:
+    with reading(file, "a table"), parquet.ParquetFile(file) as opened:
         names, count = opened.schema_arrow.names, opened.metadata.num_rows
 
     def pieces(columns):
-        with _errors_of(file), parquet.ParquetFile(file) as opened:
+        with reading(file, "a table"), parquet.ParquetFile(file) as opened:
             for batch in opened.iter_batches(_ROWS, columns=list(columns)):
                 yield pyarrow.Table.from_batches([batch]).select(list(columns))
 
     return OpenedTable(names, pieces, count, has_names=True, is_text=False)
 
 
+def read_arrays(file: pathlib.Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Reads the arrays of an `.npz`, or that of an `.npy` under the name "".
+
+    Args:
+      file: path.
+      names: names that an `.npz` must have, without others. Returns nothing if it has other ones.
+
+    Raises:
+      ValueError: if the file is damaged, or holds Python objects or far more than its size allows.
+    """
+    sizes = []
+    with reading(file, "a table"):
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                sizes = [member.file_size for member in archive.infolist()]
+    check_values(sum(sizes) // np.dtype("float64").itemsize, file)
+    with reading(file, "a table"):
+        arrays = np.load(file, mmap_mode="r", allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            arrays = {"": arrays}
+        if names is not None and set(names) != set(arrays):
+            return {}
+        arrays = dict(arrays)
+    check_values(sum(array.size for array in arrays.values()), file)
+    return arrays
+
+
 def _open_array(file):
-    try:
-        loaded = np.load(file, mmap_mode="r", allow_pickle=False)
-        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file} cannot be read as a table: {error}") from error
+    arrays = read_arrays(file)
     if len(arrays) != 1:
         named = ", ".join(arrays)
         expected = "one array, or `train`, `validation` and `test`"
@@ -122,22 +160,32 @@ def _open_array(file):
 _READERS = {".csv": _open_csv, ".parquet": _open_parquet, ".npy": _open_array, ".npz": _open_array}
 
 
-@contextlib.contextmanager
-def _errors_of(file):
-    """Raises Arrow's errors of a file as `ValueError` that names it."""
-    import pyarrow
-
-    try:
-        yield
-    except pyarrow.ArrowInvalid as error:
-        hint = " (a .csv has commas between its values, in UTF-8)" * (file.suffix == ".csv")
-        raise ValueError(f"{file} cannot be read as a table{hint}: {error}") from error
-
-
 def as_table(rows: np.ndarray, source: Any) -> "pyarrow.Table":
     """Returns an array `[n, columns]` as a table with the columns "0", "1" and so on."""
     import pyarrow
 
-    if rows.ndim != 2:
-        raise ValueError(f"{source} must hold rows of two or more numbers. Received: {rows.shape}")
-    return pyarrow.table({str(i): column for i, column in enumerate(rows.T)})
+    if rows.ndim != 2 or not 0 < rows.shape[1] <= _COLUMNS:
+        expected = f"rows of two or more numbers, and at most {_COLUMNS:,}"
+        raise ValueError(f"{source} must hold {expected}. Received: {rows.shape}")
+    with reading(source, "a table"):
+        return pyarrow.table({str(i): column for i, column in enumerate(rows.T)})
+
+
+def write_csv(table: "pyarrow.Table", file: pathlib.Path) -> None:
+    """Writes a table as `.csv` that is safe to open with a spreadsheet.
+
+    Names of columns and texts that a spreadsheet would run as a formula, such as "=cmd|' /C x'!A0",
+    get an apostrophe in front, which `open_table` removes from the names. Numbers stay as they are.
+    """
+    import pyarrow.compute as pc
+    from pyarrow import csv
+
+    for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+        kind = getattr(column.type, "value_type", column.type)  # Of a dictionary.
+        if is_text(kind) or "binary" in str(kind):
+            column = column.cast(kind).cast("string")
+            harmless = pc.match_substring_regex(column, NUMBER)
+            is_run = pc.and_not(pc.match_substring_regex(column, _FORMULA), harmless)
+            column = pc.if_else(is_run, pc.utf8_replace_slice(column, 0, 0, "'"), column)
+        table = table.set_column(i, "'" * bool(re.match(_FORMULA, name)) + name, column)
+    csv.write_csv(table, file)

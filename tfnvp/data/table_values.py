@@ -1,5 +1,6 @@
 """Columns of Arrow tables as numbers."""
 
+import collections
 import contextlib
 import functools
 import re
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 # Numbers as texts, also for Arrow's regular expressions. Python's `float` takes "1_000" too, which
 # in a file is a text.
-_NUMBER = (
+NUMBER = (
     r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)$"
 )
 
@@ -29,6 +30,11 @@ def names_in(columns: str | None) -> tuple[str, ...] | None:
     return None if columns is None else tuple(name.strip() for name in columns.split(","))
 
 
+def repeated_names(names: Iterable[str]) -> list[str]:
+    """Returns the names that occur more than once."""
+    return sorted(name for name, count in collections.Counter(names).items() if count > 1)
+
+
 def check_names(columns: Sequence[str], names: Sequence[str], source: Any) -> None:
     """Raises `ValueError` if columns to read are repeated, or not among the names of a table.
 
@@ -37,9 +43,9 @@ def check_names(columns: Sequence[str], names: Sequence[str], source: Any) -> No
       names: names of all columns.
       source: what messages call the table.
     """
-    if repeated := sorted({name for name in columns if list(columns).count(name) > 1}):
+    if repeated := repeated_names(columns):
         raise ValueError(f"the columns to read name {repeated[0]!r} more than once")
-    if missing := [name for name in columns if name not in names]:
+    if missing := sorted(set(columns) - set(names)):
         raise ValueError(f"{source} lacks the columns {missing}; it has {list(names)}")
 
 
@@ -60,7 +66,7 @@ def is_number(text: str) -> bool:
     >>> [is_number(text) for text in ("1e3", " -.5 ", "nan", "1_000", "?")]
     [True, True, True, False, False]
     """
-    return re.match(_NUMBER, text.strip()) is not None
+    return re.match(NUMBER, text.strip()) is not None
 
 
 def with_types(
@@ -78,7 +84,7 @@ def with_types(
         missing values too.
     """
     for i, field in enumerate(table.schema):
-        if _is_text(field.type) and (columns is None or field.name in columns):
+        if is_text(field.type) and (columns is None or field.name in columns):
             table = table.set_column(i, field.name, _typed(table[i], gaps))
     return table
 
@@ -86,7 +92,7 @@ def with_types(
 def as_numbers(table: "pyarrow.Table") -> "pyarrow.Table":
     """Returns a table in which texts are numbers, or missing values where they are not."""
     for i, field in enumerate(table.schema):
-        if _is_text(field.type):
+        if is_text(field.type):
             table = table.set_column(i, field.name, _numbers(table[i]))
     return table
 
@@ -166,7 +172,8 @@ def finite_rows(
     )
 
 
-def _is_text(kind):
+def is_text(kind: "pyarrow.DataType") -> bool:
+    """Whether the values of an Arrow type are texts."""
     from pyarrow import types
 
     return types.is_string(kind) or types.is_large_string(kind)
@@ -174,7 +181,7 @@ def _is_text(kind):
 
 def _why_no_numbers(table, field, first):
     """Says in which rows a column holds texts, or which other type it has."""
-    if _is_text(field.type):
+    if is_text(field.type):
         column = table[field.name]
         texts = np.flatnonzero(np.asarray(_numbers(column).is_null()))
         if len(texts) * 2 < len(column):
@@ -226,4 +233,4 @@ def _numbers(column):
     import pyarrow.compute as pc
 
     texts = _without_missing(column)
-    return pc.if_else(pc.match_substring_regex(texts, _NUMBER), texts, None).cast("float64")
+    return pc.if_else(pc.match_substring_regex(texts, NUMBER), texts, None).cast("float64")

@@ -2,7 +2,6 @@
 
 import functools
 import pathlib
-import zipfile
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from tfnvp._atomic import replacing
 from tfnvp.advice import warn_of_columns, warn_of_skipped
 from tfnvp.data import table_values
 from tfnvp.data.splits import PARTS, Splits, split_at_random
-from tfnvp.data.table_formats import as_table, open_table
+from tfnvp.data.table_formats import as_table, open_table, read_arrays, write_csv
 from tfnvp.inputs.columns import column_namer
 from tfnvp.precision import check_precision
 
@@ -168,20 +167,16 @@ def write_table(
 
 def store_table(table: "pyarrow.Table", path: pathlib.Path) -> None:
     """Writes a `pyarrow.Table` as `.csv` or `.parquet`: the file is complete or not written."""
-    from pyarrow import csv, parquet
+    from pyarrow import parquet
 
     with replacing(path) as temporary:
-        (csv.write_csv if path.suffix == ".csv" else parquet.write_table)(table, temporary)
+        (write_csv if path.suffix == ".csv" else parquet.write_table)(table, temporary)
 
 
 def _divided_tables(file):
-    """Returns the three tables of an `.npz` that is divided already, or None."""
-    if file.suffix != ".npz" or not zipfile.is_zipfile(file):
-        return None
-    with np.load(file, allow_pickle=False) as arrays:
-        if set(arrays.files) != set(PARTS):
-            return None
-        return [as_table(arrays[part], f"{part} of {file}") for part in PARTS]
+    """Returns the three tables of an `.npz` that is divided already, or none."""
+    arrays = read_arrays(file, PARTS) if file.suffix == ".npz" and file.is_file() else {}
+    return [as_table(arrays[part], f"{part} of {file}") for part in PARTS if arrays]
 
 
 def _whole(opened, file):

@@ -151,6 +151,8 @@ def check_same(run: RunFolder, config: dict[str, Any]) -> None:
     # As in the file: with lists in place of tuples.
     config = json.loads(json.dumps(config))
     stored = run.config()
+    if stored.get("data_crc32") is None:  # A run of an older version, on records.
+        config.pop("data_crc32", None)
     differences = [
         f"{key} was {_short(stored.get(key))}, now {_short(config.get(key))}"
         for key in sorted((config.keys() | stored.keys()) - _IGNORED)

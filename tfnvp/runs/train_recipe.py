@@ -13,6 +13,8 @@ from tfnvp import distribute, plotting, scoring
 from tfnvp._version import __version__
 from tfnvp.callbacks.backup import Backup
 from tfnvp.data import Epoch, training_dataset
+from tfnvp.data.foreign_files import DamagedRecordsError
+from tfnvp.data.record_stream import damage_named
 from tfnvp.data.splits import Splits
 from tfnvp.evaluation import evaluate
 from tfnvp.fitting.divergence import NonFiniteLossError, RollBackOnNonFinite
@@ -196,7 +198,7 @@ class _Training:
                 f"{error}; {self.save_best(run)}. Remove the cause and train into another folder: "
                 "a resumed run would diverge again"
             ) from error
-        except OSError as error:
+        except (OSError, DamagedRecordsError) as error:
             saved = self.save_best(run)
             raise unfinished(OSError(f"training stopped, {error}; {saved}"), run.path) from error
         # Last: a run with a backup is unfinished.
@@ -217,17 +219,18 @@ class _Training:
             begin = backup.epoch
             run.cut_history(begin)
             callbacks += [keras.callbacks.CSVLogger(run.history, append=True), backup]
-        batches = training_dataset(
+        rows = training_dataset(
             splits.train, splits.levels, recipe.batch_size, self.seed, splits.flip, epoch=epoch
         )
-        self.flow.fit(
-            batches,
-            initial_epoch=begin,
-            epochs=recipe.epochs,
-            validation_data=validation_dataset(splits),
-            callbacks=callbacks,
-            verbose=self.verbose,
-        )
+        with damage_named(splits.train):
+            self.flow.fit(
+                rows,
+                initial_epoch=begin,
+                epochs=recipe.epochs,
+                validation_data=validation_dataset(splits),
+                callbacks=callbacks,
+                verbose=self.verbose,
+            )
 
     def save(self, run):
         """Saves the model and, of a table, its columns and the reference for scores."""
