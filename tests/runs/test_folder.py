@@ -160,6 +160,12 @@ def test_the_error_of_a_damaged_configuration_names_it(tmp_path, content):
         RunFolder(tmp_path).config()
 
 
+def test_a_model_beside_the_configuration_of_something_else_is_loaded(tmp_path):
+    (tmp_path / "config.json").write_text("[]")
+    RunFolder(tmp_path).save_model(tfnvp.RealNVP(2, couplings=2, hidden_units=(4,)))
+    assert load_model(tmp_path / "model.keras").event_shape == (2,)
+
+
 def test_the_error_of_a_damaged_learning_curve_names_it(tmp_path):
     run = RunFolder(tmp_path)
     for content in ("epoch,loss\n0,1.0\n", "epoch,val_loss\n0,many\n", "epoch,val_loss\n0\n"):

@@ -41,7 +41,7 @@ _FILES = (CONFIG, HISTORY, BACKUP, MODEL, scoring.FILE, METRICS, SAMPLES)
 
 # Entries of `source_of_data` that are paths, and those of `config.json` that have one type.
 _PATHS = ("images", "table", "records", "data_dir")
-_TYPES = {"name": str, "dataset": str, "model": str, "seed": int}
+_TYPES = dict.fromkeys(("name", "dataset", "model", "run"), str) | {"seed": int}
 _TYPES |= dict.fromkeys(("options", "source_of_data", "inodes"), dict)
 
 #: Folder of the runs that have no name of their own.
@@ -313,4 +313,7 @@ def load_model(path: str | os.PathLike) -> Flow:
         raise ValueError(expected)
     if file.suffix != ".keras":
         raise ValueError(f"{file} cannot be loaded: it is not a .keras file")
-    return read_flow(file, {"tfnvp": RunFolder.of(file).config().get("tfnvp", "0")})
+    version = "0"
+    with contextlib.suppress(OSError):  # A configuration of something else.
+        version = RunFolder.of(file).config().get("tfnvp", version)
+    return read_flow(file, {"tfnvp": version})

@@ -213,9 +213,9 @@ class _Training:
 
     def publish(self, run, path):
         """Exports the flow, unless this run has published it before it was stopped."""
-        number = run.config()["run"]
+        mark = f'"run": "{run.config()["run"]}"'
         for file in path.glob(f"[0-9]*/{SIGNATURE_FILE}"):
-            if number in file.read_text(errors="replace"):
+            if mark in file.read_text(errors="replace"):
                 return file.parent
         return self.flow.export(path, card=read_card(run.path))
 
