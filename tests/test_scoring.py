@@ -168,3 +168,23 @@ def test_flows_of_other_data_score_no_tables(of_people):
     for other in (image, conditional):
         with pytest.raises(ValueError, match="model is no flow of tables"):
             scoring.check_flow(other, "model")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        '{"columns": null}',
+        '{"columns": null, "log_density": []}',
+        '{"columns": null, "log_density": 3}',
+        '{"columns": null, "log_density": [2, 1]}',
+        '{"columns": null, "log_density": ["a"]}',
+        '{"columns": "ab", "log_density": [1]}',
+        '{"columns": [1], "log_density": [1]}',
+        '{"columns": {"a": 1}, "log_density": [1]}',
+    ],
+)
+def test_the_error_of_a_damaged_reference_names_it(tmp_path, content):
+    (tmp_path / "reference.json").write_text(content)
+    with pytest.raises(OSError, match=r"reference\.json is damaged"):
+        scoring.read_reference(tmp_path)

@@ -1,8 +1,17 @@
-"""Writes files as a whole or not at all."""
+"""Files of which only whole ones count: how they are written, locked, cleaned up and read."""
 
 import contextlib
+import json
 import os
 import pathlib
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+# Most bytes that an archive unpacks to besides a multiple of its size.
+_UNPACKED_BYTES = 64 * 2**20
+_UNPACKED_TIMES = 100
 
 
 def require_folder(path):
@@ -34,8 +43,7 @@ def replacing(path):
     """
     path = pathlib.Path(path)
     require_folder(path)
-    # The file extension stays: writers of pictures and models choose the format by it.
-    temporary = path.with_name(f"writing-{path.name}")
+    temporary = temporary_of(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -44,3 +52,95 @@ def replacing(path):
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def temporary_of(path):
+    """Returns the path that `replacing(path)` writes to; a killed process leaves the file."""
+    # The file extension stays: writers of pictures and models choose the format by it.
+    return path.with_name(f"writing-{path.name}")
+
+
+@contextlib.contextmanager
+def locked(
+    folder: str | os.PathLike, leftovers: Iterable[pathlib.Path], shared: bool = False
+) -> Iterator[bool]:
+    """Locks a folder until the block or the process ends, and removes what killed processes left.
+
+    Args:
+      folder: the folder.
+      leftovers: files and folders in it that are removed, by a process that is alone.
+      shared: whether others can lock the folder too, once the leftovers are removed.
+
+    Yields:
+      bool, whether no other process had locked the folder.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Not on Windows.
+        yield True
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        is_alone = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            is_alone = False
+        for leftover in leftovers if is_alone else ():
+            shutil.rmtree(leftover, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                leftover.unlink()
+        if shared:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield is_alone
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def reading(file: Any) -> Iterator[None]:
+    """Makes an `OSError` that names a file of whatever fails in reading and interpreting it.
+
+    >>> with reading("numbers.json"):
+    ...     json.loads("{}")["sum"]
+    Traceback (most recent call last):
+    OSError: numbers.json is damaged, or of a newer tfnvp: it has no 'sum'
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise OSError(f"{file} is damaged, or of a newer tfnvp: {reason}") from error
+
+
+def check_unpacked(file: pathlib.Path, limits: Mapping[str, int] | None = None) -> None:
+    """Raises `ValueError` for a zip archive that unpacks to far more than its own size.
+
+    Args:
+      file: the archive.
+      limits: most bytes of some members, by their names.
+    """
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    most = _UNPACKED_TIMES * file.stat().st_size + _UNPACKED_BYTES
+    sizes = [("it", sum(member.file_size for member in members), most)]
+    names = [(m, limits[m.filename]) for m in members if m.filename in (limits or {})]
+    sizes += [(f"its {member.filename}", member.file_size, limit) for member, limit in names]
+    for name, size, limit in sizes:
+        if size > limit:
+            raise ValueError(f"{name} unpacks to {size:,} bytes, and at most {limit:,} are read")
+
+
+def read_json(file: pathlib.Path) -> dict[str, Any]:
+    """Returns the dictionary in a JSON file.
+
+    Raises:
+      OSError: if it holds something else, or cannot be read.
+    """
+    with reading(file):
+        content = json.loads(file.read_text())
+        if not isinstance(content, dict):
+            raise TypeError(f"it must hold a dictionary. Received: {type(content).__name__}")
+        return content

@@ -275,6 +275,11 @@ def warn_of_lost_records(folder: Any, lost: Mapping[str, int]) -> None:
     warn(f"{folder}: {sum(lost.values())} broken records left out: {each}")
 
 
+def warn_of_weights(file: Any, name: str) -> None:
+    """Warns of a loaded flow with weights that are NaN or infinite."""
+    warn(f"{file} holds NaN or infinite weights, first in {name}: its results are not numbers")
+
+
 # --- export, evaluation ---------------------------------------------------------------------------
 
 

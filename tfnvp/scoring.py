@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfnvp._atomic import replacing
+from tfnvp._atomic import read_json, reading, replacing
 from tfnvp.data import table_values
 from tfnvp.data.tables import read_table
 
@@ -46,9 +46,17 @@ class Reference(NamedTuple):
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Reference":
-        """Returns the reference of which `to_json` returned the content."""
-        columns = content["columns"]
-        return cls(columns and tuple(columns), np.asarray(content["log_density"], "float32"))
+        """Returns the reference of which `to_json` returned the content.
+
+        Raises:
+          ValueError, TypeError, KeyError: for other content.
+        """
+        columns, log_density = content["columns"], np.asarray(content["log_density"], "float32")
+        if log_density.ndim != 1 or not len(log_density) or any(np.sort(log_density) < log_density):
+            raise ValueError("`log_density` must be a sorted list of numbers")
+        if columns is not None and {type(name) for name in [*columns, columns]} != {str, list}:
+            raise TypeError("`columns` must be a list of texts, or null")
+        return cls(columns and tuple(columns), log_density)
 
     @property
     def smallest_quantile(self) -> float:
@@ -281,4 +289,7 @@ def read_reference(path: str | pathlib.Path) -> Reference | None:
     """Reads the reference in a run folder, or beside a model; None where there is none."""
     path = pathlib.Path(path)
     file = (path if path.is_dir() else path.parent) / FILE
-    return Reference.from_json(json.loads(file.read_text())) if file.is_file() else None
+    if not file.is_file():
+        return None
+    with reading(file):
+        return Reference.from_json(read_json(file))

@@ -14,7 +14,9 @@ import tensorflow_probability as tfp
 
 import tfnvp
 from tests.conftest import perturb
+from tfnvp._atomic import locked
 from tfnvp.export import SIGNATURES, export
+from tfnvp.export import card as model_card
 
 # What `keras.export.ExportArchive()` makes depends on the backend.
 ARCHIVE = type(keras.export.ExportArchive())
@@ -350,6 +352,42 @@ def test_card_says_what_it_was_given(version):
     assert "## Data\n\nthree numbers" in card
     assert f"| tensorflow | {tf.__version__} |" in card
     assert "| `sample_rows` | `seed` int32[batch, 2], `temperature` float32[batch] |" in card
+
+
+def test_a_card_shows_names_of_columns_as_texts(tiny, tmp_path):
+    hostile = "<script>alert(1)</script>|x\r\n## Faked & | y |"
+    content = {"Columns": hostile, "Training": {hostile: [hostile]}, hostile: "text"}
+    (tmp_path / "1").mkdir()
+    model_card.write(tmp_path / "1", "small", tiny, {}, "float32", False, content)
+    card = (tmp_path / "1" / "model_card.md").read_text()
+    assert "<script" not in card
+    headings = [line for line in card.splitlines() if line.startswith("## ")]
+    assert headings[1:3] == ["## Columns", "## Training"]
+    assert len(headings) == 7
+    rows = [line for line in card.splitlines() if line.startswith("|")]
+    assert {row.count("|") for row in rows} <= {3, 4}
+    assert json.loads((tmp_path / "1" / "signature.json").read_text())["card"] == content
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "{}", '{"flow": []}', '{"flow": {}}'])
+def test_the_error_of_a_damaged_version_names_it(tiny, tmp_path, content):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "signature.json").write_text(content)
+    with pytest.raises(OSError, match=r"1/signature\.json is damaged"):
+        export(tiny, tmp_path, signatures=["encode"])
+
+
+def test_what_a_killed_export_left_is_removed_by_the_next_that_is_alone(tmp_path):
+    left = tmp_path / ".writing-1"
+    left.mkdir()
+    with locked(tmp_path, [], shared=True), locked(tmp_path, [left], shared=True) as is_alone:
+        assert not is_alone
+        assert left.exists()
+    (left / "variables").mkdir()
+    (tmp_path / ".writing-2").symlink_to(tmp_path)
+    with locked(tmp_path, tmp_path.glob(".writing-*"), shared=True) as is_alone:
+        assert is_alone
+        assert not list(tmp_path.iterdir())
 
 
 def test_first_signature_is_the_default(tiny, tmp_path):

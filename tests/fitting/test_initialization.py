@@ -249,6 +249,11 @@ def test_the_model_card_names_the_units_of_conditions(aged, tmp_path):
     np.testing.assert_allclose(flow["condition_mean"], [49, 0], atol=1e-3)
     np.testing.assert_allclose(flow["condition_standard_deviation"], [18, 1], rtol=1e-3)
     assert "| condition mean | [" in (folder / "model_card.md").read_text()
+    # Extremes are conditions of single rows.
+    assert not {"condition_smallest", "condition_largest"} & flow.keys()
+    folder = aged.export(tmp_path / "range", signatures=["log_prob"], condition_range=True)
+    flow = json.loads((folder / "signature.json").read_text())["flow"]
+    assert flow["condition_smallest"][0] < 49 < flow["condition_largest"][0]
     folder = make().export(tmp_path / "before", signatures=["log_prob"])
     assert "condition mean" not in (folder / "model_card.md").read_text()
 

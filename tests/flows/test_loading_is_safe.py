@@ -256,6 +256,39 @@ def test_the_error_of_damaged_weights_names_the_model(saved):
         run_folder.load_model(saved)
 
 
+@pytest.mark.parametrize("name", ["config.json", "assets/zeros.bin"])
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_not_read(saved, monkeypatch, name):
+    with zipfile.ZipFile(saved) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in files.items():
+            if member != name:
+                archive.writestr(member, content)
+        with archive.open(name, "w") as member:
+            # 65 MiB of spaces are too many for a configuration, zeros for everything together.
+            for _ in range(65 if name == "config.json" else 100):
+                member.write(bytes(2**20) if name != "config.json" else b" " * 2**20)
+            member.write(files.get(name, b""))
+    monkeypatch.setattr(keras.saving, "load_model", None)
+    with pytest.raises(
+        OSError, match=r"flow\.keras cannot be loaded.* unpacks to .* at most .* are"
+    ):
+        run_folder.load_model(saved)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_warning_names_weights_that_are_not_finite(saved, recwarn, bad):
+    flow = run_folder.load_model(saved)
+    assert not recwarn
+    weight = flow.trainable_variables[1]
+    weight.assign(np.full(weight.shape, bad))
+    flow.save(saved)
+    with pytest.warns(UserWarning, match="holds NaN or infinite weights, first in") as caught:
+        run_folder.load_model(saved)
+    assert weight.path.split("/", 1)[-1] in str(caught[0].message)
+    assert caught[0].filename == __file__
+
+
 def test_names_inside_an_archive_do_not_escape(saved, tmp_path):
     with zipfile.ZipFile(saved, "a") as archive:
         archive.writestr("../escaped.txt", "out")

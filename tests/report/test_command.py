@@ -6,6 +6,7 @@ import pytest
 
 import tfnvp
 from tfnvp.cli import main
+from tfnvp.runs.folder import RunFolder
 
 
 def test_runs_on_tables_are_reported_and_evaluated_on_their_table(tmp_path, monkeypatch, capsys):
@@ -24,6 +25,11 @@ def test_runs_on_tables_are_reported_and_evaluated_on_their_table(tmp_path, monk
     config = {"name": "realnvp-table", "dataset": "t", "options": {}, "source_of_data": source}
     (folder / "config.json").write_text(json.dumps(config))
     calls = []
+    # A run folder of somebody else, which names a file here.
+    for command in ("report", "evaluate"):
+        assert run(command, "r") == 2
+        assert "Give the data by `--table`" in capsys.readouterr().err
+    RunFolder(folder).write_config(config)
     monkeypatch.setattr("tfnvp.report.write_report", lambda *arguments: calls.append(arguments))
     assert run("report", "r", "-o", "page.html") == 0
     assert "report in page.html" in capsys.readouterr().out

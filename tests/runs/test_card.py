@@ -1,3 +1,7 @@
+import json
+
+import pytest
+
 from tfnvp.runs.card import read_card
 from tfnvp.runs.folder import RunFolder
 
@@ -24,3 +28,19 @@ def test_a_card_tells_when_a_recipe_had_other_data(tmp_path):
     RunFolder(tmp_path).write_config(config)
     card = read_card(tmp_path)
     assert card["Training"]["description"] == "the recipe nice-digits, on faces"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", {"seed": 1}),
+        ("metrics.json", {"test": 3}),
+        ("metrics.json", []),
+        ("reference.json", {"columns": None, "log_density": []}),
+    ],
+)
+def test_the_error_of_a_damaged_run_names_it(tmp_path, name, content):
+    RunFolder(tmp_path).write_config({"name": "nice-digits", "dataset": "digits", "options": {}})
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(OSError, match="is damaged, or of a newer tfnvp"):
+        read_card(tmp_path)

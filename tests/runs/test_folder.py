@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -56,11 +59,10 @@ def test_a_run_is_finished_when_its_backup_is_gone(tmp_path):
 
 def test_one_process_trains_into_a_folder(tmp_path):
     first, second = RunFolder(tmp_path), RunFolder(tmp_path)
-    with first.held():
-        assert second.is_in_use
-        with pytest.raises(ValueError, match="is in use"), second.held():
-            pass
-    assert not second.is_in_use
+    with first.held(), pytest.raises(ValueError, match="is in use"), second.held():
+        pass
+    with second.held():
+        pass
 
 
 def test_the_learning_curve_is_read_and_cut(tmp_path):
@@ -71,9 +73,14 @@ def test_the_learning_curve_is_read_and_cut(tmp_path):
     assert run.losses() == [3.5, 2.5, 4.5]
     run.cut_history(2)
     assert run.losses() == [3.5, 2.5]
-    run.history.write_text("")
-    run.cut_history(2)
-    assert run.history.read_text() == ""
+    # What a kill leaves: half of a row, half of the header, nothing.
+    run.history.write_text("epoch,val_loss\n0,3.5\n1,2")
+    run.cut_history(1)
+    assert run.losses() == [3.5]
+    for left in ("epoch,val_", ""):
+        run.history.write_text(left)
+        run.cut_history(0)
+        assert run.history.read_text() == ""
 
 
 def test_a_model_is_saved_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -122,3 +129,88 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
 def test_a_name_does_not_lead_out_of_its_folder(name):
     with pytest.raises(ValueError, match="must be plain"):
         run_folder.plain_name(name)
+
+
+def test_half_written_files_do_not_block_a_folder(tmp_path):
+    (tmp_path / "writing-config.json").write_text("{")
+    run = RunFolder.create(tmp_path, "a")
+    assert not run.is_run
+    with run.held():
+        assert not list(tmp_path.iterdir())
+    (tmp_path / "writing-home.txt").write_text("a file of somebody")
+    with pytest.raises(ValueError, match="is not overwritten"):
+        RunFolder.create(tmp_path, "a")
+
+
+DAMAGED = {
+    "list": "[]",
+    "half": '{"seed"',
+    "binary": "\udcff",
+    "deep": "[" * 100_000,
+    "options": '{"options": [1]}',
+    "name": '{"name": {}}',
+    "source": '{"source_of_data": "t.csv"}',
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_the_error_of_a_damaged_configuration_names_it(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(DAMAGED[content].encode(errors="surrogateescape"))
+    with pytest.raises(OSError, match=r"config\.json is damaged, or of a newer tfnvp"):
+        RunFolder(tmp_path).config()
+
+
+def test_a_model_beside_the_configuration_of_something_else_is_loaded(tmp_path):
+    (tmp_path / "config.json").write_text("[]")
+    RunFolder(tmp_path).save_model(tfnvp.RealNVP(2, couplings=2, hidden_units=(4,)))
+    assert load_model(tmp_path / "model.keras").event_shape == (2,)
+
+
+def test_the_error_of_a_damaged_learning_curve_names_it(tmp_path):
+    run = RunFolder(tmp_path)
+    for content in ("epoch,loss\n0,1.0\n", "epoch,val_loss\n0,many\n", "epoch,val_loss\n0\n"):
+        run.history.write_text(content)
+        with pytest.raises(OSError, match=r"history\.csv is damaged"):
+            run.losses()
+
+
+def test_only_data_of_the_training_is_followed(tmp_path):
+    table, other = tmp_path / "t.csv", tmp_path / "other.csv"
+    table.write_text("a")
+    run = RunFolder(tmp_path / "run")
+    run.path.mkdir()
+    source = {"table": str(table), "skip_bad": True}
+    run.write_config({"source_of_data": source})
+    table.write_text("b")
+    # The data can have changed, and the run can have been copied.
+    copied = RunFolder(shutil.copytree(run.path, tmp_path / "copied"))
+    assert run.source_of_data({}) == copied.source_of_data({}) == source
+    other.write_text("c")
+    other.replace(table)
+    with pytest.raises(ValueError, match=r"t\.csv: it is not the file .* Give the data by `table`"):
+        run.source_of_data({"skip_bad": True})
+    assert run.source_of_data({"table": "x.csv"}) == {"table": "x.csv", "skip_bad": True}
+
+
+@pytest.mark.parametrize("name", ["images", "table", "records", "data_dir"])
+def test_no_path_of_a_foreign_run_is_followed(tmp_path, name):
+    config = {"dataset": "digits", "source_of_data": {"dataset": "digits", "levels": 17}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert RunFolder(tmp_path).source_of_data({}) == config["source_of_data"]
+    inode = tmp_path.stat().st_ino
+    for path in (str(tmp_path), "missing", "gs://bucket/folder", 0, [], None):
+        for inodes in ({}, {name: None}, {name: inode + 1}, {name: str(inode)}):
+            config |= {"source_of_data": {name: path}, "inodes": inodes}
+            (tmp_path / "config.json").write_text(json.dumps(config))
+            with pytest.raises(ValueError, match="names data that is not followed"):
+                RunFolder(tmp_path).source_of_data({})
+
+
+def test_a_model_of_a_newer_version_is_called_newer(tmp_path):
+    run = RunFolder(tmp_path)
+    run.write_config({"tfnvp": "1000.1"})
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(run.model)
+    content = run.model.read_bytes()
+    run.model.write_bytes(content.replace(b"Dense", b"Dance"))
+    with pytest.raises(OSError, match=r"it is of tfnvp 1000\.1, which is newer than"):
+        run.load_model()

@@ -15,8 +15,15 @@ def begin(path, recipe="realnvp-table", dataset="table", **changes):
     """Writes the configuration of a run that has begun."""
     run = RunFolder(path)
     run.path.mkdir(parents=True)
+    table = path.parent / "t.csv"
+    table.touch()
     config = dataclasses.asdict(recipes.get(recipe).override(["epochs=5", "dropout=0.3"]))
-    config |= {"dataset": dataset, "seed": 4, "data_crc32": 1, "source_of_data": {"table": "t.csv"}}
+    config |= {
+        "dataset": dataset,
+        "seed": 4,
+        "data_crc32": 1,
+        "source_of_data": {"table": str(table)},
+    }
     run.write_config({**config, **changes})
     return run
 
@@ -61,12 +68,22 @@ def test_a_resumed_run_keeps_what_is_not_given_again(tmp_path):
     assert plan.is_resumed
     assert plan.output == run.path
     assert (plan.recipe.epochs, plan.recipe.options["dropout"], plan.seed) == (5, 0.3, 4)
-    assert plan.source == {"table": "t.csv"}
+    assert plan.source == {"table": str(tmp_path / "t.csv")}
     # The name of the same recipe adds nothing.
     assert resuming.plan("realnvp-table", output=run.path, resume=True) == plan
     plan = resuming.plan("nice-digits", ["epochs=6"], {"dataset": "digits"}, 1, run.path, True)
     assert (plan.recipe.name, plan.recipe.epochs, plan.seed) == ("nice-digits", 6, 1)
     assert plan.source == {"dataset": "digits"}
+
+
+def test_a_foreign_run_does_not_choose_the_data(tmp_path):
+    run = begin(tmp_path / "run")
+    (tmp_path / "t.csv").rename(tmp_path / "old.csv")
+    (tmp_path / "t.csv").touch()
+    with pytest.raises(ValueError, match=r"names data that is not followed.*`table`"):
+        resuming.plan(output=run.path, resume=True)
+    given = {"table": "t.csv"}
+    assert resuming.plan(output=run.path, resume=True, source=given).source == given
 
 
 def test_a_finished_run_is_not_resumed(tmp_path):

@@ -15,6 +15,7 @@ import tfnvp
 from tfnvp import data, recipes
 from tfnvp.data import Splits
 from tfnvp.fitting.divergence import NonFiniteLossError
+from tfnvp.runs import train_recipe
 from tfnvp.runs.build import make_flow
 from tfnvp.runs.folder import RunFolder
 from tfnvp.runs.train_recipe import RunOptions, TrainedRun, train
@@ -180,6 +181,26 @@ def test_a_folder_that_cannot_be_written_fails_before_training(monkeypatch, tmp_
     monkeypatch.setattr(tfnvp.Flow, "fit", None)
     with pytest.raises(OSError, match="cannot write there"):
         train(RECIPE, SPLITS, *folders)
+
+
+def test_the_folder_is_held_once_from_the_configuration_to_the_end(monkeypatch):
+    held, used, write = RunFolder.held, [], RunFolder.write_config
+
+    def look(*arguments):
+        with pytest.raises(ValueError, match="is in use"), held(RunFolder("run")):
+            pass
+        used.append(arguments)
+
+    times = []
+    monkeypatch.setattr(RunFolder, "held", lambda run: times.append(1) or held(run))
+    monkeypatch.setattr(RunFolder, "write_config", lambda *args: look() or write(*args))
+    monkeypatch.setattr(train_recipe._Training, "run", look)
+    run()
+    assert (len(times), len(used)) == (1, 2)
+    # Another process finds the folder empty, and then trains into it.
+    monkeypatch.setattr(RunFolder, "create", lambda *args: RunFolder("run"))
+    with pytest.raises(ValueError, match="another process has just trained into it"):
+        run()
 
 
 def test_options_and_data_of_a_recipe_are_checked():

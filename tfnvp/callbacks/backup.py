@@ -1,5 +1,6 @@
 """One file from which training resumes as if it had never stopped."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 
 from tfnvp import _internals
-from tfnvp._atomic import replacing
+from tfnvp._atomic import check_unpacked, replacing
 
 # The state of Keras' own callbacks.
 _STATES = (
@@ -62,11 +63,22 @@ class Backup(keras.callbacks.Callback):
         super().__init__()
         self.file = pathlib.Path(file)
         self._callbacks = [(callback, _attributes(callback)) for callback in callbacks]
-        self.epoch = self._read()[0]["epoch"] if self.file.exists() else 0
+        self.epoch = 0
+        if self.file.exists():
+            with self._stored() as stored:
+                self.epoch = int(json.loads(str(stored["state"]))["epoch"])
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         if self.file.exists():
-            self._restore(*self._read())
+            with self._stored() as stored:
+                arrays = dict(stored)
+                memories = json.loads(str(arrays["state"]))["callbacks"]
+                values = [
+                    (callback, name, _value(name, i, memories[i], arrays))
+                    for i, (callback, attributes) in enumerate(self._callbacks[: len(memories)])
+                    for name in attributes
+                ]
+            self._restore(arrays, len(memories), values)
         # Keras sends this epoch to the other workers.
         _internals.set_initial_epoch(self.model, self.epoch)
 
@@ -74,7 +86,7 @@ class Backup(keras.callbacks.Callback):
         _internals.set_initial_epoch(self.model, None)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        arrays = {f"variable_{i}": _array(v) for i, v in enumerate(self._variables())}
+        arrays = {name: _array(variable) for name, variable in self._variables().items()}
         memories = []
         for i, (callback, attributes) in enumerate(self._callbacks):
             memories.append(memory := {})
@@ -94,38 +106,38 @@ class Backup(keras.callbacks.Callback):
             raise OSError(error.errno, reason, str(self.file)) from error
 
     def _variables(self):
-        return [*self.model.variables, *self.model.optimizer.variables]
+        """Variables by the names of their arrays."""
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        return {f"variable_{i}": variable for i, variable in enumerate(variables)}
 
-    def _read(self):
+    @contextlib.contextmanager
+    def _stored(self):
+        """Gives the arrays in the backup by name; each is read when it is asked for."""
         try:
+            check_unpacked(self.file)
             with np.load(self.file, allow_pickle=False) as stored:
-                arrays = dict(stored)
-            return json.loads(str(arrays.pop("state"))), arrays
+                yield stored
         except Exception as error:
             raise ValueError(f"{self.file} is not a backup of a training: {error}") from error
 
-    def _restore(self, state, arrays):
+    def _restore(self, arrays, callbacks, values):
         variables = self._variables()
-        shapes = [arrays[name].shape for name in arrays if name.startswith("variable_")]
-        if shapes != [tuple(v.shape) for v in variables]:
+        stored = {name: array for name, array in arrays.items() if name.startswith("variable_")}
+        current = {name: _array(variable) for name, variable in variables.items()}
+        if _types(stored) != _types(current):
             raise ValueError(
-                f"{self.file} is of another model or optimizer: its {len(shapes)} variables differ "
+                f"{self.file} is of another model or optimizer: its {len(stored)} variables differ "
                 f"from the {len(variables)} of {self.model.name}"
             )
-        if len(state["callbacks"]) != len(self._callbacks):
+        if callbacks != len(self._callbacks):
             raise ValueError(
-                f"{self.file} is of a training with {len(state['callbacks'])} callbacks in its "
-                f"backup. Received: {len(self._callbacks)}"
+                f"{self.file} is of a training with {callbacks} callbacks in its backup. "
+                f"Received: {len(self._callbacks)}"
             )
-        for i, variable in enumerate(variables):
-            variable.assign(arrays[f"variable_{i}"])
-        for i, (callback, attributes) in enumerate(self._callbacks):
-            memory = state["callbacks"][i]
-            for name in attributes:
-                value = memory.get(name)
-                if f"{name}_count" in memory:
-                    value = [arrays[f"{name}_{i}_{j}"] for j in range(memory[f"{name}_count"])]
-                setattr(callback, name, value)
+        for name, variable in variables.items():
+            variable.assign(stored[name])
+        for callback, name, value in values:
+            setattr(callback, name, value)
 
 
 def _attributes(callback):
@@ -138,6 +150,17 @@ def _attributes(callback):
             f"with `state_attributes`. Received: {callback!r}"
         )
     return known[0]
+
+
+def _types(arrays):
+    return {name: (array.shape, array.dtype) for name, array in arrays.items()}
+
+
+def _value(name, i, memory, arrays):
+    """Returns an attribute of callback `i`: a list of arrays, or a number."""
+    if (count := memory.get(f"{name}_count")) is None:
+        return memory.get(name)
+    return [arrays[f"{name}_{i}_{j}"] for j in range(count)]
 
 
 def _array(value):

@@ -24,6 +24,13 @@ def export(
             metavar="ROWS",
         ),
     ] = None,
+    condition_range: Annotated[
+        bool,
+        Option(
+            "--condition-range",
+            help="Tell the smallest and largest conditions in training, values of single rows.",
+        ),
+    ] = False,
     json_output: options.Json = False,
 ) -> None:
     """Write a model as a SavedModel, SAVED_MODELS/NAME/VERSION, for TensorFlow Serving.
@@ -31,19 +38,22 @@ def export(
     Example: tfnvp export runs/digits-real_nvp-1 --name digits
     """
     options.import_tensorflow()
+    from tfnvp._atomic import reading
     from tfnvp.runs.card import read_card
-    from tfnvp.runs.folder import RunFolder, load_model, plain_name
+    from tfnvp.runs.folder import CONFIG, RunFolder, load_model, plain_name
 
     flow = load_model(model)
     run = RunFolder.of(model)
     config = run.config()
-    default = run.served_name(config["dataset"], config["model"]) if config else flow.name
+    with reading(run.path / CONFIG):
+        default = run.served_name(config["dataset"], config["model"]) if config else flow.name
     exported = flow.export(
         saved_models / plain_name(name or default),
         weights_dtype=weights_dtype,
         jit_compile=jit_compile,
         warmup=warmup or (),
         card=read_card(model, weights_dtype),
+        condition_range=condition_range,
     )
     result = {"saved_model": str(exported)}
     options.print_result(f"SavedModel   {exported}", result, json_output)

@@ -217,10 +217,21 @@ def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":
     """
     from tfnvp.runs.folder import RunFolder
 
-    config = RunFolder.of(model).config()
-    if not source.names_data:
-        source = Source(**{**config.get("source_of_data", {}), **source.given})
-    return load_data(source, flow, config.get("dataset", "digits"))
+    default = RunFolder.of(model).config().get("dataset", "digits")
+    return load_data(source_of(model, source), flow, default)
+
+
+def source_of(model: Path, source: Source) -> Source:
+    """Returns a source, completed by that of the model's run unless it names data itself."""
+    from tfnvp._atomic import reading
+    from tfnvp.runs.folder import CONFIG, RunFolder
+
+    if source.names_data:
+        return source
+    run = RunFolder.of(model)
+    stored = run.source_of_data(source.given)
+    with reading(run.path / CONFIG):
+        return Source(**stored)
 
 
 def require_shape(flow: "Flow", event_shape: tuple[int, ...], name: Any) -> None:

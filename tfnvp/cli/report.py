@@ -41,8 +41,7 @@ def report(
     run = RunFolder.of(model)
     splits = other = None
     # Data sets of vectors cannot be loaded by name.
-    stored = Source(**run.config().get("source_of_data", {}))
-    if flow.levels is not None or source.names_files or stored.names_files:
+    if flow.levels is not None or options.source_of(model, source).names_files:
         splits = options.load_data_of(model, flow, source)
     if ood is not None:
         other = options.load_data(Source(ood, data_dir=source.data_dir), flow)

@@ -1,6 +1,7 @@
 """The two descriptions beside an exported model: one for programs, one for people."""
 
 import hashlib
+import html
 import json
 import pathlib
 from collections.abc import Mapping
@@ -10,14 +11,25 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfnvp._atomic import read_json, reading
 from tfnvp._version import __version__
 from tfnvp.export.signatures import Signature
 
 SIGNATURE_FILE = "signature.json"
 CARD_FILE = "model_card.md"
 
+
+def _plain(value):
+    """Returns a value as Markdown that shows its text, in a paragraph or a cell of a table."""
+    text = html.escape(str(value), quote=False).replace("|", "&#124;")
+    return "<br>".join(text.splitlines())
+
+
 _TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("tfnvp.export", "."), trim_blocks=True, keep_trailing_newline=True
+    loader=jinja2.PackageLoader("tfnvp.export", "."),
+    trim_blocks=True,
+    keep_trailing_newline=True,
+    finalize=_plain,
 )
 
 
@@ -29,6 +41,7 @@ def write(
     weights_dtype: str,
     jit_compile: bool,
     card: Mapping | None,
+    condition_range: bool = False,
 ) -> None:
     """Writes `signature.json` and `model_card.md` into a SavedModel; servers ignore both.
 
@@ -40,6 +53,7 @@ def write(
       weights_dtype: type that kernels are stored in.
       jit_compile: bool, whether XLA compiles it.
       card: mapping of headings to texts or to mappings, or None.
+      condition_range: bool, tell the smallest and largest conditions in training.
 
     Raises:
       TypeError: if `card` holds what JSON cannot express.
@@ -50,7 +64,7 @@ def write(
         **_shapes(flow),
         "base": flow.base if isinstance(flow.base, str) else flow.base.name,
         "levels": flow.levels,
-        **_condition_statistics(flow),
+        **_condition_statistics(flow, condition_range),
         "parameters": flow.count_params(),
     }
     content = {
@@ -89,9 +103,10 @@ def changed_shapes(version: pathlib.Path, flow: keras.Model) -> dict:
     file = pathlib.Path(version) / SIGNATURE_FILE
     if not file.is_file():
         return {}
-    before = json.loads(file.read_text())["flow"]
     now = json.loads(json.dumps(_shapes(flow)))
-    return {name: (before[name], now[name]) for name in now if before[name] != now[name]}
+    with reading(file):
+        before = read_json(file)["flow"]
+        return {name: (before[name], now[name]) for name in now if before[name] != now[name]}
 
 
 def _shapes(flow):
@@ -99,12 +114,13 @@ def _shapes(flow):
     return {name: getattr(flow, name) for name in names}
 
 
-def _condition_statistics(flow):
+def _condition_statistics(flow, with_range):
     """Returns mean and spread of the conditions in training, which tell clients their units."""
     if flow.condition_scale.seen() is None:
         return {}
     figures = flow.condition_scale.figures()
-    return {f"condition_{name}": values.tolist() for name, values in figures.items()}
+    names = [*figures] if with_range else ["mean", "standard_deviation"]
+    return {f"condition_{name}": figures[name].tolist() for name in names}
 
 
 def _describe(signature):

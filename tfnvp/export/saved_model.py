@@ -10,10 +10,11 @@ import keras
 import tensorflow as tf
 
 from tfnvp import advice
+from tfnvp._atomic import locked
 from tfnvp.export import card as model_card
 from tfnvp.export.signatures import make_signatures
 from tfnvp.export.warmup import warmup_requests, write_warmup
-from tfnvp.export.weights import StoredWeights
+from tfnvp.export.weights import StoredWeights, not_finite
 
 
 def export(
@@ -25,6 +26,7 @@ def export(
     warmup: Iterable[int] = (),
     warmup_scalars: bool = False,
     card: Mapping | None = None,
+    condition_range: bool = False,
 ) -> pathlib.Path:
     """Writes a flow to `path/VERSION`, the layout of TensorFlow Serving.
 
@@ -71,6 +73,8 @@ def export(
         `--enable_batching` rejects them, and with such a record would not load the model.
       card: mapping for `model_card.md`: headings to texts or to mappings of names to values, for
         example `{"Data": "...", "Test likelihood": {"nats": 1.0, "nats_standard_error": 0.1}}`.
+      condition_range: bool, write the smallest and the largest conditions in training into the
+        card, too. They are values of single rows, which can be private.
 
     Returns:
       `pathlib.Path` of the version.
@@ -119,15 +123,17 @@ def export(
         archive.add_endpoint(name, signature.function, signature.inputs)
     # A server ignores names that are not integers.
     temporary = path / f".writing-{uuid.uuid4().hex}"
-    try:
-        archive.write_out(str(temporary), verbose=False)
-        write_warmup(temporary, requests)
-        model_card.write(temporary, path.name, flow, chosen, weights_dtype, jit_compile, card)
-        return _publish(temporary, path)
-    except tf.errors.OpError as error:
-        raise OSError(f"{path} cannot be written: {error.message}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with locked(path, path.glob(".writing-*"), shared=True):
+        try:
+            archive.write_out(str(temporary), verbose=False)
+            write_warmup(temporary, requests)
+            stored = weights_dtype, jit_compile, card, condition_range
+            model_card.write(temporary, path.name, flow, chosen, *stored)
+            return _publish(temporary, path)
+        except tf.errors.OpError as error:
+            raise OSError(f"{path} cannot be written: {error.message}") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _publish(temporary, path):
@@ -158,10 +164,7 @@ def _check_weights(flow):
                 f"`flow.adapt(data)` or `flow.fit(data)` before the export. Received: {flow}"
             )
     # One such weight would answer every request by NaN.
-    for variable in flow.weights:
-        value = tf.convert_to_tensor(variable.value)
-        if value.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(value)):
-            raise ValueError(
-                f"`flow` must have finite weights. Received: {flow} with NaN or inf in "
-                f"{variable.path}"
-            )
+    if (weight := not_finite(flow)) is not None:
+        raise ValueError(
+            f"`flow` must have finite weights. Received: {flow} with NaN or inf in {weight.path}"
+        )

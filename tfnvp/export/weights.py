@@ -48,3 +48,12 @@ class StoredWeights:
         return keras.StatelessScope(
             [(weight, tf.cast(stored, tf.float32)) for weight, stored in self.pairs]
         )
+
+
+def not_finite(flow: keras.Model) -> keras.Variable | None:
+    """Returns the first weight of a flow that is NaN or infinite somewhere, or None."""
+    for weight in flow.weights:
+        value = tf.convert_to_tensor(weight.value)
+        if value.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(value)):
+            return weight
+    return None

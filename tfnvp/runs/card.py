@@ -4,9 +4,10 @@ import os
 from typing import Any
 
 from tfnvp import recipes, scoring
+from tfnvp._atomic import reading
 from tfnvp.runs.folder import RunFolder
 
-_NOT_ON_CARDS = ("options", "published", "source_of_data", "data_crc32")
+_NOT_ON_CARDS = ("options", "published", "source_of_data", "inodes", "data_crc32")
 
 
 def read_card(path: str | os.PathLike, weights_dtype: str = "float32") -> dict[str, Any] | None:
@@ -18,11 +19,19 @@ def read_card(path: str | os.PathLike, weights_dtype: str = "float32") -> dict[s
 
     Returns:
       Dictionary of headings to texts or dictionaries, or None if there is no configuration.
+
+    Raises:
+      OSError: if one of the files is damaged.
     """
     run = RunFolder.of(path)
     config, metrics = run.config(), run.metrics()
     if not config:
         return None
+    with reading(run.path):
+        return _content(run, config, metrics, weights_dtype)
+
+
+def _content(run, config, metrics, weights_dtype):
     training = {key: value for key, value in config.items() if key not in _NOT_ON_CARDS}
     recipe = recipes.RECIPES.get(config["name"])
     if recipe is not None and recipe.dataset != config["dataset"]:

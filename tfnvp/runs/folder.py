@@ -9,6 +9,9 @@
 | `reference.json` | columns and log-densities of usual rows, of a table | after training |
 | `metrics.json` | the test likelihood | after training |
 | `samples.png` | a picture of samples, of images and points | after training |
+
+A process that is killed while it writes one of them leaves `writing-NAME`. Such files count as
+absent, and the next process that trains into the folder removes them.
 """
 
 import contextlib
@@ -19,15 +22,13 @@ import os
 import pathlib
 import re
 import tempfile
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Self, TypeVar
 
-import keras
-
 from tfnvp import scoring
-from tfnvp._atomic import replacing
+from tfnvp._atomic import locked, read_json, reading, replacing, temporary_of
 from tfnvp.flows import Flow
+from tfnvp.runs.flow_file import read_flow
 
 MODEL = "model.keras"
 CONFIG = "config.json"
@@ -35,6 +36,13 @@ METRICS = "metrics.json"
 HISTORY = "history.csv"
 BACKUP = "backup.npz"
 SAMPLES = "samples.png"
+
+_FILES = (CONFIG, HISTORY, BACKUP, MODEL, scoring.FILE, METRICS, SAMPLES)
+
+# Entries of `source_of_data` that are paths, and those of `config.json` that have one type.
+_PATHS = ("images", "table", "records", "data_dir")
+_TYPES = dict.fromkeys(("name", "dataset", "model", "run"), str) | {"seed": int}
+_TYPES |= dict.fromkeys(("options", "source_of_data", "inodes"), dict)
 
 #: Folder of the runs that have no name of their own.
 RUNS = "runs"
@@ -98,11 +106,17 @@ class RunFolder:
                 with contextlib.suppress(FileExistsError):
                     folder.mkdir()
                     return cls(folder)
-        folder = pathlib.Path(output)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        run = cls(output)
+        folder = run.path
+        if folder.exists() and (not folder.is_dir() or {*folder.iterdir()} - run.leftovers):
             raise ValueError(f"{folder} exists already and is not overwritten: choose another")
         require_writable(folder)
-        return cls(folder)
+        return run
+
+    @property
+    def leftovers(self) -> set[pathlib.Path]:
+        """The paths of half-written files, which a killed process has left."""
+        return {path for name in _FILES if (path := temporary_of(self.path / name)).exists()}
 
     @property
     def is_run(self) -> bool:
@@ -114,15 +128,6 @@ class RunFolder:
         """Whether the run has ended well: its backup is deleted last."""
         return (self.path / METRICS).exists() and not self.backup.exists()
 
-    @property
-    def is_in_use(self) -> bool:
-        """Whether another process is training into the folder."""
-        try:
-            with self.held():
-                return False
-        except ValueError:
-            return True
-
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Keeps other processes from training into the folder, until the block or process ends.
@@ -130,29 +135,54 @@ class RunFolder:
         Raises:
           ValueError: if another process holds it.
         """
-        try:
-            import fcntl
-        except ImportError:  # Not on Windows.
+        with locked(self.path, self.leftovers) as is_alone:
+            if not is_alone:
+                raise ValueError(f"{self.path} is in use: another process is training into it")
             yield
-            return
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                message = f"{self.path} is in use: another process is training into it"
-                raise ValueError(message) from None
-            yield
-        finally:
-            os.close(descriptor)
 
     def config(self) -> dict[str, Any]:
-        """Returns the configuration of the run, empty if there is none."""
-        return self._read(CONFIG)
+        """Returns the configuration of the run, empty if there is none.
+
+        Raises:
+          OSError: if it is damaged.
+        """
+        config = self._read(CONFIG)
+        with reading(self.path / CONFIG):
+            for name, kind in _TYPES.items():
+                if not isinstance(config.get(name, kind()), kind):
+                    raise TypeError(f"`{name}` must be {kind.__name__}. Received: {config[name]!r}")
+        return config
 
     def write_config(self, content: dict[str, Any]) -> None:
-        """Writes the configuration of the run."""
-        self._write(CONFIG, content)
+        """Writes the configuration of the run, with the inode numbers of the data it names."""
+        source = content.get("source_of_data", {})
+        inodes = {name: _inode(source[name]) for name in _PATHS if name in source}
+        self._write(CONFIG, {**content, "inodes": inodes} if inodes else content)
+
+    def source_of_data(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns where data comes from: what is `given`, and the rest from the configuration.
+
+        Names of data sets are followed. A path is followed if it leads to the file or folder that
+        training has read, by its inode number, which the author of a foreign run folder does not
+        know.
+
+        Args:
+          given: the entries that a user gives.
+
+        Raises:
+          ValueError: for another path, which the user has to give.
+        """
+        config = self.config()
+        source = {**config.get("source_of_data", {}), **given}
+        for name in set(_PATHS) & (source.keys() - given.keys()):
+            known = config.get("inodes", {}).get(name)
+            if known is None or known != _inode(source[name]):
+                raise ValueError(
+                    f"{self.path / CONFIG} names data that is not followed, {source[name]}: it is "
+                    "not the file or folder that this run was trained on, or the run folder is of "
+                    f"another machine. Give the data by `{name}`"
+                )
+        return source
 
     def metrics(self) -> dict[str, Any]:
         """Returns what was measured after training, empty before."""
@@ -172,7 +202,7 @@ class RunFolder:
 
     def losses(self, column: str = "val_loss") -> list[float]:
         """Returns a column of the learning curve, one number per epoch."""
-        with self.history.open(newline="") as table:
+        with reading(self.history), self.history.open(newline="") as table:
             return [float(row[column]) for row in csv.DictReader(table)]
 
     def cut_history(self, epochs: int) -> None:
@@ -182,11 +212,10 @@ class RunFolder:
         """
         if not self.history.exists():
             return
-        with self.history.open(newline="") as table:
-            header, *rows = [*csv.reader(table)] or [[]]
-        with replacing(self.history) as temporary, temporary.open("w", newline="") as table:
-            if header:
-                csv.writer(table).writerows([header, *rows[:epochs]])
+        lines = self.history.read_bytes().splitlines(keepends=True)
+        with replacing(self.history) as temporary:
+            # Without rows the header goes, too: it can be a part of one.
+            temporary.write_bytes(b"".join(lines[: epochs + 1] if epochs else []))
 
     def save_model(self, flow: Flow) -> None:
         """Saves a flow; the file is replaced as a whole or not at all."""
@@ -216,11 +245,17 @@ class RunFolder:
 
     def _read(self, name):
         file = self.path / name
-        return json.loads(file.read_text()) if file.is_file() else {}
+        return read_json(file) if file.is_file() else {}
 
     def _write(self, name, content):
         with replacing(self.path / name) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _inode(path):
+    """Returns the number of a file or folder, the same for one until it is replaced, or None."""
+    with contextlib.suppress(OSError, TypeError, ValueError):
+        return pathlib.Path(path).stat().st_ino
 
 
 def stem_of(dataset: str, model: str) -> str:
@@ -260,11 +295,12 @@ def load_model(path: str | os.PathLike) -> Flow:
     """Loads a flow from a `.keras` file or from the run folder that holds one.
 
     Loading never runs code from the file: it holds a configuration and weights, and can only name
-    classes of Keras, TFP and tfnvp.
+    classes of Keras, TFP and tfnvp. A warning names weights that are NaN or infinite.
 
     Raises:
       ValueError: if there is no such file, or it is of another kind.
-      OSError: if the file is damaged, or names other classes.
+      OSError: if the file is damaged, names other classes, unpacks to far more than its size, or is
+        of a newer version.
     """
     path = pathlib.Path(path)
     file = path / MODEL if path.is_dir() else path
@@ -277,12 +313,7 @@ def load_model(path: str | os.PathLike) -> Flow:
         raise ValueError(expected)
     if file.suffix != ".keras":
         raise ValueError(f"{file} cannot be loaded: it is not a .keras file")
-    if not zipfile.is_zipfile(file):
-        raise OSError(f"{file} cannot be loaded: it is damaged, or no model saved by Keras")
-    try:
-        model = keras.saving.load_model(file, safe_mode=True)
-    except Exception as error:
-        raise OSError(f"{file} cannot be loaded, it is damaged or not a flow: {error}") from error
-    if not isinstance(model, Flow):
-        raise ValueError(f"{file} holds a {type(model).__name__}, not a flow")
-    return model
+    version = "0"
+    with contextlib.suppress(OSError):  # A configuration of something else.
+        version = RunFolder.of(file).config().get("tfnvp", version)
+    return read_flow(file, {"tfnvp": version})

@@ -1,5 +1,6 @@
 """Which run to resume, what a resumed run trains, and whether it is the same training."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -13,7 +14,7 @@ from tfnvp.recipes import Recipe
 from tfnvp.runs.folder import CONFIG, RUNS, RunFolder
 
 # Entries of the configuration that change nothing in the training.
-_IGNORED = {"description", "published", "source", "source_of_data", "tfnvp"}
+_IGNORED = {"description", "inodes", "published", "run", "source", "source_of_data", "tfnvp"}
 
 # Texts longer than this are cut in messages.
 _LONGEST = 200
@@ -86,7 +87,7 @@ def plan(
         chosen = recipes.get(recipe) if recipe else recipes.default(_kind(source))
     return Plan(
         recipe=chosen.override(changes),
-        source=source or stored.get("source_of_data", {}),
+        source=source or (run.source_of_data({}) if stored else {}),
         seed=stored.get("seed", 0) if seed is None else seed,
         output=None if output is None else pathlib.Path(output),
         is_resumed=bool(stored),
@@ -131,14 +132,15 @@ def newest_unfinished(
         run = RunFolder(file.parent)
         config = run.config()
         agrees = recipe in (None, config.get("name")) and dataset in (None, config.get("dataset"))
-        if agrees and not run.is_finished and not run.is_in_use:
+        if agrees and not run.is_finished:
             found.append((file.stat().st_mtime, run.path))
-    if not found:
-        what = "".join(f" of {name}" for name in (recipe, dataset) if name is not None)
-        raise ValueError(
-            f"no unfinished run{what} in {runs}: give a folder as `output`, or leave out `resume`"
-        )
-    return RunFolder(max(found)[1])
+    for _, path in sorted(found, reverse=True):
+        with contextlib.suppress(ValueError), RunFolder(path).held():
+            return RunFolder(path)
+    what = "".join(f" of {name}" for name in (recipe, dataset) if name is not None)
+    raise ValueError(
+        f"no unfinished run{what} in {runs}: give a folder as `output`, or leave out `resume`"
+    )
 
 
 def check_same(run: RunFolder, config: dict[str, Any]) -> None:

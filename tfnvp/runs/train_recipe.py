@@ -1,8 +1,10 @@
 """A training run from a recipe: data in, run folder and SavedModel out."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ from tfnvp.data.foreign_files import DamagedRecordsError
 from tfnvp.data.record_stream import damage_named
 from tfnvp.data.splits import Splits
 from tfnvp.evaluation import evaluate
+from tfnvp.export.card import SIGNATURE_FILE
 from tfnvp.fitting.divergence import NonFiniteLossError, RollBackOnNonFinite
 from tfnvp.flows import Flow
 from tfnvp.recipes import Recipe
@@ -127,8 +130,7 @@ def train(
     with strategy.scope():
         training = _Training(recipe, splits, seed, verbose, options)
     if distribute.is_chief(strategy):
-        run = _open(training, output, saved_models, resume)
-        with run.held():
+        with _opened(training, output, saved_models, resume) as run:
             result = training.run(run, saved_models)
     else:
         training.fit()
@@ -137,23 +139,29 @@ def train(
     return result
 
 
-def _open(training, output, saved_models, resume):
-    """Returns the folder of the run to resume, or a new one, with its configuration."""
+@contextlib.contextmanager
+def _opened(training, output, saved_models, resume):
+    """Gives the folder of the run to resume, or a new one, with its configuration, and holds it."""
     recipe, splits = training.recipe, training.splits
-    config = training.config()
+    config = {**training.config(), "run": uuid.uuid4().hex}
     if resume:
         output = resuming.run_to_resume(output, recipe.name, splits.name).path
     if output is not None:
         RunFolder(output).served_name(splits.name, recipe.model)  # Fails before training.
-    if resume and RunFolder(output).is_run:
+    is_begun = resume and RunFolder(output).is_run
+    if is_begun:
         run = RunFolder(output)
-        resuming.check_same(run, config)
     else:
         run = RunFolder.create(output, stem_of(splits.name, recipe.model))
     require_writable(saved_models)
     with run.held():
+        if (run.is_run, run.is_finished) != (is_begun, False):
+            raise ValueError(f"{run.path} is in use: another process has just trained into it")
+        if is_begun:
+            resuming.check_same(run, config)
+            config["run"] = run.config().get("run", config["run"])
         run.write_config(config)
-    return run
+        yield run
 
 
 class _Training:
@@ -189,7 +197,7 @@ class _Training:
             samples = self.flow.sample(_SAMPLES, seed=self.seed)
             plotting.save_samples(run.samples, samples, self.flow.levels)
             name = run.served_name(self.splits.name, self.recipe.model)
-            exported = self.flow.export(pathlib.Path(saved_models) / name, card=read_card(run.path))
+            exported = self.publish(run, pathlib.Path(saved_models) / name)
         except KeyboardInterrupt:
             saved = self.save_best(run)
             raise unfinished(InterruptedError(f"training interrupted: {saved}"), run.path) from None
@@ -204,6 +212,14 @@ class _Training:
         # Last: a run with a backup is unfinished.
         run.backup.unlink()
         return TrainedRun(self.flow, metrics, run.path, exported)
+
+    def publish(self, run, path):
+        """Exports the flow, unless this run has published it before it was stopped."""
+        mark = f'"run": "{run.config()["run"]}"'
+        for file in path.glob(f"[0-9]*/{SIGNATURE_FILE}"):
+            if mark in file.read_text(errors="replace"):
+                return file.parent
+        return self.flow.export(path, card=read_card(run.path))
 
     def fit(self, run=None):
         """Fits the flow; in a run folder with a learning curve and a backup."""
