@@ -40,6 +40,21 @@ def test_the_checkerboard_is_a_channel():
     np.testing.assert_array_equal(pattern, [[0, 1, 0], [1, 0, 1]])
 
 
+def test_no_images_give_no_rows():
+    # oneDNN's convolutions of no images have the number of channels of their inputs.
+    network = ResidualCNN(3, filters=4, blocks=1, zero_init=False)
+    network.build([(None, 2, 2, 1), (None, 2)])
+    specifications = [tf.TensorSpec((None, 2, 2, 1)), tf.TensorSpec((None, 2))]
+    function = tf.function(lambda *inputs: network(list(inputs)), specifications)
+    for rows in (0, 2):
+        x = tf.ones((rows, 2, 2, 1)), tf.ones((rows, 2))
+        np.testing.assert_allclose(function(*x), network(list(x)), rtol=1e-5, atol=1e-5)
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(function(tf.ones((0, 2, 2, 1)), tf.ones((0, 2))))
+    for gradient in tape.gradient(total, network.trainable_variables):
+        assert not np.any(gradient)
+
+
 @pytest.mark.parametrize("arguments", [{"parity": 2}, {"filters": 0}, {"output_channels": 1.5}])
 def test_networks_check_their_arguments(arguments):
     with pytest.raises(ValueError, match="Received"):

@@ -198,12 +198,37 @@ def test_uint8_counts_as_the_middle_of_the_bin(tmp_path, monkeypatch):
     np.testing.assert_allclose(got, flow.encode(x), rtol=1e-5)
 
 
-def test_no_images_get_no_rows(tmp_path):
-    flow = tfnvp.ImageRealNVP(
-        (2, 2, 1), 1, base_filters=1, residual_blocks=0, normalization=None, levels=None
-    )
-    served = load(flow.export(tmp_path, signatures=["log_prob"]))
-    assert served["log_prob"](x=tf.zeros((0, 2, 2, 1)))["log_prob"].shape == (0,)
+@pytest.fixture(scope="module")
+def image_version(tmp_path_factory):
+    network = tfnvp.conditioners.ResidualCNN(2, filters=4, blocks=1)
+    shape = (2, 2, 1)
+    coupling = tfnvp.bijectors.AffineCoupling(network, tfnvp.partitions.Checkerboard(), shape)
+    flow = tfnvp.Flow(coupling, shape)
+    return flow.export(tmp_path_factory.mktemp("images"), signatures=["log_prob", "decode"])
+
+
+def test_no_images_get_no_rows(image_version):
+    served, empty = load(image_version), tf.zeros((0, 2, 2, 1))
+    assert served["log_prob"](x=empty)["log_prob"].shape == (0,)
+    assert served["decode"](z=empty)["x"].shape == empty.shape
+
+
+def test_threads_do_not_mix_up_convolutions(image_version):
+    """oneDNN's kernel of convolution, bias and sum has buffers that all threads share."""
+    compat, metadata = tf.compat.v1, tf.compat.v1.RunMetadata()
+    with tf.Graph().as_default(), compat.Session() as session:
+        signature = compat.saved_model.load(session, ["serve"], str(image_version)).signature_def
+        signature = signature["log_prob"]
+        session.run(
+            signature.outputs["log_prob"].name,
+            {signature.inputs["x"].name: np.zeros((2, 2, 2, 1))},
+            compat.RunOptions(output_partition_graphs=True),
+            metadata,
+        )
+    nodes = [node for graph in metadata.partition_graphs for node in graph.node]
+    convolutions = [node for node in nodes if "Conv2D" in node.op]
+    assert convolutions
+    assert not [node for node in convolutions if b"Add" in node.attr["fused_ops"].list.s]
 
 
 def test_xla_gives_the_same_samples(flow, tmp_path, served):

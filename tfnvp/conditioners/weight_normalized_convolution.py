@@ -55,13 +55,17 @@ class WeightNormalizedConvolution(keras.layers.Layer):
         if self.magnitude is not None:
             scale = scale * ops.convert_to_tensor(self.magnitude)
         kernel = direction * scale
+        # One pixel a row: TensorFlow never fuses a sum that follows a convolution into it. oneDNN's
+        # kernel of convolution, bias and sum mixes up requests that run at the same time. The
+        # number of channels is also right for no rows, where that of oneDNN's convolution is not.
         if self.kernel_size == 1:
             # The same as a convolution, and on CPUs faster than one.
             pixels = ops.matmul(ops.reshape(inputs, (-1, kernel.shape[2])), kernel[0, 0])
-            outputs = ops.reshape(pixels, (*ops.shape(inputs)[:-1], self.filters))
         else:
-            outputs = ops.conv(inputs, kernel, padding="same")
-        return outputs if self.bias is None else ops.add(outputs, self.bias)
+            pixels = ops.reshape(ops.conv(inputs, kernel, padding="same"), (-1, self.filters))
+        if self.bias is not None:
+            pixels = ops.add(pixels, self.bias)
+        return ops.reshape(pixels, (*ops.shape(inputs)[:-1], self.filters))
 
     def compute_output_shape(self, input_shape: Any) -> tuple:
         return (*input_shape[:-1], self.filters)

@@ -1,6 +1,6 @@
 """Real NVP on images: convolutions, checkerboards, channels and several scales."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -172,12 +172,6 @@ class ImageRealNVP(Flow):
         """Whether whole grey levels are accepted, and dequantized: if the flow has `levels`."""
         return self.levels is not None
 
-    def _inverse(self, x, condition):
-        return pad_empty_batch(super()._inverse, x, condition)
-
-    def _forward(self, z, condition):
-        return pad_empty_batch(super()._forward, z, condition)
-
     def sample_images(
         self,
         n: int,
@@ -205,25 +199,6 @@ class ImageRealNVP(Flow):
 
     def get_config(self) -> dict:
         return {**self._config, "name": self.name}
-
-
-def pad_empty_batch(
-    function: Callable, x: tf.Tensor, condition: tf.Tensor | None
-) -> tuple[tf.Tensor, ...]:
-    """Returns `function(x, condition)`; an empty batch goes through it as one row of zeros.
-
-    oneDNN's convolution of an empty batch returns the wrong number of channels.
-    """
-    if x.shape[0]:
-        return function(x, condition)
-    rows = tf.shape(x)[0]
-    missing = tf.cast(tf.equal(rows, 0), tf.int32)
-
-    def pad(tensor):
-        return tf.pad(tensor, [[0, missing]] + [[0, 0]] * (tensor.shape.rank - 1))
-
-    results = function(pad(x), None if condition is None else pad(condition))
-    return tf.nest.map_structure(lambda result: result[:rows], results)
 
 
 def _scale(coupling, shape, filters, index, scales):

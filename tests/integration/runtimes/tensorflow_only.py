@@ -69,11 +69,8 @@ for file in sorted(pathlib.Path(sys.argv[1]).glob("*.npz")):
                 answers |= {f"{signature}/{name}": value for name, value in values.items()}
             return answers
 
-        # TensorFlow's convolutions by oneDNN race with one another in their very first run: that is
-        # what a server's warm-up is for.
-        first = ask(None)
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            others = list(pool.map(ask, range(8)))
+            first, *others = pool.map(ask, range(8))
         for name, value in first.items():
             for other in others:
                 np.testing.assert_array_equal(other[name], value, name)
