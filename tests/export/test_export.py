@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import pathlib
-import sys
 
 import keras
 import numpy as np
@@ -15,8 +14,9 @@ import tensorflow_probability as tfp
 import tfnvp
 from tests.conftest import perturb
 from tfnvp._atomic import locked
-from tfnvp.export import SIGNATURES, export
+from tfnvp.export import SIGNATURES, export, warmup
 from tfnvp.export import card as model_card
+from tfnvp.export.signatures import Signature, default_max_samples
 
 # What `keras.export.ExportArchive()` makes depends on the backend.
 ARCHIVE = type(keras.export.ExportArchive())
@@ -45,7 +45,8 @@ def tiny():
 @pytest.fixture(scope="module")
 def version(flow, tmp_path_factory):
     """A version with everything, in which no test writes."""
-    return export(flow, tmp_path_factory.mktemp("models") / "small", card={"Data": "three numbers"})
+    path = tmp_path_factory.mktemp("models") / "small"
+    return export(flow, path, card={"Data": "three numbers"}, max_samples=1000)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,48 @@ def test_impossible_requests_are_invalid_arguments(served):
         served["interpolate"](corners=tf.zeros((3, 4, 3)), weights=tf.zeros((7, 4)))
     with pytest.raises(tf.errors.InvalidArgumentError):
         served["sample_rows"](seed=tf.zeros((2, 2), tf.int32), temperature=tf.constant([1.0]))
+
+
+@pytest.mark.parametrize("name", ["sample", "sample_and_log_prob"])
+@pytest.mark.parametrize("count", [-1, 1001, 2**25, 2**31 - 1])
+def test_no_request_takes_all_memory(version, served, name, count):
+    arguments = {"num_samples": count, "seed": [1, 2], "temperature": 1.0}
+    message = f"`num_samples` must be from 0 to 1000. Received:.*{count}"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        served[name](**{key: tf.constant(value) for key, value in arguments.items()})
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(version))
+        signature = loaded.signature_def[name]
+        feeds = {signature.inputs[key].name: value for key, value in arguments.items()}
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            session.run(signature.outputs["x"].name, feeds)
+
+
+def test_no_request_has_too_many_seeds(served):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="rows of `seed` must be from 0"):
+        served["sample_rows"](seed=tf.zeros((1001, 2), tf.int32), temperature=tf.ones(1001))
+
+
+def test_samples_of_a_request_fit_into_memory():
+    # The widest layer decides: 128 units, and 8 filters at each of 16 pixels.
+    assert default_max_samples(tfnvp.RealNVP(3)) == 2**30 // (4 * 8 * 128)
+    images = tfnvp.ImageRealNVP((4, 4, 1), 1, base_filters=8, residual_blocks=0)
+    assert default_max_samples(images) == 2**30 // (4 * 8 * 8 * 16)
+    assert default_max_samples(tfnvp.Flow(tfp.bijectors.Exp(), 5)) == 2**30 // (4 * 8 * 5)
+
+
+@pytest.mark.parametrize("kind", ["version", "image_version"])
+def test_extreme_rows_do_not_score_as_usual(kind, request):
+    log_prob = load(request.getfixturevalue(kind))["log_prob"]
+    shape = log_prob.structured_input_signature[1]["x"].shape[1:]
+    usual = log_prob(x=tf.zeros((1, *shape)))["log_prob"][0]
+    for value in [65504.0, -65504.0, 1e30, -1e30, 3e38, -3e38, np.inf, -np.inf, np.nan]:
+        size = int(np.prod(shape))
+        rows = np.full((size + 1, size), value, "float32")  # The last row is extreme everywhere.
+        rows[:size] = np.where(np.eye(size, dtype=bool), value, 0.0)
+        got = log_prob(x=tf.reshape(rows, (-1, *shape)))["log_prob"].numpy()
+        assert not np.any(got > usual - 100.0), value
+        assert not np.isnan(got).any() or not np.isfinite(value), value
 
 
 def test_one_condition_serves_all_rows(conditional_served):
@@ -203,7 +246,7 @@ def image_version(tmp_path_factory):
     network = tfnvp.conditioners.ResidualCNN(2, filters=4, blocks=1)
     shape = (2, 2, 1)
     coupling = tfnvp.bijectors.AffineCoupling(network, tfnvp.partitions.Checkerboard(), shape)
-    flow = tfnvp.Flow(coupling, shape)
+    flow = perturb(tfnvp.Flow(coupling, shape), 0.1)
     return flow.export(tmp_path_factory.mktemp("images"), signatures=["log_prob", "decode"])
 
 
@@ -421,6 +464,30 @@ def test_first_signature_is_the_default(tiny, tmp_path):
     assert "z" in served["serving_default"].structured_input_signature[1]
 
 
+def warmup_records(version):
+    return [record.numpy() for record in tf.data.TFRecordDataset(str(version / warmup.FILE))]
+
+
+def test_every_signature_with_rows_is_warmed_up(version):
+    names = ("log_prob", "encode", "decode", "sample_rows", "interpolate")
+    records = warmup_records(version)
+    assert len(records) == len(names)
+    for name, record in zip(names, records, strict=True):
+        assert name.encode() in record
+
+
+def test_warmup_requests_are_those_of_the_official_package():
+    # `tensorflow-serving-api` wrote this file; it sorts inputs in another order.
+    version = pathlib.Path(tfnvp.__file__).parents[1] / "saved_models" / "two-moons" / "1"
+    signatures = {
+        name: Signature(None, list(signature.structured_input_signature[1].values()))
+        for name, signature in load(version).items()
+        if name != "serving_default"
+    }
+    made = warmup.warmup_requests("two-moons", signatures, [1], False, 1)
+    assert sorted(map(sorted, made)) == sorted(map(sorted, warmup_records(version)))
+
+
 # --- Refusals -----------------------------------------------------------------------------------
 
 
@@ -435,9 +502,12 @@ def test_first_signature_is_the_default(tiny, tmp_path):
         ({"signatures": []}, ValueError, r"`signatures` must be"),
         ({"signatures": ["encode_uint8"]}, ValueError, r"for this flow"),
         ({"weights_dtype": "int8"}, ValueError, r"`weights_dtype` must be .*int8"),
-        ({"warmup": [0]}, ValueError, r"`warmup` must be positive ints"),
-        ({"warmup": 1}, ValueError, r"`warmup` must be positive ints, batch sizes. Received: 1"),
+        ({"warmup": [0]}, ValueError, r"`warmup` must be batch sizes, ints from 1"),
+        ({"warmup": 1}, ValueError, r"`warmup` must be .* Received: 1"),
+        ({"warmup": [3], "max_samples": 2}, ValueError, r"ints from 1 to 2 \(`max_samples`\)"),
         ({"warmup": range(1, 1002)}, ValueError, r"at most 1000"),
+        ({"max_samples": 0}, ValueError, r"`max_samples` must be an int from 1 .*: 0"),
+        ({"max_samples": 2**31}, ValueError, r"`max_samples` must be an int from 1"),
         ({"card": "text"}, TypeError, r"`card` must be a mapping"),
     ],
 )
@@ -445,13 +515,6 @@ def test_refusals_name_the_argument_and_leave_nothing(tiny, tmp_path, arguments,
     arguments = {"signatures": ["encode"], **arguments}
     with pytest.raises(error, match=message):
         export(tiny, tmp_path / "model", **arguments)
-    assert os.listdir(tmp_path) == []
-
-
-def test_warmup_without_the_api_says_what_to_install(tiny, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
-    with pytest.raises(ImportError, match="pip install tensorflow-serving-api"):
-        export(tiny, tmp_path, signatures=["encode"], warmup=[1])
     assert os.listdir(tmp_path) == []
 
 

@@ -147,7 +147,7 @@ class Exported:
         self.folder, self.flows, self.feeds, self.answers = folder, {}, {}, {}
         for name, signatures in FLOWS.items():
             flow = perturb(make_flow(name), 0.1)
-            warmup = (1, 3) if name == "image" and SERVING_API else ()
+            warmup = (1, 3) if name == "image" else ()
             flow.export(folder / name, signatures=signatures, warmup=warmup)
             feeds = make_feeds(flow)
             answers = expected_answers(flow, feeds)

@@ -19,9 +19,7 @@ def export(
     warmup: Annotated[
         list[int] | None,
         Option(
-            help="Batch sizes of warm-up requests; repeat for several. Needs the package "
-            "tensorflow-serving-api.",
-            metavar="ROWS",
+            help="Batch size of warm-up requests; repeat for several. Default: 1.", metavar="ROWS"
         ),
     ] = None,
     condition_range: Annotated[
@@ -51,7 +49,7 @@ def export(
         saved_models / plain_name(name or default),
         weights_dtype=weights_dtype,
         jit_compile=jit_compile,
-        warmup=warmup or (),
+        warmup=warmup or (1,),
         card=read_card(model, weights_dtype),
         condition_range=condition_range,
     )

@@ -38,8 +38,7 @@ def write(
     model: str,
     flow: keras.Model,
     signatures: Mapping[str, Signature],
-    weights_dtype: str,
-    jit_compile: bool,
+    options: Mapping,
     card: Mapping | None,
     condition_range: bool = False,
 ) -> None:
@@ -50,8 +49,7 @@ def write(
       model: name of the model.
       flow: the `tfnvp.Flow`.
       signatures: dictionary from names to `Signature`.
-      weights_dtype: type that kernels are stored in.
-      jit_compile: bool, whether XLA compiles it.
+      options: `weights_dtype`, `jit_compile` and `max_samples` of the export.
       card: mapping of headings to texts or to mappings, or None.
       condition_range: bool, tell the smallest and largest conditions in training.
 
@@ -70,8 +68,7 @@ def write(
     content = {
         "model": model,
         "flow": described,
-        "weights_dtype": weights_dtype,
-        "jit_compile": bool(jit_compile),
+        **options,
         "signatures": {name: _describe(signature) for name, signature in signatures.items()},
         "versions": {
             "tfnvp": __version__,
@@ -83,7 +80,11 @@ def write(
         "card": dict(card or {}),
     }
     facts = {name.replace("_", " "): value for name, value in described.items()}
-    facts |= {"weights stored as": weights_dtype, "compiled by XLA": content["jit_compile"]}
+    facts |= {
+        "weights stored as": options["weights_dtype"],
+        "compiled by XLA": options["jit_compile"],
+        "most samples of a request": options["max_samples"],
+    }
     sections = {"Flow": facts, **content["card"], "Versions": content["versions"]}
     text = _TEMPLATES.get_template(CARD_FILE).render(content, sections=sections)
     (folder / SIGNATURE_FILE).write_text(json.dumps(content, indent=2) + "\n")

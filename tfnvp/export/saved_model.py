@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfnvp import advice
 from tfnvp._atomic import locked
 from tfnvp.export import card as model_card
-from tfnvp.export.signatures import make_signatures
+from tfnvp.export.signatures import default_max_samples, make_signatures
 from tfnvp.export.warmup import warmup_requests, write_warmup
 from tfnvp.export.weights import StoredWeights, not_finite
 
@@ -23,10 +23,11 @@ def export(
     signatures: Iterable[str] | None = None,
     weights_dtype: str = "float32",
     jit_compile: bool = False,
-    warmup: Iterable[int] = (),
+    warmup: Iterable[int] = (1,),
     warmup_scalars: bool = False,
     card: Mapping | None = None,
     condition_range: bool = False,
+    max_samples: int | None = None,
 ) -> pathlib.Path:
     """Writes a flow to `path/VERSION`, the layout of TensorFlow Serving.
 
@@ -55,8 +56,8 @@ def export(
 
     The same seed gives the same samples on every replica, compiled by XLA or not.
 
-    The version also holds `signature.json` and `model_card.md`, and with `warmup` the requests that
-    a server runs before it offers the version.
+    The version also holds `signature.json`, `model_card.md` and warm-up requests, which a server
+    runs before it offers the version.
 
     Args:
       flow: a `tfnvp.Flow`.
@@ -68,13 +69,16 @@ def export(
       jit_compile: bool, let XLA compile log-likelihoods, encoding and decoding for the platform
         that runs the model. The noise of samples is drawn outside, and stays the same.
       warmup: batch sizes of warm-up requests, each for every signature whose inputs all have a
-        batch dimension; needs `pip install tensorflow-serving-api`.
+        batch dimension; `()` for none.
       warmup_scalars: bool, warm up `sample` and `sample_and_log_prob` too. A server run with
         `--enable_batching` rejects them, and with such a record would not load the model.
       card: mapping for `model_card.md`: headings to texts or to mappings of names to values, for
         example `{"Data": "...", "Test likelihood": {"nats": 1.0, "nats_standard_error": 0.1}}`.
       condition_range: bool, write the smallest and the largest conditions in training into the
         card, too. They are values of single rows, which can be private.
+      max_samples: int, the most samples that a request to `sample`, `sample_and_log_prob` or
+        `sample_rows` gets; the answer to more is INVALID_ARGUMENT. Default: as many as need at most
+        about 1 GiB.
 
     Returns:
       `pathlib.Path` of the version.
@@ -82,9 +86,9 @@ def export(
     Raises:
       TypeError: if `card` is not a mapping.
       ValueError: for signatures that are unknown or that the flow cannot have, another
-        `weights_dtype`, batch sizes below 1, or a flow with a normalisation that still waits for
+        `weights_dtype`, a `max_samples` that is not a positive int32, batch sizes that are not from
+        1 to `max_samples`, or a flow with a normalisation that still waits for
         its first batch (a server must not train), or with weights that are not finite.
-      ImportError: if warm-up requests are wanted and `tensorflow-serving-api` is missing.
       OSError: if the folder cannot be written; nothing is left behind.
 
     >>> import tempfile, tensorflow as tf, tfnvp
@@ -98,7 +102,11 @@ def export(
 
     Source: TensorFlow Serving, "SavedModel Warmup" and the file system source's version policy.
     """
-    available = make_signatures(flow, StoredWeights(flow, weights_dtype), jit_compile)
+    if max_samples is None:
+        max_samples = default_max_samples(flow)
+    if isinstance(max_samples, bool) or max_samples not in range(1, 2**31):
+        raise ValueError(f"`max_samples` must be an int from 1 to 2**31 - 1. Got: {max_samples!r}")
+    available = make_signatures(flow, StoredWeights(flow, weights_dtype), jit_compile, max_samples)
     names = list(available) if signatures is None else list(signatures)
     if not names or set(names) - set(available):
         raise ValueError(
@@ -116,19 +124,23 @@ def export(
         before = path / str(max(versions))
         if changed := model_card.changed_shapes(before, flow):
             advice.warn_of_other_shapes(before, changed)
-    requests = warmup_requests(path.name, chosen, warmup, warmup_scalars)
+    requests = warmup_requests(path.name, chosen, warmup, warmup_scalars, max_samples)
     path.mkdir(parents=True, exist_ok=True)
     archive = keras.export.ExportArchive()
     for name, signature in {"serving_default": chosen[names[0]], **chosen}.items():
         archive.add_endpoint(name, signature.function, signature.inputs)
     # A server ignores names that are not integers.
     temporary = path / f".writing-{uuid.uuid4().hex}"
+    facts = {
+        "weights_dtype": weights_dtype,
+        "jit_compile": bool(jit_compile),
+        "max_samples": max_samples,
+    }
     with locked(path, path.glob(".writing-*"), shared=True):
         try:
             archive.write_out(str(temporary), verbose=False)
             write_warmup(temporary, requests)
-            stored = weights_dtype, jit_compile, card, condition_range
-            model_card.write(temporary, path.name, flow, chosen, *stored)
+            model_card.write(temporary, path.name, flow, chosen, facts, card, condition_range)
             return _publish(temporary, path)
         except tf.errors.OpError as error:
             raise OSError(f"{path} cannot be written: {error.message}") from error

@@ -1,5 +1,6 @@
 """The signatures of an exported flow: functions with named inputs and outputs."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,6 +8,10 @@ import keras
 import tensorflow as tf
 
 from tfnvp.export.weights import StoredWeights
+
+# Bytes for the largest arrays of a request that draws samples, of which about eight live at once.
+_MEMORY = 2**30
+_ARRAYS = 8
 
 
 class Signature(NamedTuple):
@@ -22,7 +27,7 @@ class Signature(NamedTuple):
 
 
 def make_signatures(
-    flow: keras.Model, weights: StoredWeights, jit_compile: bool
+    flow: keras.Model, weights: StoredWeights, jit_compile: bool, max_samples: int
 ) -> dict[str, Signature]:
     """Returns all signatures that a flow can have, by name.
 
@@ -30,11 +35,12 @@ def make_signatures(
       flow: a `tfnvp.Flow`.
       weights: the weights to compute with.
       jit_compile: bool, compile everything but random numbers by XLA.
+      max_samples: int, the most samples that a request draws.
 
     Returns:
       dictionary from names, in the order of `SIGNATURES`, to `Signature`.
     """
-    answers = _Answers(flow, weights, jit_compile)
+    answers = _Answers(flow, weights, jit_compile, max_samples)
     x, z = _rows("x", flow.event_shape), _rows("z", flow.latent_shape)
     number = tf.TensorSpec((), tf.int32, name="num_samples")
     seed = tf.TensorSpec((2,), tf.int32, name="seed")
@@ -63,6 +69,16 @@ def make_signatures(
     }
 
 
+def default_max_samples(flow: keras.Model) -> int:
+    """Returns how many samples need about 1 GiB at most; the widest layer decides."""
+    pixels = math.prod(flow.event_shape[:-1])
+    kernels = [weight.shape for weight in flow.weights if len(weight.shape) > 1]
+    # A convolution's kernel, of four axes, has outputs at each pixel.
+    widths = [shape[-1] * (pixels if len(shape) == 4 else 1) for shape in kernels]
+    widest = max([math.prod(flow.event_shape), *widths])
+    return max(1, _MEMORY // (_ARRAYS * widest * tf.float32.size))
+
+
 def _rows(name, shape, dtype=tf.float32):
     return tf.TensorSpec((None, *shape), dtype, name=name)
 
@@ -80,7 +96,7 @@ def _checked(function, specifications):
 class _Answers:
     """The signatures as graph code, one method for each."""
 
-    def __init__(self, flow, weights, jit_compile):
+    def __init__(self, flow, weights, jit_compile, max_samples):
         def with_stored_weights(method):
             def compute(x, condition):
                 with weights.scope():
@@ -88,7 +104,7 @@ class _Answers:
 
             return tf.function(compute, jit_compile=True) if jit_compile else compute
 
-        self._flow = flow
+        self._flow, self._max_samples = flow, max_samples
         self._log_prob = with_stored_weights(flow.log_prob)
         self._encode = with_stored_weights(flow.encode)
         self._decode = with_stored_weights(flow.decode)
@@ -107,10 +123,11 @@ class _Answers:
         return {"x": self._decode(z, condition)}
 
     def sample(self, num_samples, seed, temperature=1.0, condition=None):
-        z = self._flow.sample_latents(num_samples, seed, temperature)
+        z = self._latents(num_samples, seed, temperature)
         return {"x": self._decode(z, condition)}
 
     def sample_rows(self, seed, temperature=None, condition=None):
+        seed = self._few(seed, tf.shape(seed)[0], "the number of rows of `seed`")
         z = tf.map_fn(
             lambda row: self._flow.sample_latents(1, row, 1.0)[0],
             seed,
@@ -123,7 +140,7 @@ class _Answers:
         return {"x": self._decode(z, condition)}
 
     def sample_and_log_prob(self, num_samples, seed, temperature=1.0, condition=None):
-        z = self._flow.sample_latents(num_samples, seed, temperature)
+        z = self._latents(num_samples, seed, temperature)
         x, nats = self._decode_and_log_prob(z, condition)
         return {"x": x, "log_prob": nats}
 
@@ -144,6 +161,17 @@ class _Answers:
 
     def encode_uint8(self, x, condition=None):
         return self.encode(self._middles(x), condition)
+
+    def _latents(self, num_samples, seed, temperature):
+        num_samples = self._few(num_samples, num_samples, "`num_samples`")
+        return self._flow.sample_latents(num_samples, seed, temperature)
+
+    def _few(self, tensor, count, name):
+        """Returns `tensor`; if `count` is negative or too many, the answer is INVALID_ARGUMENT."""
+        allowed = (count >= 0) & (count <= self._max_samples)
+        message = f"{name} must be from 0 to {self._max_samples}. Received:"
+        with tf.control_dependencies([tf.debugging.Assert(allowed, [message, count])]):
+            return tf.identity(tensor)
 
     def _middles(self, pixels):
         return (tf.cast(pixels, tf.float32) + 0.5) / float(self._flow.levels)
