@@ -53,7 +53,7 @@ def main(images=None, quick=False, epochs=60, path="faces_interpolation.png"):
 
     keras.utils.set_random_seed(0)
     options = {
-        "scales": 2,
+        "scales": 1 if quick else 2,
         "base_filters": 4 if quick else 16,
         "residual_blocks": 1 if quick else 2,
     }

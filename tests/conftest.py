@@ -54,13 +54,6 @@ def perturb(module, deviation=0.3, seed=0):
     return module
 
 
-def untuned(dataset):
-    """Returns a data set without tf.data's tuner, whose thread can sleep when the data set ends."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)
-
-
 class CountingMLP(tfnvp.conditioners.MLP):
     """An MLP that counts its calls."""
 

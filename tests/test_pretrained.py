@@ -108,10 +108,11 @@ def test_pretrained_flow_is_the_saved_model(name):
 def test_mnist_has_the_likelihood_of_its_card():
     flow = tfnvp.load_pretrained("mnist")
     flow.compile()
-    loss, _ = flow.evaluate(tfnvp.data.load_named("mnist").test, batch_size=500, verbose=0)
+    test = tfnvp.data.load_named("mnist").test
+    loss, _ = flow.evaluate(test[::5], batch_size=500, verbose=0)
     card = description_of(SAVED_MODELS / "mnist" / "1")["card"]["Test likelihood"]
-    # One draw of noise, of the ten on the card.
-    assert -loss == pytest.approx(card["nats"], abs=card["nats_standard_error"])
+    # The standard error of a fifth of the images of the card.
+    assert -loss == pytest.approx(card["nats"], abs=5**0.5 * card["nats_standard_error"])
 
 
 def test_pretrained_models_are_small_and_complete():

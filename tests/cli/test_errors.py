@@ -16,7 +16,7 @@ BAD_USE = [
     (["train", "--dataset", "fashion-mnst"], "did you mean fashion_mnist?"),
     (["train", "--set", "patience=0"], "`patience` must be null, to train for all"),
     (["train", "--set", "residual=yes"], "`residual` must be True or False. Received: 'yes'"),
-    (["train", "--set", "hidden_units=null"], "`hidden_units` must be a positive int or"),
+    (["train", "--set", "hidden_units=null"], "`hidden_units` must be a positive int"),
     (["train", "--recipe", "realnvp-power"], "--data-dir"),
     (["train", "--output", "a:b"], "must be plain"),
     (["train", "--model", "nothing"], "unknown model 'nothing': choose one of real_nvp, nice"),

@@ -116,8 +116,9 @@ def test_layers_of_keras_keep_their_losses_masks_and_statistics():
         np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["real_nvp", "image_real_nvp"])
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("name", "policy"), [("image_real_nvp", "float32"), ("real_nvp", "mixed_bfloat16")]
+)
 def test_fit_saves_and_goes_on_as_the_plain_flow(name, policy, tmp_path):
     plain, checkpointed = pair(_FLOWS[name], conditioner_dtype=policy)
     x, _ = data(plain)

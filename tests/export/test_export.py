@@ -426,7 +426,8 @@ def test_a_card_shows_names_of_columns_as_texts(tiny, tmp_path):
     hostile = "<script>alert(1)</script>|x\r\n## Faked & | y |"
     content = {"Columns": hostile, "Training": {hostile: [hostile]}, hostile: "text"}
     (tmp_path / "1").mkdir()
-    model_card.write(tmp_path / "1", "small", tiny, {}, "float32", False, content)
+    options = {"weights_dtype": "float32", "jit_compile": False, "max_samples": 10}
+    model_card.write(tmp_path / "1", "small", tiny, {}, options, content)
     card = (tmp_path / "1" / "model_card.md").read_text()
     assert "<script" not in card
     headings = [line for line in card.splitlines() if line.startswith("## ")]

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 import tfnvp
-from tests.conftest import perturb, untuned
+from tests.conftest import perturb
+from tfnvp.fitting.batches import without_tuning
 from tfnvp.fitting.divergence import NonFiniteLossError
 from tfnvp.fitting.divergence_causes import find_bad_data, name_explosion
 
@@ -95,7 +96,7 @@ def test_the_message_names_the_coupling_that_exploded(moons):
     flow = tfnvp.RealNVP(2, scale="exp", standardize=False, **SMALL)
     # So high that the first steps explode, again when they are repeated.
     flow.compile(keras.optimizers.SGD(1e3), jit_compile=False)
-    data = untuned(tf.data.Dataset.from_tensor_slices(moons).batch(100))
+    data = without_tuning(tf.data.Dataset.from_tensor_slices(moons).batch(100))
     with pytest.raises(
         NonFiniteLossError, match=r"epoch 1, batch \d+.*The log-scale of coupling_\d exploded"
     ):
@@ -142,7 +143,7 @@ def test_a_validation_loss_that_is_nan_stops_or_rolls_back(moons):
 def test_bad_rows_of_a_stream_are_named(moons, roll_back):
     broken = moons.copy()
     broken[730, 1] = np.inf if roll_back else np.nan
-    data = untuned(tf.data.Dataset.from_tensor_slices(broken).batch(100))
+    data = without_tuning(tf.data.Dataset.from_tensor_slices(broken).batch(100))
     flow = tfnvp.RealNVP(2, standardize=False, **SMALL)
     flow.compile("adam")
     callbacks = [tfnvp.callbacks.RollBackOnNonFinite()] if roll_back else []
@@ -164,7 +165,7 @@ def test_bad_rows_of_a_stream_are_named(moons, roll_back):
 def test_empty_streams_are_refused(standardize):
     flow = tfnvp.RealNVP(2, standardize=standardize, **SMALL)
     flow.compile("adam", jit_compile=False)
-    empty = untuned(tf.data.Dataset.from_tensor_slices(np.zeros((0, 2), "float32")).batch(4))
+    empty = without_tuning(tf.data.Dataset.from_tensor_slices(np.zeros((0, 2), "float32")).batch(4))
     with pytest.raises(ValueError, match="must not be empty"):
         flow.fit(empty, verbose=0)
     with pytest.raises(ValueError, match="must not be empty"):
@@ -193,7 +194,7 @@ def test_data_out_of_the_range_of_a_logit_is_named(roll_back):
     grey = np.random.default_rng(0).uniform(0, 255, (64, 2)).astype("float32")
     callbacks = [tfnvp.callbacks.RollBackOnNonFinite()] if roll_back else []
     # Arrays are checked before the first step.
-    data = untuned(tf.data.Dataset.from_tensor_slices(grey).batch(32))
+    data = without_tuning(tf.data.Dataset.from_tensor_slices(grey).batch(32))
     with pytest.raises(NonFiniteLossError, match=r"In batch 1 .*floats in \[0, 1\].* to 25"):
         flow.fit(data, verbose=0, callbacks=callbacks)
 
@@ -204,7 +205,7 @@ def test_data_that_the_logit_takes_is_not_blamed(moons):
     x = (moons + 2) / 5
     x[0, 0] = -0.01
     assert np.isfinite(flow.log_prob(x)).all()
-    data = untuned(tf.data.Dataset.from_tensor_slices(x).batch(100))
+    data = without_tuning(tf.data.Dataset.from_tensor_slices(x).batch(100))
     assert find_bad_data(flow, data, 10) is None
     beyond = data.map(lambda x: x - 0.1)
     assert "from -0.1" in find_bad_data(flow, beyond, 10)
@@ -234,7 +235,7 @@ def test_a_late_row_that_is_unusable_is_named(moons, where, bad, message):
     data[where][550] = bad
     alpha = 0.01 if bad == 1.2 else None
     flow = tfnvp.RealNVP(2, condition_shape=1, logit_alpha=alpha, **SMALL)
-    batches = untuned(tf.data.Dataset.from_tensor_slices(data).batch(100))
+    batches = without_tuning(tf.data.Dataset.from_tensor_slices(data).batch(100))
     assert re.search(message, find_bad_data(flow, batches, 10))
     assert find_bad_data(flow, batches.take(5), 10) is None
     assert re.search(message, find_bad_data(flow, batches.repeat(), 6))
@@ -256,7 +257,7 @@ def test_a_late_row_that_is_unusable_leaves_good_weights(moons, jit_compile, whe
     flow.adapt(*data[:2])
     before = flow.get_weights()
     data[where][550] = np.nan
-    batches = untuned(tf.data.Dataset.from_tensor_slices(data).batch(100))
+    batches = without_tuning(tf.data.Dataset.from_tensor_slices(data).batch(100))
     with pytest.raises(ValueError, match=message):
         flow.fit(batches, verbose=0)
     weights = flow.get_weights()

@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 
 import tfnvp
-from tests.conftest import perturb, untuned
+from tests.conftest import perturb
 from tfnvp.bijectors import ActNorm, AffineCoupling, Chain, DiagonalScaling
 from tfnvp.conditioners import MLP, StandardizedCondition
+from tfnvp.fitting.batches import without_tuning
 from tfnvp.partitions import Split
 
 RNG = np.random.default_rng(0)
@@ -51,7 +52,7 @@ def test_training_does_not_depend_on_the_units_of_conditions(as_data_set):
         flow = make(standardize_condition=standardize_condition)
         data = (X, condition)
         if as_data_set:
-            data = (untuned(tf.data.Dataset.from_tensor_slices(data).batch(32)),)
+            data = (without_tuning(tf.data.Dataset.from_tensor_slices(data).batch(32)),)
         flow.fit(*data, epochs=2, shuffle=False, verbose=0)
         return [v.numpy() for v in flow.trainable_variables]
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import tfnvp
-from tests.conftest import untuned
+from tfnvp.fitting.batches import without_tuning
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 3))
@@ -93,7 +93,7 @@ def test_bad_data_changes_nothing(flow, image_flow):
 
 def test_bad_rows_of_a_data_set_are_found_before_they_initialise_a_flow(image_flow):
     def batches(rows):
-        return untuned(tf.data.Dataset.from_tensor_slices(rows).batch(4))
+        return without_tuning(tf.data.Dataset.from_tensor_slices(rows).batch(4))
 
     pixels = RNG.integers(0, 256, (8, 2, 2, 1)).astype("float32")
     with pytest.raises(ValueError, match=r"floats in \[0, 1\].*grey levels"):
@@ -149,7 +149,7 @@ def test_conditions_that_are_not_finite_are_not_hidden_by_the_network(conditiona
     broken = CONDITION.copy()
     broken[7, 0] = np.nan
     assert np.isnan(conditional.evaluate(X, broken, verbose=0))
-    batches = untuned(tf.data.Dataset.from_tensor_slices((X, broken)).batch(32))
+    batches = without_tuning(tf.data.Dataset.from_tensor_slices((X, broken)).batch(32))
     with pytest.raises(ValueError, match=r"batch 1 of the epoch, `condition` .*condition\[7, 0\]"):
         conditional.fit(batches, verbose=0)
 
@@ -192,7 +192,7 @@ def test_whole_grey_levels_are_dequantized_and_others_are_nan():
     flow.fit(images, verbose=0)
     assert np.isfinite(flow.evaluate(images, verbose=0)).all()
     assert flow.check(images.astype("uint8")).round_trip_max < 1e-4
-    far = untuned(tf.data.Dataset.from_tensor_slices(255 * images.astype("uint8")).batch(4))
+    far = without_tuning(tf.data.Dataset.from_tensor_slices(255 * images.astype("uint8")).batch(4))
     assert np.isnan(flow.evaluate(far, verbose=0)[0])
     assert np.isnan(flow.predict(far, verbose=0)).any()
     with pytest.raises(ValueError, match=r"batch 1 of the epoch, .*grey levels from 0 to .*255"):
@@ -201,7 +201,9 @@ def test_whole_grey_levels_are_dequantized_and_others_are_nan():
 
 def test_impossible_bits_per_dimension_get_a_warning():
     # The rows vary less than the noise of one level.
-    data = untuned(tf.data.Dataset.from_tensor_slices((0.5 + 1e-5 * X).astype("float32")).batch(64))
+    data = without_tuning(
+        tf.data.Dataset.from_tensor_slices((0.5 + 1e-5 * X).astype("float32")).batch(64)
+    )
     flow = make(levels=256)
     flow.compile(keras.optimizers.SGD(0.0), jit_compile=False)
     for call in (flow.fit, flow.evaluate):
@@ -213,7 +215,7 @@ def test_a_bad_row_ends_training_before_anything_is_saved(flow, tmp_path):
     rows = X.astype("float32")
     rows[40] = 1e20
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "last.keras")
-    batches = untuned(tf.data.Dataset.from_tensor_slices(rows).batch(32))
+    batches = without_tuning(tf.data.Dataset.from_tensor_slices(rows).batch(32))
     with pytest.raises(ValueError, match=r"batch 2 of the epoch, `x` reaches 1e\+20"):
         flow.fit(batches, callbacks=[checkpoint], verbose=0)
     assert not (tmp_path / "last.keras").exists()

@@ -104,7 +104,7 @@ def test_a_run_killed_at_any_operation_on_files_resumes(killer, tmp_path, monkey
             assert {path.name for path in pathlib.Path("run").iterdir()} == {*FILES, "samples.png"}
             assert resumed.exported == pathlib.Path("saved/run/1")
             assert list(pathlib.Path("saved/run").iterdir()) == [resumed.exported]
-            names = {"saved_model.pb", "signature.json", "model_card.md"}
+            names = {"saved_model.pb", "signature.json", "model_card.md", "assets.extra"}
             assert {path.name for path in resumed.exported.iterdir()} == names
     finally:
         tf.config.run_functions_eagerly(False)

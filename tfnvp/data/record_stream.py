@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfnvp.arguments import check_int
 from tfnvp.data.foreign_files import DamagedRecordsError, whole_records
-from tfnvp.fitting.batches import PREPARED, without_tuning
+from tfnvp.fitting.batches import PREPARED, as_epoch, without_tuning
 
 
 class RecordStream:
@@ -102,7 +102,7 @@ class RecordStream:
         batches = tf.data.Dataset.range(1).flat_map(epoch)
         finish = finish or (lambda batch, _: batch)
         batches = batches.map(finish, num_parallel_calls=PREPARED)
-        return without_tuning(batches, math.ceil(len(self) / batch_size))
+        return as_epoch(batches, math.ceil(len(self) / batch_size))
 
     def fingerprint(self, start: int = 0) -> int | None:
         """Returns a checksum of the shards that continues `start`; reads all of them."""
@@ -123,7 +123,7 @@ class RecordStream:
             whole_records(pathlib.Path(file))
             count = 0
             try:
-                for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
+                for record in without_tuning(tf.data.TFRecordDataset(file)).as_numpy_iterator():
                     (row,) = (
                         tf.train.Example.FromString(record).features.feature["x"].bytes_list.value
                     )
@@ -144,11 +144,12 @@ class RecordStream:
         row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
         piece = max(batch_size, self.shuffled_bytes // row_bytes)
         pieces = _with_keys(rows.batch(min(piece, len(self))), key)
-        return pieces.map(shuffle).rebatch(batch_size).map(self._parse, tf.data.AUTOTUNE)
+        batches = pieces.map(shuffle).rebatch(batch_size).map(self._parse, tf.data.AUTOTUNE)
+        return without_tuning(batches)
 
     def _read_all(self, rows):
         files = tf.data.Dataset.from_tensor_slices(tf.constant(self.files))
-        return files.flat_map(self._records).batch(rows).map(self._parse)
+        return without_tuning(files.flat_map(self._records).batch(rows).map(self._parse))
 
     def _records(self, file):
         # Counted first: TensorFlow would believe in any length.

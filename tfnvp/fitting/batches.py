@@ -135,7 +135,7 @@ def as_dataset(data: Data, batch_size: int | None) -> tf.data.Dataset | None:
     if not data.is_arrays:
         return None
     x = data.x if data.condition is None else (data.x, data.condition)
-    return tf.data.Dataset.from_tensor_slices(x).batch(batch_size or _BATCH_SIZE)
+    return without_tuning(tf.data.Dataset.from_tensor_slices(x).batch(batch_size or _BATCH_SIZE))
 
 
 def for_keras(data: Data, arguments: dict, shuffle: bool = False) -> dict:
@@ -249,17 +249,23 @@ def batched_arrays(
     else:
         batches = epochs.map(epoch).unbatch().map(read, num_parallel_calls=PREPARED)
     batches = batches.rebatch(batch_size)
-    return without_tuning(batches, math.ceil(n / batch_size))
+    return as_epoch(batches, math.ceil(n / batch_size))
 
 
-def without_tuning(batches: tf.data.Dataset, count: int) -> tf.data.Dataset:
+def as_epoch(batches: tf.data.Dataset, count: int) -> tf.data.Dataset:
     """Sets the number of batches, prefetches some, and turns off the autotuning of tf.data."""
     batches = batches.apply(tf.data.experimental.assert_cardinality(count))
     options = tf.data.Options()
     # Workers divide each batch; if they divided files, some would have more steps than others.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    # Measured on two cores: with autotuning, some steps took twice as long. And after an epoch that
-    # began with a compilation, the next epoch waited for as long as the compilation had taken,
-    # because the thread of the autotuning slept.
+    return without_tuning(batches.prefetch(PREPARED).with_options(options))
+
+
+def without_tuning(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Turns off the autotuning of tf.data."""
+    options = tf.data.Options()
+    # Measured on two cores: with autotuning, some steps took twice as long. And the end of an
+    # iterator waits for the thread of the autotuning, which sleeps for as long as a step has taken:
+    # after a compilation for many seconds.
     options.autotune.enabled = False
-    return batches.prefetch(PREPARED).with_options(options)
+    return dataset.with_options(options)

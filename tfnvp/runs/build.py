@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfnvp import bases, flows, optimizers, recipes
 from tfnvp.data.splits import Splits
+from tfnvp.fitting.batches import without_tuning
 from tfnvp.flows import Flow
 from tfnvp.quantization import PICTURE_NOISE, VALIDATION_NOISE, dequantize
 from tfnvp.recipes import Recipe
@@ -106,4 +107,4 @@ def validation_dataset(splits: Splits) -> tf.data.Dataset:
         rows = tf.concat(noisy, axis=0)
     # Batches of one size, so that evaluation is compiled once.
     batch = min(len(splits.validation), _VALIDATION_BATCH)
-    return tf.data.Dataset.from_tensor_slices(rows).batch(batch).cache()
+    return without_tuning(tf.data.Dataset.from_tensor_slices(rows).batch(batch).cache())

@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfnvp.testing import values, weights
+from tfnvp.testing import contracts, values, weights
 from tfnvp.testing.subject import TOLERANCES, Subject, restored
 
 #: The properties checked, by name, in order.
@@ -18,6 +18,10 @@ CHECKS = {
     "gradients": weights.check_gradients,
     "stale answers": weights.check_stale_answers,
     "conditioner calls": weights.check_conditioner_calls,
+    "tapes": contracts.check_tapes,
+    "copies": contracts.check_copies,
+    "equality": contracts.check_equality,
+    "half precision": contracts.check_half_precision,
 }
 
 
@@ -35,7 +39,8 @@ def check_bijector(
     For any `tfb.Bijector`, ours, TFP's, your own or a composition:
 
     - "shapes": event and batch shapes and dtypes of the four methods, for a batch, one event, two
-      batch axes, and an unknown batch size in a `tf.function`; the same values in all of them.
+      batch axes, no rows, and an unknown batch size in a `tf.function`; the same values in all of
+      them. An unknown rank gives the same values too, or an error that says so.
     - "finite values": values and log-dets of both directions.
     - "round trip": `inverse(forward(x)) = x` and `forward(inverse(y)) = y`, without TFP's cache.
     - "log-dets": all four against each other and, in float64 where the bijector can, against
@@ -47,6 +52,16 @@ def check_bijector(
     - "stale answers": a change of weights changes the answers for tensors that are held, eagerly
       and in a `tf.function`.
     - "conditioner calls": value and log-det together run each member's `conditioner` once.
+    - "tapes": gradients are right on every `tf.GradientTape` and `tf.autodiff.ForwardAccumulator`,
+      whatever was computed before with the same tensors.
+    - "copies": `pickle` and `copy.deepcopy` after use give equal values and variables of their own.
+    - "equality": a bijector equals its `copy.copy`, and no bijector with other variables; its hash
+      never changes.
+    - "half precision": float16 and bfloat16 inputs give outputs of their dtype, near those of
+      float32, or an error that names the dtype.
+
+    "tapes" and "half precision" are what `tfnvp.bijectors.Bijector` and `Chain` promise; TFP's own
+    classes do not, and are not checked for them.
 
     A zero-initialised network hides most errors: add noise to the weights before the check. It
     does not change them. The Jacobian costs the square of the event's size: give few points.

@@ -1,5 +1,6 @@
 """Checks of what a bijector computes: shapes, finite values, round trips, log-dets."""
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -35,7 +36,10 @@ def check_shapes(subject: Any) -> None:
         ) from error
     answers = _require_shapes(subject, answers, *one[:2], "a single event")
     _require_equal(subject, answers, {k: v[:1] for k, v in whole.items()}, "for a single event")
+    none = [None if t is None else t[:0] for t in (x, y, condition)]
+    _require_shapes(subject, subject.all_four(*none), *none[:2], "no rows")
     _check_unknown_batch(subject, y, whole)
+    _check_unknown_rank(subject, whole)
 
 
 def _check_unknown_batch(subject, y, whole):
@@ -49,6 +53,25 @@ def _check_unknown_batch(subject, y, whole):
         what = f"shapes: in a tf.function of unknown batch size, the static event of {method}"
         subject.require_equal(static, event, what)
     _require_equal(subject, concrete(*tensors), whole, "in a tf.function of unknown batch size")
+
+
+def _check_unknown_rank(subject, whole):
+    for method in ("forward_event_shape", "inverse_event_shape"):
+        found = getattr(subject.bijector, method)(tf.TensorShape(None))
+        subject.require_equal(found.rank, None, f"shapes: rank of {method} of an unknown rank")
+    tensors = [t for t in (subject.x, subject.condition) if t is not None]
+
+    def evaluate(x, condition=None):
+        given = dataclasses.replace(subject, condition=condition)
+        return {m: given.ask_anew(m, x) for m in ("forward", "forward_log_det_jacobian")}
+
+    specs = [tf.TensorSpec(None, t.dtype) for t in tensors]
+    try:
+        answers = tf.function(evaluate, input_signature=specs, autograph=False)(*tensors)
+    except ValueError as error:
+        subject.require("rank" in str(error), f"shapes: an unknown rank raised: {error}")
+    else:
+        _require_equal(subject, answers, whole, "in a tf.function of unknown rank")
 
 
 def _require_shapes(subject, answers, x, y, where):
