@@ -1,6 +1,7 @@
 """One canary for each private name of another library, which says what a library changed."""
 
 import contextlib
+import gc
 import sys
 
 import keras
@@ -253,6 +254,24 @@ def test_variables_that_are_adopted():
     with keras_("Variable._convert_to_tensor"):
         variable = tf.Variable(1.0)
         assert _internals.AdoptedVariable(variable, name="adopted").value is variable
+
+
+def test_variables_that_follow():
+    with keras_("Layer._trainable_variables"):
+        layer = keras.layers.Dense(1)
+        layer.build((None, 1))
+        assert _internals.variables_to_train(layer) == layer.weights
+    with tensorflow("ResourceVariable._trainable"):
+        value = _internals.value_that_follows(layer.kernel)
+        assert value is layer.kernel.value
+        for flag in (True, False):
+            layer.trainable = flag
+            with tf.GradientTape() as tape:
+                value * 2.0
+            assert len(tape.watched_variables()) == value.trainable == flag
+        del layer
+        gc.collect()
+        assert value.trainable is True
 
 
 def test_models_that_are_built():

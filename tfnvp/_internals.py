@@ -7,12 +7,14 @@ each name here, which says what broke when a library renames it.
 import contextlib
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
 from tensorflow.python.eager import record, tape
 from tensorflow.python.ops import gradients_util
+from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 from tensorflow_probability.python.bijectors.bijector import Bijector
 
 # The base class of all objects that `tfb.Chain(...)` returns.
@@ -124,6 +126,29 @@ def only_known_features() -> Iterator[None]:
 def all_layers(layer: keras.layers.Layer, include_self: bool = True) -> list:
     """Returns a Keras layer with all layers inside it."""
     return list(layer._flatten_layers(include_self=include_self))
+
+
+def variables_to_train(layer: keras.layers.Layer) -> list:
+    """Returns a layer's own variables that train unless it is frozen."""
+    return layer._trainable_variables
+
+
+class _FollowingVariable(ResourceVariable):
+    """A variable that trains as long as the Keras variable does that holds it."""
+
+    @property
+    def _trainable(self):  # `trainable` returns it, and gradient tapes look at it.
+        holder = self._holder()
+        return vars(self)["_trainable"] if holder is None else holder.trainable
+
+
+def value_that_follows(variable: keras.Variable) -> tf.Variable:
+    """Returns the `tf.Variable` of a Keras variable, which from now on has its `trainable` flag."""
+    value = variable.value
+    if type(value) is ResourceVariable:
+        value._holder = weakref.ref(variable)
+        value.__class__ = _FollowingVariable
+    return value
 
 
 class AdoptedVariable(keras.Variable):

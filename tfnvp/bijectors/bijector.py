@@ -166,13 +166,16 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
 
 
 def variables_of(holder: Any) -> list:
-    """Returns the `tf.Variable`s of a Keras layer or variable, or of a variable of TensorFlow."""
+    """Returns the `tf.Variable`s of a Keras layer or variable, or of a variable of TensorFlow.
+
+    They train only if their Keras variables do.
+    """
     if isinstance(holder, tf.Variable):
         return [holder]
     if isinstance(holder, keras.Variable):
-        return [holder.value]
+        return [_internals.value_that_follows(holder)]
     if isinstance(holder, keras.layers.Layer):
-        return [v.value for v in holder.weights]
+        return [_internals.value_that_follows(v) for v in holder.weights]
     raise TypeError(f"`keras_objects` must be Keras layers, or variables. Received: {holder!r}")
 
 

@@ -247,7 +247,7 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
 
     def get_config(self) -> dict:
         return {
-            "name": self.name,
+            **super().get_config(),
             "bijector": serialize(self.bijector),
             "event_shape": list(self.event_shape),
             "base": serialize(self.base),

@@ -21,6 +21,7 @@ from tfnvp.bijectors import (
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.conditioners import ResidualCNN
 from tfnvp.flows.flow import Flow
+from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
 from tfnvp.flows.vector_flow import policy_name, wrapped
 from tfnvp.partitions import Channels, Checkerboard
@@ -198,7 +199,7 @@ class ImageRealNVP(Flow):
         return _latent_scales(self.event_shape, self.scales)
 
     def get_config(self) -> dict:
-        return {**self._config, "name": self.name}
+        return {**self._config, **SavedFlow.get_config(self)}
 
 
 def _scale(coupling, shape, filters, index, scales):

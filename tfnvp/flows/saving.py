@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from tfnvp import _internals
 from tfnvp.flows.serialization import check_keras_objects, deserialize
 
 # Under these names, with a number, the states of random generators are saved.
@@ -61,7 +62,28 @@ class SavedFlow(keras.Model):
         check_keras_objects(config)
         super().compile_from_config(config)
 
+    def get_config(self) -> dict:
+        """Returns the name, and which layers and variables do not train though they could."""
+        layers, variables = self._trainable_parts()
+        frozen = {
+            "layers": [i for i, layer in enumerate(layers) if not layer.trainable],
+            "variables": [i for i, variable in enumerate(variables) if not variable.trainable],
+        }
+        return {"name": self.name} | ({"frozen": frozen} if any(frozen.values()) else {})
+
+    def _trainable_parts(self):
+        """Returns all layers, outer before inner ones, and all variables that they can train."""
+        layers = _internals.all_layers(self)
+        return layers, [v for layer in layers for v in _internals.variables_to_train(layer)]
+
     @classmethod
     def from_config(cls, config: dict, custom_objects: Any = None) -> "SavedFlow":
         del custom_objects
-        return cls(**{key: deserialize(value) for key, value in config.items()})
+        arguments = {key: deserialize(v) for key, v in config.items() if key != "frozen"}
+        flow = cls(**arguments)
+        if frozen := config.get("frozen"):
+            # A layer hands its flag to its inner layers and variables, which come later.
+            for name, parts in zip(("layers", "variables"), flow._trainable_parts(), strict=True):
+                for i, part in enumerate(parts):
+                    part.trainable = i not in frozen[name]
+        return flow

@@ -11,7 +11,8 @@ def find(module: tf.Module) -> tuple[list[keras.layers.Layer], list[keras.Variab
 
     Together they cover every `tf.Variable` of the module, so that a Keras model with both lists as
     attributes trains and saves all of them. Each variable gets a `path` of its own, by which tools
-    such as per-variable settings of optimizers tell them apart.
+    such as per-variable settings of optimizers tell them apart. Variables of TensorFlow train as
+    long as those of Keras do.
     """
     layers = _internals.objects_in(module, keras.layers.Layer)
     inner = {id(sub) for layer in layers for sub in _internals.all_layers(layer, False)}
@@ -31,4 +32,6 @@ def find(module: tf.Module) -> tuple[list[keras.layers.Layer], list[keras.Variab
     ]
     weights = [v for layer in layers for v in layer.variables]
     _internals.make_paths_unique([*weights, *variables])
+    for variable in (*weights, *variables):
+        _internals.value_that_follows(variable)
     return layers, variables

@@ -15,6 +15,7 @@ from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import MLP, GradientCheckpointing, StandardizedCondition
 from tfnvp.flows.flow import Flow
+from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
 from tfnvp.partitions import EvenOdd, Mask, Partition
 
@@ -153,7 +154,7 @@ class VectorFlow(Flow):
         self._config = config
 
     def get_config(self) -> dict:
-        return {**self._config, "name": self.name}
+        return {**self._config, **SavedFlow.get_config(self)}
 
 
 def data_side(
