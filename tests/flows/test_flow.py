@@ -6,7 +6,7 @@ import tensorflow_probability as tfp
 
 import tfnvp
 from tests.conftest import perturb
-from tfnvp.bijectors import AffineCoupling, DiagonalScaling
+from tfnvp.bijectors import AffineCoupling, Chain, DiagonalScaling
 from tfnvp.conditioners import MLP
 from tfnvp.partitions import Split
 
@@ -124,6 +124,22 @@ def test_interpolation_reproduces_its_corners(trained, moons):
     half = np.sqrt(0.5)
     middle = half * (half * z[0] + half * z[1]) + half * (half * z[2] + half * z[3])
     np.testing.assert_allclose(grid[1, 2], trained.decode(middle[None])[0], atol=1e-3)
+
+
+def test_a_layer_inside_of_two_networks_is_refused_before_the_file_is_opened(tmp_path):
+    embedding = keras.layers.Dense(2, name="embedding")
+    networks = []
+    for name in ("first", "second"):
+        inputs = keras.Input((1,))
+        outputs = keras.layers.Dense(2)(embedding(inputs))
+        networks.append(keras.Model(inputs, outputs, name=name))
+    couplings = [AffineCoupling(network, Split(1), 2) for network in networks]
+    file = tmp_path / "flow.keras"
+    tfnvp.Flow(Chain([couplings[0], couplings[0]]), 2).save(file)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=r"'embedding' in 'first' and 'second'"):
+        tfnvp.Flow(Chain(couplings), 2).save(file)
+    assert file.read_bytes() == before
 
 
 def test_a_saved_flow_gives_identical_likelihoods_and_trains_on(trained, moons, tmp_path):

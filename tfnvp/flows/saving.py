@@ -20,6 +20,7 @@ class SavedFlow(keras.Model):
 
         Raises:
           ValueError: unless the name of the file ends in `.keras`.
+            Also if two different networks share a layer, which Keras would load as two layers.
           TypeError: for bijectors of classes of your own that are not registered with Keras.
         """
         if pathlib.Path(filepath).suffix != ".keras":
@@ -28,6 +29,7 @@ class SavedFlow(keras.Model):
             )
         # Fails for what cannot be saved before it opens the file, which may hold another flow.
         self.get_config()
+        _refuse_shared_layers(self.keras_layers)
         super().save(filepath, *args, **kwargs)
 
     def save_own_variables(self, store: Any) -> None:
@@ -87,3 +89,17 @@ class SavedFlow(keras.Model):
                 for i, part in enumerate(parts):
                     part.trainable = i not in frozen[name]
         return flow
+
+
+def _refuse_shared_layers(networks):
+    """Raises `ValueError` if a layer is inside of two networks."""
+    holders = {}
+    for network in networks:
+        for layer in _internals.all_layers(network, include_self=False):
+            holder = holders.setdefault(id(layer), network)
+            if holder is not network:
+                raise ValueError(
+                    "a layer inside of two networks cannot be saved in a .keras file: use the same "
+                    "network in both couplings, `flow.save_weights`, or `flow.export`. "
+                    f"Received: {layer.name!r} in {holder.name!r} and {network.name!r}"
+                )
