@@ -44,7 +44,7 @@ class DiagonalScaling(Bijector):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
         try:
-            initial = tf.cast(initial_log_scale, keras.config.floatx())
+            initial = tf.cast(initial_log_scale, tf.float32)
             initial = tf.broadcast_to(initial, self.event_shape)
         except (tf.errors.InvalidArgumentError, ValueError):
             raise ValueError(

@@ -139,7 +139,8 @@ class ResidualCNN(keras.layers.Layer):
             image = 2.0 * image
         channels = [ops.relu(image), ops.relu(-image)]
         if self.parity is not None:
-            passes = (ops.arange(height)[:, None] + ops.arange(width)[None, :]) % 2 == self.parity
+            rows, columns = (ops.arange(size, dtype="int32") for size in (height, width))
+            passes = (rows[:, None] + columns[None, :]) % 2 == self.parity
             passes = ops.cast(passes, image.dtype)[None, :, :, None]
             channels.append(ops.broadcast_to(passes, (batch, height, width, 1)))
         for vector in condition:

@@ -62,7 +62,10 @@ class WeightNormalizedConvolution(keras.layers.Layer):
             # The same as a convolution, and on CPUs faster than one.
             pixels = ops.matmul(ops.reshape(inputs, (-1, kernel.shape[2])), kernel[0, 0])
         else:
-            pixels = ops.reshape(ops.conv(inputs, kernel, padding="same"), (-1, self.filters))
+            pixels = ops.reshape(
+                ops.conv(inputs, kernel, padding="same", data_format="channels_last"),
+                (-1, self.filters),
+            )
         if self.bias is not None:
             pixels = ops.add(pixels, self.bias)
         return ops.reshape(pixels, (*ops.shape(inputs)[:-1], self.filters))
