@@ -53,20 +53,17 @@ class Steps(BuiltModel):
 
     def make_train_function(self, force: bool = False) -> None:
         own = type(self).train_step is Steps.train_step
-        if (force or self.train_function is None) and own and self._runs_many():
+        if (force or self.train_function is None) and own and self._runs_in_xla():
             self.train_function = self._many(self.train_step)
         else:
             super().make_train_function(force)
 
     def make_test_function(self, force: bool = False) -> None:
         own = type(self).test_step is Steps.test_step
-        if (force or self.test_function is None) and own and self._runs_many():
+        if (force or self.test_function is None) and own and self._runs_in_xla():
             self.test_function = self._many(self.test_step)
         else:
             super().make_test_function(force)
-
-    def _runs_many(self):
-        return self.steps_per_execution > 1 and self._runs_in_xla()
 
     def _many(self, step):
         # The logs are the metrics; a subclass with its own step and logs uses Keras' loop.

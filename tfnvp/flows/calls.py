@@ -16,7 +16,8 @@ from tfnvp.inputs.spec import DataSpec
 # Rows are evaluated in pieces of at most this many numbers, so that memory stays bounded.
 _CHUNK_ELEMENTS = 2**20
 
-# Least rows for XLA, which compiles for seconds for each number of rows: fewer would not gain.
+# Rows of the pieces that XLA computes, which compiles for seconds for each number of rows and keeps
+# every program. It gains nothing with fewer rows, and little with more.
 _COMPILED_ROWS = 2**12
 
 
@@ -35,18 +36,25 @@ class CompiledCalls:
         """Returns `flow.name(x, condition)`: in a graph as it is, else compiled and in pieces."""
         if not tf.executing_eagerly():
             return getattr(self._flow, name)(x, condition)
-        rows = max(1, _CHUNK_ELEMENTS // self._flow.event_size)
-        if len(x) <= rows:
+        sizes = self._sizes(len(x))
+        if len(sizes) <= 1:
             return self.function(name, len(x))(x, condition)
         pieces = [
             self.function(name, len(piece))(piece, given)
-            for _, piece, given in row_chunks(rows, x, condition, self._flow.condition_shape)
+            for _, piece, given in row_chunks(sizes, x, condition, self._flow.condition_shape)
         ]
         return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *pieces)
 
+    def _sizes(self, rows):
+        """Returns the rows of the pieces in which `rows` rows are computed."""
+        most = max(1, _CHUNK_ELEMENTS // self._flow.event_size)
+        if most > _COMPILED_ROWS and self._flow.uses_xla():
+            most = _COMPILED_ROWS
+        return [most] * (rows // most) + ([rows % most] if rows % most else [])
+
     def function(self, name: str, rows: int = 0) -> Callable:
-        """Returns a method as a graph, compiled by XLA for many rows."""
-        xla = rows >= _COMPILED_ROWS and self._flow.uses_xla()
+        """Returns a method as a graph, compiled by XLA for `_COMPILED_ROWS` rows."""
+        xla = rows == _COMPILED_ROWS and self._flow.uses_xla()
         if (name, xla) not in self._functions:
             # TensorFlow counts the graphs made of one function's code, and warns of many: a
             # partial has no code.

@@ -1,5 +1,6 @@
 """Rows with their conditions, in chunks."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,15 +10,15 @@ from tfnvp.inputs.rules import check_count
 
 
 def row_chunks(
-    size: int,
+    size: int | Sequence[int],
     x: npt.ArrayLike,
     condition: npt.ArrayLike | None = None,
     condition_shape: Sequence[int] | None = None,
 ) -> Iterator[tuple]:
-    """Yields `(first, rows, condition)` for consecutive chunks of at most `size` rows.
+    """Yields `(first, rows, condition)` for consecutive chunks of rows.
 
     Args:
-      size: int, rows of a chunk; the last one can have fewer.
+      size: int, rows of a chunk; the last one can have fewer. Or the rows of each chunk.
       x: `[n, ...]`, array, tensor, list or table.
       condition: `[*condition_shape]` or `[1, *condition_shape]`, one for all rows, which goes with
         every chunk; or `[n, *condition_shape]`, cut into chunks with the rows; or None.
@@ -39,6 +40,6 @@ def row_chunks(
     one_for_all = one_for_all or len(condition) == 1
     if not one_for_all:
         check_count(len(condition), len(x), "`x`")
-    for first in range(0, len(x), size):
-        last = first + size
+    sizes = [size] * -(-len(x) // size) if isinstance(size, int) else size
+    for first, last in itertools.pairwise(itertools.accumulate(sizes, initial=0)):
         yield first, x[first:last], condition if one_for_all else condition[first:last]
