@@ -1,5 +1,7 @@
 """Compiled programs: the same training as one step of whole batches at a time."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -89,7 +91,9 @@ def test_no_retracing_is_warned_of_where_many_flows_are_trained(monkeypatch):
     monkeypatch.setattr(tf.get_logger(), "warning", lambda *args: warnings.append(args))
     count = tf.Variable(0.0)
     for _ in range(8):
-        train = programs.run_many(lambda batch: count.assign_add(1.0), lambda: count + 0.0, 2)
+        train = programs.run_many(
+            lambda batch: count.assign_add(1.0), lambda: count + 0.0, lambda: 2
+        )
         train(iter([tf.ones(2), tf.ones(2)]))
     assert float(count) == 16.0
     assert not warnings

@@ -26,8 +26,8 @@ _BATCH_HOOKS = (
 )
 
 
-def run_many(step: Callable, result: Callable, steps: int) -> Callable:
-    """Returns a Keras train or test function that runs `steps` batches in one XLA program.
+def run_many(step: Callable, result: Callable, steps: Callable) -> Callable:
+    """Returns a Keras train or test function that runs several batches in one XLA program.
 
     Weights and optimizer state are loop variables of the program, neither copied nor looked up
     between steps: on CPUs this halves the time of flows with small networks. Batches smaller than
@@ -36,7 +36,7 @@ def run_many(step: Callable, result: Callable, steps: int) -> Callable:
     Args:
       step: Keras' `train_step` or `test_step`.
       result: function that returns the logs, called after the last step.
-      steps: int, most batches of one call.
+      steps: function that returns the most batches of one call.
 
     Returns:
       A function from an iterator over batches to the logs after the last of them; it raises
@@ -66,7 +66,8 @@ def run_many(step: Callable, result: Callable, steps: int) -> Callable:
 
     def function(iterator):
         nonlocal largest
-        batches = list(itertools.islice(iterator, steps))
+        most = steps()
+        batches = list(itertools.islice(iterator, most))
         if not batches:
             raise StopIteration
         for rows, group in itertools.groupby(batches, key=_rows):
@@ -76,7 +77,7 @@ def run_many(step: Callable, result: Callable, steps: int) -> Callable:
                     logs = one(batch)
             else:
                 largest = rows
-                logs = loop(_stack(group, steps), tf.constant(len(group)))
+                logs = loop(_stack(group, most), tf.constant(len(group)))
         return logs
 
     return function

@@ -42,7 +42,10 @@ class Steps(BuiltModel):
         steps = programs.choose_steps(self.event_size, count, callbacks, *limits)
         if steps != self.steps_per_execution:
             self.steps_per_execution = steps
-            self.train_function = self.test_function = None
+            # Keras' functions keep the number of steps with which they were made.
+            for name in ("train", "test"):
+                if not self._is_own(name):
+                    setattr(self, f"{name}_function", None)
 
     def _runs_in_xla(self):
         return (
@@ -51,23 +54,29 @@ class Steps(BuiltModel):
             and self.distribute_strategy.num_replicas_in_sync == 1
         )
 
+    def _is_own(self, name):
+        """Whether the step is that of this class, whose logs are the metrics."""
+        return getattr(type(self), f"{name}_step") is getattr(Steps, f"{name}_step")
+
     def make_train_function(self, force: bool = False) -> None:
-        own = type(self).train_step is Steps.train_step
-        if (force or self.train_function is None) and own and self._runs_in_xla():
-            self.train_function = self._many(self.train_step)
-        else:
+        if not self._make_own("train", force):
             super().make_train_function(force)
 
     def make_test_function(self, force: bool = False) -> None:
-        own = type(self).test_step is Steps.test_step
-        if (force or self.test_function is None) and own and self._runs_in_xla():
-            self.test_function = self._many(self.test_step)
-        else:
+        if not self._make_own("test", force):
             super().make_test_function(force)
 
-    def _many(self, step):
-        # The logs are the metrics; a subclass with its own step and logs uses Keras' loop.
-        return programs.run_many(step, self.get_metrics_result, self.steps_per_execution)
+    def _make_own(self, name, force):
+        """Makes a function of many steps where XLA compiles it; returns whether it did."""
+        if not (self._is_own(name) and self._runs_in_xla()):
+            return False
+        if force or getattr(self, f"{name}_function") is None:
+            step = getattr(self, f"{name}_step")
+            many = programs.run_many(
+                step, self.get_metrics_result, lambda: self.steps_per_execution
+            )
+            setattr(self, f"{name}_function", many)
+        return True
 
     def train_step(self, data: Any) -> dict:
         logs = super().train_step(self.data_spec.unpack_batch(data))
