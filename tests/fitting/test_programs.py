@@ -1,7 +1,5 @@
 """Compiled programs: the same training as one step of whole batches at a time."""
 
-import functools
-
 import keras
 import numpy as np
 import pytest

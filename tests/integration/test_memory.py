@@ -58,15 +58,13 @@ def test_answers_take_no_more_memory_with_every_call():
     assert growth(work, 100) < TOLERANCE
 
 
-@pytest.mark.parametrize("condition_shape", [None, 2])
-def test_data_of_many_sizes_takes_bounded_memory(condition_shape):
+def test_data_of_many_sizes_takes_bounded_memory():
     """A program of XLA for every size took 13 MiB for each answer, and 100 MiB for a training."""
-    flow = tfnvp.RealNVP(8, 2, (16,), condition_shape=condition_shape)
+    flow = tfnvp.RealNVP(8, 2, (16,), condition_shape=2)
     flow.compile()
     generator, sizes = np.random.default_rng(0), []
-    for n in generator.integers(1, 9000, size=60).tolist():
+    for n in generator.integers(1, 9000, size=40).tolist():
         x, condition = (generator.normal(size=(n, k)).astype("float32") for k in (8, 2))
-        condition = condition if condition_shape else None
         flow.fit(x, condition, batch_size=200, verbose=0)
         flow.log_prob(x, condition)
         flow.decode(flow.encode(x, condition), condition)
