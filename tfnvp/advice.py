@@ -135,8 +135,8 @@ def _are_multiples(x: np.ndarray, steps: int) -> bool:
 
 
 def warn_of_unsupported_rows(fault: str) -> None:
-    """Warns of rows that get the log-density NaN, since they lie outside of the flow's support."""
-    warn(f"{fault}. The log-density of such rows is NaN")
+    """Warns of rows with density 0, since they lie outside of the flow's support."""
+    warn(f"{fault}. The log-density of such rows is -inf, and their latents are NaN")
 
 
 def warn_of_labels(condition: np.ndarray) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from tfnvp._atomic import read_json, reading, replacing
 from tfnvp.data import table_values
 from tfnvp.data.tables import read_table
+from tfnvp.inputs.conversion import to_array
 
 if TYPE_CHECKING:
     import pyarrow
@@ -76,8 +77,9 @@ class Reference(NamedTuple):
 class Scores(NamedTuple):
     """Scores of rows, in their order; NaN and False for rows with missing or infinite values.
 
-    `log_density` is in nats, of a density in the units of the data; `quantile` and `outlier` are
-    None without a reference.
+    `log_density` is in nats, of a density in the units of the data, and -inf for rows outside of
+    the flow's support or too large for float32, which are the least usual; `quantile` and `outlier`
+    are None without a reference.
     """
 
     log_density: np.ndarray
@@ -113,7 +115,7 @@ def make_reference(
     Raises:
       ValueError: if no row is finite.
     """
-    rows = np.asarray(rows)
+    rows = np.asarray(to_array(rows, "rows"))
     if not np.isfinite(rows).all(axis=1).any():
         raise ValueError(
             f"{source} must hold rows of finite numbers. Received: {len(rows)} rows, none of them"
@@ -164,7 +166,8 @@ def score(
 
     Source: Laxhammar and Falkman 2014 (inductive conformal anomaly detection); Bates et al. 2023.
     """
-    rows = np.asarray(rows, "float32")
+    rows = np.asarray(to_array(rows, "rows"))
+    rows = rows.astype("float64") if rows.dtype.kind in "iub" else rows
     if rows.ndim != 2 or (rows.shape[1],) != flow.event_shape:
         raise ValueError(
             f"`rows` must have the shape [n, {', '.join(map(str, flow.event_shape))}]. "
@@ -183,7 +186,9 @@ def score(
             f"`threshold` must lie between {least:.4g}, the smallest quantile of a reference of "
             f"{len(reference.log_density)} rows, and 1. Received: {threshold}"
         )
-    quantile = np.where(whole, quantiles(log_density, reference), np.nan)
+    # NaN, from weights that are not finite, sorts above all others.
+    scored = ~np.isnan(log_density)
+    quantile = np.where(scored, quantiles(log_density, reference), np.nan)
     return Scores(log_density, quantile, quantile <= threshold, threshold)
 
 
