@@ -18,10 +18,10 @@ from tfnvp.fitting.initialization import Adaptation, ConditionScale
 from tfnvp.fitting.maximum_likelihood import MaximumLikelihood
 from tfnvp.flows import tracking
 from tfnvp.flows.calls import CompiledCalls, FlowCalls
-from tfnvp.inputs.density import mark_density_zero
 from tfnvp.flows.diagnostics import Diagnostics, diagnose
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
+from tfnvp.inputs.density import mark_density_zero
 from tfnvp.inputs.spec import DataSpec
 from tfnvp.inputs.support import DataSide, finite_rows, like_rows, support_of
 from tfnvp.quantization import BitsPerDim, bits_per_dim
@@ -224,6 +224,8 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
           condition: as for `log_prob`.
         """
         x, condition = self.data_spec.prepare(x, condition)
+        if fault := self.data_spec.find_unsupported(x.numpy()):
+            raise ValueError(fault)
         optimizer = getattr(self, "optimizer", None)
         if optimizer is not None and int(optimizer.iterations) > 0:
             advice.warn_of_adapting_a_trained_flow()

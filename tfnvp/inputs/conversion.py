@@ -1,4 +1,4 @@
-"""Conversion of what users hand in to arrays: one table of the kinds that NumPy does not convert."""
+"""Conversion of what users hand in to arrays: one table of the kinds that need a rule."""
 
 import decimal
 import inspect
@@ -42,8 +42,8 @@ def _has_dtype(test):
 
 
 def _is_small_float(dtype):
-    """Whether NumPy has a type only from another package, such as bfloat16."""
-    return dtype.kind == "V" and dtype.names is None and "float" in dtype.name
+    """Whether a type is of half precision, or of less."""
+    return "float" in dtype.name and dtype.itemsize < 4
 
 
 _NUMBERS = "give an array of numbers"
@@ -73,7 +73,11 @@ KINDS = (
         _has_dtype(lambda dtype: not dtype.isnative),
         lambda x: np.asarray(x).astype(x.dtype.newbyteorder("=")),
     ),
-    Kind("an array of small floats", _has_dtype(_is_small_float), lambda x: x.astype("float32")),
+    Kind(
+        "an array of small floats",
+        _has_dtype(_is_small_float),
+        lambda x: np.asarray(x).astype("float32"),
+    ),
     Kind(
         "a sparse tensor",
         lambda x: isinstance(x, (tf.SparseTensor, tf.SparseTensorSpec)),
@@ -96,22 +100,21 @@ KINDS = (
         cure="`tfnvp.data.load_table(path)` and `load_images(path)` read files",
     ),
     Kind("a set", lambda x: isinstance(x, (set, frozenset)), cure=f"it has no order: {_NUMBERS}"),
+    Kind("a stream of batches", lambda x: is_stream(x), cure="give all parts in one stream"),
     Kind("an iterator", lambda x: hasattr(x, "__next__"), cure="call `numpy.stack(list(x))` first"),
     Kind("a function", inspect.isroutine, cure=f"{_NUMBERS}, or call it first"),
 )
 
 
-def kind_of(x: Any) -> Kind | None:
-    """Returns the first of `KINDS` that matches, or None."""
-    return next((kind for kind in KINDS if kind.matches(x)), None)
-
-
-def refuse(kind: Kind, x: Any, name: str) -> None:
-    """Raises `ValueError` for an object of a kind that is refused."""
-    raise ValueError(
-        f"`{name}` must be an array of numbers: {kind.cure}. Received: {kind.name} of type "
-        f"{type(x).__name__}"
-    )
+def kind_of(x: Any, name: str = "x") -> Kind | None:
+    """Returns the first of `KINDS` that matches, or None; raises `ValueError` if it is refused."""
+    kind = next((kind for kind in KINDS if kind.matches(x)), None)
+    if kind is not None and kind.convert is None:
+        raise ValueError(
+            f"`{name}` must be an array of numbers: {kind.cure}. Received: {kind.name} of type "
+            f"{type(x).__name__}"
+        )
+    return kind
 
 
 def to_array(x: Any, name: str = "x") -> np.ndarray | tf.Tensor:
@@ -123,8 +126,8 @@ def to_array(x: Any, name: str = "x") -> np.ndarray | tf.Tensor:
     Raises:
       ValueError: for data that is not an array of numbers.
     """
-    if kind := kind_of(x):
-        return to_array(kind.convert(x), name) if kind.convert else refuse(kind, x, name)
+    if kind := kind_of(x, name):
+        return to_array(kind.convert(x), name)
     if tf.is_tensor(x):
         return x
     try:
@@ -152,25 +155,8 @@ def _list_to_array(x):
 def is_stream(data: Any) -> bool:
     """Whether data comes in batches of its own, as one of Keras' kinds that are not arrays."""
     streams = (tf.data.Dataset, tf.distribute.DistributedDataset, keras.utils.PyDataset)
-    loader = type(data).__module__.startswith("torch.") and hasattr(data, "__iter__")
-    return isinstance(data, streams) or inspect.isgenerator(data) or (
-        loader and not hasattr(data, "__array__")
-    )
-
-
-def to_arrays(data: Any, name: str = "x") -> Any:
-    """Returns arrays, tables and lists of numbers as arrays; other data of Keras as it is.
-
-    Args:
-      data: array, table, dictionary of the data and the condition, or a stream of batches; or None.
-      name: what messages call it.
-    """
-    if data is None or is_stream(data):
-        return data
-    if isinstance(data, dict):
-        return {key: to_arrays(part, name) for key, part in data.items()}
-    array = to_array(data, name)
-    return np.asarray(array) if isinstance(data, (list, tuple)) else array
+    loader = type(data).__module__.startswith("torch.") and not hasattr(data, "__array__")
+    return isinstance(data, streams) or inspect.isgenerator(data) or loader
 
 
 def column_names(x: Any) -> list[str] | None:

@@ -88,7 +88,12 @@ def check_weights(sample_weight: Any, rows: int) -> None:
     check_dtype(sample_weight.dtype, "sample_weight", whole_numbers=True)
     if fault := unusable_weights(sample_weight):
         raise ValueError(fault)
-    if not np.any(sample_weight):
+    check_some_weight(np.any(sample_weight), rows)
+
+
+def check_some_weight(some: bool, rows: int) -> None:
+    """Raises `ValueError` where all weights are 0."""
+    if not some:
         raise ValueError(f"`sample_weight` must not be 0 for all rows. Received: {rows} zeros")
 
 
@@ -176,8 +181,8 @@ def split_dictionary(x: dict, condition: Any, name: str) -> tuple:
     unknown = set(x) - {"x", "condition"}
     if "x" not in x or unknown:
         raise ValueError(
-            f'`{name}` must be an array, or a dictionary with the keys "x" and "condition"; columns '
-            "become an array by `numpy.column_stack(list(columns.values()))`. Received: a "
+            f'`{name}` must be an array, or a dictionary with the keys "x" and "condition"; '
+            "columns become an array by `numpy.column_stack(list(columns.values()))`. Received: a "
             f"dictionary with the keys {', '.join(map(repr, list(x)[:8]))}"
         )
     if condition is not None and "condition" in x:
@@ -197,8 +202,9 @@ def check_unused(shape: Any) -> None:
     raise ValueError(
         "the flow has no condition_shape, and does not use the second element of the data. "
         "Call `fit(x)`, with `validation_data=x` alone, map a data set to its first "
-        "element, or make the flow conditional. Weights are the third element, after an empty "
-        f"second one, `(x, tf.zeros([rows, 0]), weights)`. Received: a second element of {shape}"
+        "element, or make the flow conditional. Weights are the third element: "
+        "`dataset.map(lambda x, weights: (x, None, weights))`. Received: a second element of "
+        f"shape {shape}"
     )
 
 

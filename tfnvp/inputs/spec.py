@@ -9,14 +9,7 @@ import tensorflow as tf
 from tfnvp import advice
 from tfnvp.inputs import rules
 from tfnvp.inputs.columns import column_namer, spread_sample, suspicious_columns
-from tfnvp.inputs.conversion import (
-    column_names,
-    is_stream,
-    kind_of,
-    refuse,
-    to_array,
-    to_arrays,
-)
+from tfnvp.inputs.conversion import column_names, is_stream, kind_of, to_array
 from tfnvp.inputs.support import DataSide, all_of_row, like_rows, support_of
 from tfnvp.precision import LARGEST, check_precision
 from tfnvp.quantization import check_levels, dequantize
@@ -136,7 +129,7 @@ class DataSpec:
         if not isinstance(data, tuple):
             return (data,)
         x, y, sample_weight = (*data, None, None)[:3]
-        if y is None or y.shape.rank and y.shape[-1] == 0:
+        if y is None or (y.shape.rank and y.shape[-1] == 0):
             return x, None, sample_weight
         if isinstance(x, dict):
             rules.refuse_twice(self.name)
@@ -185,6 +178,10 @@ class DataSpec:
             condition = tf.where(like_rows(inside, condition), condition, 0.5)
         return x, condition, inside
 
+    def usable_rows(self, x: Any) -> tf.Tensor:
+        """Whether rows can be trained on: bool `[batch]` of `[batch, *event_shape]`."""
+        return self.mask_unusable_rows(self.to_floats(x), None)[2]
+
     # --- Data of Keras' methods, before the first batch ----------------------------------------
 
     def check(
@@ -216,21 +213,24 @@ class DataSpec:
         if isinstance(x, dict):
             rows, conditions = rules.split_dictionary(x, condition, self.name)
         rules.refuse_parts(rows, len(self.event_shape), self.name)
-        rows, conditions = to_arrays(rows, self.name), to_arrays(conditions, "condition")
-        sample_weight = to_arrays(sample_weight, "sample_weight")
-        if not is_stream(rows):
-            values = np.asarray(rows)
-            self._check_rows(values, training, names)
-            if conditions is None:
-                self._check_presence(None, _WHERE)
-            else:
-                shape = self.condition_shape
-                rules.check_conditions(conditions, values, shape, self.name, training)
-            rules.check_weights(sample_weight, len(values))
-        if isinstance(x, dict):
-            parts = {"x": rows, "condition": conditions}
-            return {key: parts[key] for key in x}, condition and conditions, sample_weight
-        return rows, conditions, sample_weight
+        if is_stream(rows):
+            return x, condition, sample_weight
+        rows = np.asarray(to_array(rows, self.name))
+        self._check_rows(rows, training, names)
+        if conditions is None:
+            self._check_presence(None, _WHERE)
+        else:
+            conditions = np.asarray(to_array(conditions, "condition"))
+            shape = self.condition_shape
+            rules.check_conditions(conditions, rows, shape, self.name, training)
+        if sample_weight is not None:
+            sample_weight = np.asarray(to_array(sample_weight, "sample_weight"))
+            rules.check_weights(sample_weight, len(rows))
+        if not isinstance(x, dict):
+            return rows, conditions, sample_weight
+        parts = {"x": rows, "condition": conditions}
+        in_x = "condition" in x
+        return {key: parts[key] for key in x}, None if in_x else conditions, sample_weight
 
     def check_dataset(self, element_spec: Any) -> None:
         """Raises `ValueError` for a data set whose elements the flow cannot use."""
@@ -238,8 +238,7 @@ class DataSpec:
         first, *others = parts
         if isinstance(first, dict):
             first, _ = rules.split_dictionary(first, None, self.name)
-        if kind := kind_of(first):
-            refuse(kind, first, self.name)
+        kind_of(first, self.name)
         if not isinstance(first, tf.TensorSpec):
             return
         rules.check_dtype(first.dtype, self.name, self.whole_numbers)
@@ -279,21 +278,17 @@ class DataSpec:
                 return check_levels(x, self.levels, self.name)
             except ValueError as error:
                 return str(error)
-        fault = self._outside_support(x)
-        if fault is None and self.support is None and not self.data_side:
-            fault = rules.extreme(x, self.name)
-        if fault is None and condition is not None:
-            fault = rules.out_of_range(np.asarray(condition), "condition")
+        fault = self.find_unsupported(x)
+        if self.support is None and not self.data_side:
+            fault = fault or rules.extreme(x, self.name)
+        if condition is not None:
+            fault = fault or rules.out_of_range(np.asarray(condition), "condition")
         return fault or rules.unusable_weights(sample_weight)
 
-    def _outside_support(self, x: np.ndarray) -> str | None:
+    def find_unsupported(self, x: np.ndarray) -> str | None:
+        """Describes a value that is not finite or outside of the support, or returns None."""
         fault = rules.out_of_range(x, self.name, self.support, self.whole_numbers)
-        return fault or (self._without_inverse(x) if self.data_side else None)
-
-    def _without_inverse(self, x: np.ndarray) -> str | None:
-        if (index := self.data_side.find_outside(x)) is None:
-            return None
-        return rules.unsupported(x, index, self.name, self.data_side.names)
+        return fault or (self.data_side.find_outside(x, self.name) if self.data_side else None)
 
     # --- Advice ---------------------------------------------------------------------------------
 
@@ -321,7 +316,7 @@ class DataSpec:
             values = x[np.isfinite(x)]
             fault = rules.out_of_range(values, self.name, self.support, self.whole_numbers)
         elif self.data_side:
-            fault = self._without_inverse(x)
+            fault = self.data_side.find_outside(x, self.name)
         if fault:
             advice.warn_of_unsupported_rows(fault)
         elif self.levels is not None and x.dtype.kind == "f":

@@ -16,6 +16,7 @@ from tfnvp.bijectors.compose import (
     value_and_log_det,
     walk,
 )
+from tfnvp.inputs.rules import unsupported
 
 # Numbers that are inverted at a time.
 _CHUNK_ELEMENTS = 2**20
@@ -57,7 +58,7 @@ class DataSide:
             found.append(member)
         while found and _accepts_all(found[-1]):
             found.pop()
-        self.names = ", ".join(member.name for member in found)
+        self._names = ", ".join(member.name for member in found)
         self._bijector = Chain(found) if found else None
         self._event_shape = event_shape
         self._single = all(
@@ -90,18 +91,16 @@ class DataSide:
         shape = self._bijector.inverse_event_shape(self._event_shape)
         return self._bijector.forward(tf.fill([1, *shape], _LATENT))[0]
 
-    def find_outside(self, x: np.ndarray) -> tuple[int, ...] | None:
-        """Returns the index of the first finite value outside of the support, or None.
-
-        It is that of the row where a bijector uses several variables at once.
-        """
+    def find_outside(self, x: np.ndarray, name: str) -> str | None:
+        """Describes the first finite value outside of the support, or its row, or returns None."""
         rows = max(1, _CHUNK_ELEMENTS // max(1, x[:1].size))
         for first in range(0, len(x), rows):
             piece = tf.cast(x[first : first + rows], tf.float32)
             bad = (~self.accepts(piece) & like_rows(finite_rows(piece), piece)).numpy()
             if bad.any():
                 row, *rest = map(int, np.argwhere(bad)[0])
-                return (first + row, *rest) if self._single else (first + row,)
+                index = (first + row, *rest) if self._single else (first + row,)
+                return unsupported(x, index, name, self._names)
         return None
 
 
