@@ -107,7 +107,7 @@ REFUSED = {
     "a mask": (
         plain,
         (np.ma.masked_equal(changed(X, (4, 2), -9), -9),),
-        r"first is x\[4, 2\]: nan",
+        r"x\[4, 2\]: nan",
     ),
     "no weight": (plain, (X, None, np.zeros(8)), "must not be 0 for all rows"),
     "weights of another number": (
@@ -188,7 +188,7 @@ def test_data_sets_are_checked_by_their_types_and_shapes():
             dataset({"a": X[:, 0], "b": X[:, 1]}).batch(4),
             "columns .*column_stack.* 'a', 'b'",
         ),
-        (plain, dataset(X).ragged_batch(4), "a ragged tensor"),
+        (plain, dataset(tf.ragged.constant([[1.0], []])).batch(2), "a ragged tensor"),
     ):
         with pytest.raises(ValueError, match=message):
             spec.check(data, training=True)
@@ -303,7 +303,7 @@ def test_the_inverses_on_the_data_side_decide_the_support():
     for bijector, expected in (
         (tfb.Softplus(), [[1, 1], [0, 1], [0, 1]]),
         (Chain([tfb.Shift([0.0, 1.5]), tfb.Exp(), DiagonalScaling(2)]), [[1, 0], [0, 0], [0, 1]]),
-        (tfb.Shift(tf.Variable(-1.0)) @ tfb.Exp(), [[1, 1], [1, 1], [0, 1]]),
+        (tfb.Chain([tfb.Shift(tf.Variable(-1.0)), tfb.Exp()]), [[1, 1], [1, 1], [0, 1]]),
         (tfb.Sigmoid(), [[1, 1], [0, 0], [0, 0]]),
         (tfb.Square(), [[1, 1], [0, 1], [0, 1]]),
         (tfb.Invert(tfb.Chain([tfb.Log(), tfb.Shift(1.0)])), [[1, 1], [1, 1], [0, 1]]),
@@ -327,15 +327,16 @@ def test_the_inverses_on_the_data_side_decide_the_support():
 def test_the_first_value_outside_of_the_support_is_named():
     import tensorflow_probability as tfp
 
-    rows = np.ones((8, 3), "float32") * [0.1, 0.2, 0.3]
+    rows = np.full((8, 3), 0.2, "float32")
     rows[:, 0] = np.linspace(1, 2, 8)
     rows[6, 1] = rows[7, 0] = 0.0
     positive = DataSpec((3,), data_side=DataSide(tfp.bijectors.Softplus(), (3,)))
-    for call in (positive.find_fault, lambda x: positive.find_unsupported(x)):
+    for call in (positive.find_fault, positive.find_unsupported):
         assert "inverse of softplus is finite. Received: x[6, 1] = 0.0" in call(rows)
     with pytest.warns(UserWarning, match=r"x\[6, 1\] = 0.*log-density .* -inf, .*latents are NaN"):
         positive.advise_on_rows(rows)
-    assert positive.usable_rows(rows).numpy().tolist() == [True] * 6 + [False] * 2
+    _, _, usable = positive.mask_unusable_rows(tf.constant(rows), None)
+    assert usable.numpy().tolist() == [True] * 6 + [False] * 2
     # Logarithms of huge numbers are moderate.
     assert positive.find_fault(np.where(rows > 0, rows, 1e9)) is None
 
