@@ -90,7 +90,7 @@ def test_all_variables_move():
     np.testing.assert_array_equal(MoveAll().merge(passed, moved), x)
     assert MoveAll().swap() == MoveAll(**MoveAll().get_config())
     # Without a condition, its parameters would depend on nothing.
-    with pytest.raises(ValueError, match="must let variables pass, unless .* `condition_shape`"):
+    with pytest.raises(ValueError, match=r"must let variables pass, unless .* `condition_shape`"):
         AdditiveCoupling(MLP(4, (8,)), MoveAll(), 4)
 
 

@@ -137,7 +137,8 @@ class FiniteRows:
                 good &= tf.reduce_all(rows, axis=1)
         if self._flow is not None:
             x = batch[0]["x"] if isinstance(batch[0], dict) else batch[0]
-            good &= self._flow.data_spec.usable_rows(x)
+            spec = self._flow.data_spec
+            good &= spec.mask_unusable_rows(spec.to_floats(x), None)[2]
         self._skipped.assign_add(tf.reduce_sum(tf.cast(~good, tf.int64)))
         kept = keras.tree.map_structure(lambda part: tf.boolean_mask(part, good), batch)
         return kept if len(kept) > 1 else kept[0]

@@ -178,10 +178,6 @@ class DataSpec:
             condition = tf.where(like_rows(inside, condition), condition, 0.5)
         return x, condition, inside
 
-    def usable_rows(self, x: Any) -> tf.Tensor:
-        """Whether rows can be trained on: bool `[batch]` of `[batch, *event_shape]`."""
-        return self.mask_unusable_rows(self.to_floats(x), None)[2]
-
     # --- Data of Keras' methods, before the first batch ----------------------------------------
 
     def check(
