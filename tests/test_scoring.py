@@ -3,6 +3,8 @@ import json
 import numpy as np
 import pyarrow
 import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
 from pyarrow import csv, parquet
 from scipy import stats
 
@@ -57,6 +59,22 @@ def test_quantiles_count_the_reference(flow):
     assert np.isnan(scores.log_density[4:]).all()
     assert np.isnan(scores.quantile[4:]).all()
     assert scores.skipped == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*log-density of such rows")
+def test_rows_without_a_density_are_the_least_usual():
+    positive = tfnvp.Flow(tfp.bijectors.Softplus(), 2)
+    usual = np.random.default_rng(0).gamma(2.0, size=(99, 2))
+    reference = scoring.make_reference(positive, usual)
+    rows = np.array([[1.0, 1.0], [-1.0, 1.0], [1e300, 1.0], [np.nan, 1.0]])
+    scores = scoring.score(positive, np.ma.masked_invalid(rows), reference)
+    np.testing.assert_array_equal(scores.log_density[1:], [-np.inf, -np.inf, np.nan])
+    np.testing.assert_array_equal(scores.quantile[1:], [0.01, 0.01, np.nan])
+    assert scores.outlier.tolist() == [False, True, True, False]
+    assert scores.skipped == 1
+    # Broken weights make no row usual.
+    broken = tfnvp.Flow(tfp.bijectors.Shift(tf.Variable([np.nan, 0.0])), 2)
+    assert np.isnan(scoring.score(broken, rows[:1], reference).quantile).all()
 
 
 def test_few_usual_rows_are_flagged_whatever_was_learned(flow):

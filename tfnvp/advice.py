@@ -47,7 +47,7 @@ def _listed(texts: Iterable[str]) -> str:
 
 
 def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
-    """Warns of columns without a density: constant, repeated, or of whole numbers only.
+    """Warns of columns without a density: constant, repeated, whole numbers, mostly one value.
 
     Args:
       columns: mapping of names to arrays of numbers, which may have gaps.
@@ -69,6 +69,20 @@ def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
     if whole:
         named = _listed(map(repr, whole))
         warn(f"only whole numbers in {named}: they have no density, and their likelihood no bound")
+    mostly = [n for n, column in finite.items() if n not in constant + whole and _is_atom(column)]
+    if mostly:
+        warn(
+            f"more than half of the values are the same in {_listed(map(repr, mostly))}: such a "
+            "value has a probability, no density, and the likelihood no bound"
+        )
+
+
+def _is_atom(column: np.ndarray) -> bool:
+    """Whether one value makes more than half of a column, which is then its median."""
+    if not len(column):
+        return False
+    middle = np.partition(column, len(column) // 2)[len(column) // 2]
+    return (column == middle).mean() > 0.5
 
 
 def _is_whole(column: np.ndarray) -> bool:
@@ -135,8 +149,8 @@ def _are_multiples(x: np.ndarray, steps: int) -> bool:
 
 
 def warn_of_unsupported_rows(fault: str) -> None:
-    """Warns of rows that get the log-density NaN, since they lie outside of the flow's support."""
-    warn(f"{fault}. The log-density of such rows is NaN")
+    """Warns of rows with density 0, since they lie outside of the flow's support."""
+    warn(f"{fault}. The log-density of such rows is -inf, and their latents are NaN")
 
 
 def warn_of_labels(condition: np.ndarray) -> None:

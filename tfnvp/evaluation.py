@@ -9,6 +9,7 @@ import numpy.typing as npt
 from tfnvp import advice
 from tfnvp.flows import Flow
 from tfnvp.inputs.chunks import row_chunks
+from tfnvp.inputs.conversion import to_array
 from tfnvp.quantization import EVALUATION_NOISE, dequantize
 
 __all__ = ["Likelihood", "evaluate"]
@@ -60,6 +61,7 @@ def evaluate(
     >>> round(found.nats, 3), found.rows
     (-1.838, 3)
     """
+    rows = to_array(rows, "rows")
     if not len(rows):
         raise ValueError("`rows` must hold one row or more. Received: none")
     if flow.levels is None:

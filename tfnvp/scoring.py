@@ -10,6 +10,8 @@ import numpy as np
 from tfnvp._atomic import read_json, reading, replacing
 from tfnvp.data import table_values
 from tfnvp.data.tables import read_table
+from tfnvp.inputs.chunks import conditions_of
+from tfnvp.inputs.conversion import to_array
 
 if TYPE_CHECKING:
     import pyarrow
@@ -76,8 +78,9 @@ class Reference(NamedTuple):
 class Scores(NamedTuple):
     """Scores of rows, in their order; NaN and False for rows with missing or infinite values.
 
-    `log_density` is in nats, of a density in the units of the data; `quantile` and `outlier` are
-    None without a reference.
+    `log_density` is in nats, of a density in the units of the data, and -inf for rows outside of
+    the flow's support or too large for float32, which are the least usual; `quantile` and `outlier`
+    are None without a reference.
     """
 
     log_density: np.ndarray
@@ -96,6 +99,7 @@ def make_reference(
     rows: np.ndarray,
     columns: Sequence[str] | None = None,
     source: Any = "the reference",
+    condition: Any = None,
 ) -> Reference:
     """Scores usual rows, with which `score` compares others.
 
@@ -105,6 +109,7 @@ def make_reference(
         than new ones.
       columns: names of the columns, or None.
       source: what messages call the rows.
+      condition: for conditional flows, as for `flow.log_prob`.
 
     Returns:
       `Reference` of the rows without NaN or infinite values; a warning counts the others. Of more
@@ -113,13 +118,15 @@ def make_reference(
     Raises:
       ValueError: if no row is finite.
     """
-    rows = np.asarray(rows)
+    rows = np.asarray(to_array(rows, "rows"))
     if not np.isfinite(rows).all(axis=1).any():
         raise ValueError(
             f"{source} must hold rows of finite numbers. Received: {len(rows)} rows, none of them"
         )
+    whole = np.isfinite(rows).all(axis=1)
+    condition = conditions_of(whole, len(rows), condition, flow.condition_shape)
     rows = table_values.finite_rows(rows, source, skip_bad=True)
-    log_density = np.sort(flow.log_prob(rows).numpy())
+    log_density = np.sort(flow.log_prob(rows, condition).numpy())
     if len(log_density) > _MOST:
         log_density = log_density[np.linspace(0, len(log_density) - 1, _MOST).round().astype(int)]
     return Reference(None if columns is None else tuple(columns), log_density)
@@ -130,6 +137,7 @@ def score(
     rows: np.ndarray,
     reference: Reference | None = None,
     threshold: float | None = None,
+    condition: Any = None,
 ) -> Scores:
     """Scores rows by their log-density, and flags those that are unusual.
 
@@ -142,11 +150,13 @@ def score(
     many unusual rows are found.
 
     Args:
-      flow: a `tfnvp.Flow` of vectors, without condition.
+      flow: a `tfnvp.Flow` of vectors.
       rows: `[n, columns]`, real numbers; rows with NaN or infinite values get no score.
       reference: `Reference`, or None for only the log-densities.
       threshold: float in (0, 1); rows with a quantile up to it are flagged. Default: 0.01, or the
         smallest quantile of the reference, if that is larger.
+      condition: for conditional flows, as for `flow.log_prob`: rows are compared with the reference
+        by their densities given their conditions.
 
     Returns:
       `Scores`.
@@ -164,7 +174,8 @@ def score(
 
     Source: Laxhammar and Falkman 2014 (inductive conformal anomaly detection); Bates et al. 2023.
     """
-    rows = np.asarray(rows, "float32")
+    rows = np.asarray(to_array(rows, "rows"))
+    rows = rows.astype("float64") if rows.dtype.kind in "iub" else rows
     if rows.ndim != 2 or (rows.shape[1],) != flow.event_shape:
         raise ValueError(
             f"`rows` must have the shape [n, {', '.join(map(str, flow.event_shape))}]. "
@@ -173,7 +184,8 @@ def score(
     whole = np.isfinite(rows).all(axis=1)
     log_density = np.full(len(rows), np.nan, "float32")
     if whole.any():
-        log_density[whole] = flow.log_prob(rows[whole])
+        given = conditions_of(whole, len(rows), condition, flow.condition_shape)
+        log_density[whole] = flow.log_prob(rows[whole], given)
     if reference is None:
         return Scores(log_density, None, None, None)
     least = reference.smallest_quantile
@@ -183,7 +195,9 @@ def score(
             f"`threshold` must lie between {least:.4g}, the smallest quantile of a reference of "
             f"{len(reference.log_density)} rows, and 1. Received: {threshold}"
         )
-    quantile = np.where(whole, quantiles(log_density, reference), np.nan)
+    # NaN, from weights that are not finite, sorts above all others.
+    scored = ~np.isnan(log_density)
+    quantile = np.where(scored, quantiles(log_density, reference), np.nan)
     return Scores(log_density, quantile, quantile <= threshold, threshold)
 
 

@@ -185,6 +185,37 @@ def test_advice_is_given_once_in_each_call(conditional, image_flow):
         conditional.log_prob(X, CONDITION)
 
 
+def test_labels_may_go_into_an_embedding(recwarn):
+    # The advice on labels is given by `fit`.
+    class Labelled(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.embedding = keras.layers.Embedding(100, 2)
+            self.dense = keras.layers.Dense(2)
+
+        def call(self, inputs):
+            passed, labels = inputs
+            return self.dense(tf.concat([passed, self.embedding(labels)[:, 0]], axis=-1))
+
+    coupling = tfnvp.bijectors.AffineCoupling(
+        Labelled(), tfnvp.partitions.Split(1), 2, condition_shape=1
+    )
+    flow = tfnvp.Flow(coupling, 2, condition_shape=1)
+    flow.compile("adam", jit_compile=False)
+    labels = RNG.integers(0, 100, (64, 1))
+    flow.fit(X[:, :2], labels, verbose=0)
+    flow.log_prob(X[:, :2], labels)
+    assert not recwarn.list
+
+
+def test_streams_get_the_advice_on_columns():
+    repeated = X[:, [0, 1, 0]].astype("float32")
+    batches = without_tuning(tf.data.Dataset.from_tensor_slices(repeated).batch(32))
+    flow = make(standardize=False)
+    with pytest.warns(UserWarning, match=r"column 'x\[:, 2\]' repeats 'x\[:, 0\]'"):
+        flow.fit(batches, verbose=0)
+
+
 def test_whole_grey_levels_are_dequantized_and_others_are_nan():
     flow = GreyRealNVP((2, 2, 1), couplings=2, hidden_units=(4,), logit_alpha=0.05, levels=2)
     flow.compile("adam", jit_compile=False)

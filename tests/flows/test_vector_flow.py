@@ -5,13 +5,15 @@ import inspect
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfnvp
 from tests.conftest import perturb
+from tfnvp import scoring
 from tfnvp.bijectors import AffineCoupling, DiagonalScaling, LULinear
 from tfnvp.conditioners import GradientCheckpointing, StandardizedCondition
 from tfnvp.flows.vector_flow import VectorFlow, VectorOptions, hidden_units_for, partitions_for
-from tfnvp.partitions import EvenOdd, Mask, Split
+from tfnvp.partitions import EvenOdd, Mask, MoveAll, Split
 
 SHARED = set(inspect.signature(tfnvp.NICE).parameters)
 
@@ -102,3 +104,55 @@ def test_hidden_units_are_for_all_couplings_or_for_each():
     assert hidden_units_for(((3,), [4, 5]), 2) == [(3,), (4, 5)]
     with pytest.raises(ValueError, match="one for each of the 3 couplings"):
         hidden_units_for(((3,), (4,)), 3)
+
+
+def of_one_variable():
+    """Flows of one variable, given three numbers."""
+    options = {"couplings": 2, "hidden_units": (4,), "condition_shape": 3}
+    network = tfnvp.conditioners.MLP(2, (4,))
+    coupling = AffineCoupling(network, MoveAll(), 1, condition_shape=3)
+    return {
+        "real_nvp": tfnvp.RealNVP(1, linear="lu", whiten=True, partition="random", **options),
+        "nice": tfnvp.NICE(1, **options),
+        "flow": tfnvp.Flow(coupling, 1, condition_shape=3),
+    }
+
+
+@pytest.mark.parametrize("name", ["real_nvp", "nice", "flow"])
+def test_one_variable_has_a_density_for_each_condition(name, tmp_path):
+    flow = perturb(of_one_variable()[name])
+    conditions = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")
+    grid = np.linspace(-40, 40, 8001, dtype="float32")[:, np.newaxis]
+    means = []
+    for condition in conditions:
+        density = np.exp(flow.log_prob(grid, condition))
+        np.testing.assert_allclose(density.sum() * 0.01, 1.0, rtol=1e-3)
+        means.append((density * grid[:, 0]).sum() * 0.01)
+    assert abs(means[0] - means[1]) > 1e-2
+    x = grid[::4000]
+    z = flow.encode(x, conditions[0])
+    np.testing.assert_allclose(flow.decode(tf.identity(z), conditions[0]), x, rtol=1e-4, atol=1e-4)
+    flow.save(tmp_path / "flow.keras")
+    loaded = keras.saving.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(
+        loaded.log_prob(x, conditions[0]), flow.log_prob(x, conditions[0])
+    )
+
+
+def test_one_variable_is_scored_given_its_condition():
+    flow = perturb(of_one_variable()["nice"])
+    conditions = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+    rows = flow.sample(20, seed=0, condition=conditions).numpy()
+    reference = scoring.make_reference(flow, rows, condition=conditions)
+    np.testing.assert_allclose(reference.log_density, np.sort(flow.log_prob(rows, conditions)))
+    rows[3] = np.nan
+    scores = scoring.score(flow, rows, reference, condition=conditions)
+    assert np.flatnonzero(np.isnan(scores.log_density)).tolist() == [3]
+    np.testing.assert_allclose(
+        scores.log_density[4:], flow.log_prob(rows[4:], conditions[4:]), rtol=1e-4
+    )
+    one = scoring.score(flow, rows[:3], reference, condition=conditions[0])
+    np.testing.assert_allclose(one.log_density, flow.log_prob(rows[:3], conditions[0]), rtol=1e-4)
+    with pytest.raises(ValueError, match="2 conditions for 20 rows"):
+        scoring.score(flow, rows, reference, condition=conditions[:2])
+    assert partitions_for(None, 3, 1) == [MoveAll()] * 3

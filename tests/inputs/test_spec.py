@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tfnvp.inputs.columns import suspicious_columns
-from tfnvp.inputs.spec import DataSpec, support_of
+from tfnvp.inputs.spec import DataSpec
+from tfnvp.inputs.support import DataSide, all_of_row, support_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 3)).astype("float32")
@@ -102,6 +103,13 @@ REFUSED = {
         r"must hold floats in \[0, 1\].*grey levels go in as whole numbers",
     ),
     "floats below a logit": (image, (PIXELS / 255.0 - 0.5,), r"must hold floats in \[0, 1\]"),
+    "columns": (plain, ({"a": X[:, 0], "b": X[:, 1]},), "columns .*numpy.column_stack.* 'a', 'b'"),
+    "a mask": (
+        plain,
+        (np.ma.masked_equal(changed(X, (4, 2), -9), -9),),
+        r"x\[4, 2\]: nan",
+    ),
+    "no weight": (plain, (X, None, np.zeros(8)), "must not be 0 for all rows"),
     "weights of another number": (
         plain,
         (X, None, np.ones(3)),
@@ -174,11 +182,19 @@ def test_data_sets_are_checked_by_their_types_and_shapes():
         (plain, dataset(X.astype(int)).batch(4), "`x` holds integers"),
         (plain, dataset(X).batch(4).take(0), "`x` must not be empty"),
         (conditional, dataset(X).batch(4), "^`condition` is missing"),
+        (plain, dataset(X, X[:, 0]).batch(4), r"second element.*lambda x, weights: \(x, None, w"),
+        (
+            plain,
+            dataset({"a": X[:, 0], "b": X[:, 1]}).batch(4),
+            "columns .*column_stack.* 'a', 'b'",
+        ),
+        (plain, dataset(tf.ragged.constant([[1.0], []])).batch(2), "a ragged tensor"),
     ):
         with pytest.raises(ValueError, match=message):
             spec.check(data, training=True)
     conditional.check(dataset(X, CONDITION).batch(4), training=True)
     conditional.check(dataset({"x": X, "condition": CONDITION}).batch(4), training=True)
+    plain.check(dataset(X, X[:, 0]).batch(4).map(lambda x, weights: (x, None, weights)))
 
 
 # --- calls of a flow ------------------------------------------------------------------------------
@@ -277,6 +293,54 @@ def test_the_bijector_next_to_the_data_decides_the_support():
     assert support_of(DiagonalScaling(2)) is None
 
 
+def test_the_inverses_on_the_data_side_decide_the_support():
+    import tensorflow_probability as tfp
+
+    from tfnvp.bijectors import Chain, DiagonalScaling, Logit, Squeeze
+
+    tfb, x = tfp.bijectors, np.float32([[0.5, 0.5], [0.0, 1.0], [-1.0, 2.0]])
+    pairs = tfb.Blockwise([tfb.Softplus(), tfb.Identity()])
+    for bijector, expected in (
+        (tfb.Softplus(), [[1, 1], [0, 1], [0, 1]]),
+        (Chain([tfb.Shift([0.0, 1.5]), tfb.Exp(), DiagonalScaling(2)]), [[1, 0], [0, 0], [0, 1]]),
+        (tfb.Chain([tfb.Shift(tf.Variable(-1.0)), tfb.Exp()]), [[1, 1], [1, 1], [0, 1]]),
+        (tfb.Sigmoid(), [[1, 1], [0, 0], [0, 0]]),
+        (tfb.Square(), [[1, 1], [0, 1], [0, 1]]),
+        (tfb.Invert(tfb.Chain([tfb.Log(), tfb.Shift(1.0)])), [[1, 1], [1, 1], [0, 1]]),
+        (tfb.Chain([tfb.Permute([1, 0]), pairs]), [[1], [1], [1]]),
+        (tfb.Chain([pairs, tfb.Permute([1, 0])]), [[1], [0], [0]]),
+    ):
+        side = DataSide(bijector, (2,))
+        np.testing.assert_array_equal(side.accepts(tf.constant(x)), expected, bijector.name)
+        assert all_of_row(side.accepts(side.inner_point()[tf.newaxis]))
+    for bijector in (
+        tfb.Shift(1.0),
+        tfb.Chain([tfb.Reshape([2]), tfb.Permute([1, 0])]),
+        tfb.Invert(Squeeze()),
+        # Bijectors after one that is learned say nothing about data.
+        Chain([DiagonalScaling(2), tfb.Exp()]),
+    ):
+        assert not DataSide(bijector, (2,))
+    assert DataSide(tfb.Invert(Logit()), (2,))
+
+
+def test_the_first_value_outside_of_the_support_is_named():
+    import tensorflow_probability as tfp
+
+    rows = np.full((8, 3), 0.2, "float32")
+    rows[:, 0] = np.linspace(1, 2, 8)
+    rows[6, 1] = rows[7, 0] = 0.0
+    positive = DataSpec((3,), data_side=DataSide(tfp.bijectors.Softplus(), (3,)))
+    for call in (positive.find_fault, positive.find_unsupported):
+        assert "inverse of softplus is finite. Received: x[6, 1] = 0.0" in call(rows)
+    with pytest.warns(UserWarning, match=r"x\[6, 1\] = 0.*log-density .* -inf, .*latents are NaN"):
+        positive.advise_on_rows(rows)
+    _, _, usable = positive.mask_unusable_rows(tf.constant(rows), None)
+    assert usable.numpy().tolist() == [True] * 6 + [False] * 2
+    # Logarithms of huge numbers are moderate.
+    assert positive.find_fault(np.where(rows > 0, rows, 1e9)) is None
+
+
 # --- advice ---------------------------------------------------------------------------------------
 
 
@@ -309,6 +373,16 @@ def test_suspicious_columns_are_found_in_a_sample():
     normal = RNG.normal(size=(64, 3))
     sample = np.column_stack([normal, np.full(64, 0.5), np.arange(64), normal[:, 1]])
     assert suspicious_columns(sample) == [1, 3, 4, 5]
+
+
+def test_columns_of_mostly_one_value_get_a_warning(recwarn):
+    rows = RNG.normal(size=(500, 3))
+    rows[:240, 0] = 0.0
+    DataSpec((3,)).advise_on_training_rows(rows)
+    assert not recwarn.list
+    rows[:300, 1] = 0.0
+    with pytest.warns(UserWarning, match=r"more than half .* the same in 'x\[:, 1\]': .*density"):
+        DataSpec((3,)).advise_on_training_rows(rows)
 
 
 def test_a_column_that_is_constant_in_a_sample_alone_is_not_constant(recwarn):

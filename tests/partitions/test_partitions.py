@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfnvp.partitions import EvenOdd, Mask, Split
+from tfnvp.bijectors import AdditiveCoupling
+from tfnvp.conditioners import MLP
+from tfnvp.partitions import EvenOdd, Mask, MoveAll, Split
 
 PARTITIONS = {
     "split": (Split(2), (5,), [0, 1]),
@@ -78,6 +80,18 @@ def test_static_shapes_survive_an_unknown_batch(case):
 
     x = np.random.default_rng(0).normal(size=(4, *event_shape)).astype("float32")
     np.testing.assert_array_equal(there_and_back(x), x)
+
+
+def test_all_variables_move():
+    x = tf.random.normal((3, 2, 4))
+    passed, moved = MoveAll().split(x)
+    assert [tuple(part.shape) for part in (passed, moved)] == [(3, 2, 0), (3, 2, 4)]
+    assert MoveAll().shapes((2, 4)) == ((2, 0), (2, 4))
+    np.testing.assert_array_equal(MoveAll().merge(passed, moved), x)
+    assert MoveAll().swap() == MoveAll(**MoveAll().get_config())
+    # Without a condition, its parameters would depend on nothing.
+    with pytest.raises(ValueError, match=r"must let variables pass, unless .* `condition_shape`"):
+        AdditiveCoupling(MLP(4, (8,)), MoveAll(), 4)
 
 
 @pytest.mark.parametrize(

@@ -155,10 +155,17 @@ def foreign_members(bijector: Any) -> tuple:
 
 
 def members(bijector: Any) -> list:
-    """Returns the bijectors of a chain, nested ones unfolded, from the data to the latents."""
+    """Returns the bijectors of a chain, nested and inverted ones unfolded, the data side first."""
+    inner = bijector.bijector if _internals.is_invert(bijector) else None
+    if _internals.is_chain(inner):
+        return [_inverted(member) for member in reversed(members(inner))]
     if not _internals.is_chain(bijector):
         return [bijector]
     return [member for b in bijector.bijectors for member in members(b)]
+
+
+def _inverted(bijector):
+    return bijector.bijector if _internals.is_invert(bijector) else tfb.Invert(bijector)
 
 
 def takes_condition(bijector: Any) -> bool:

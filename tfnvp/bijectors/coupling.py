@@ -64,6 +64,11 @@ class Coupling(bijector.Bijector):
     def _build_conditioner(self):
         """Calls the conditioner once, so that its weights exist and its output is checked."""
         passed_shape = self.partition.shapes(self.event_shape)[0]
+        if 0 in passed_shape and not self.takes_condition:
+            raise ValueError(
+                "`partition` must let variables pass, unless the coupling has a `condition_shape`. "
+                f"Received: {self.partition} for events of shape {self.event_shape}"
+            )
         shape = self.partition.parameters_shape(self.event_shape)
         inputs = tf.zeros((1, *passed_shape), self.conditioner.compute_dtype)
         if self.takes_condition:

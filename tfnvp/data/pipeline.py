@@ -90,14 +90,19 @@ class FiniteRows:
     """A transformation of data sets of batches that leaves out rows which are not finite.
 
     A row, its condition and its weight stay together: if any of them holds NaN or infinity, all
-    three are left out. Batches get smaller, and empty batches are dropped::
+    three are left out. With a flow, so are rows that it cannot be trained on: outside of its
+    support, such as negative numbers where it begins with a softplus, or too large for float32.
+    Batches get smaller, and empty batches are dropped::
 
-        finite = tfnvp.data.FiniteRows()
+        finite = tfnvp.data.FiniteRows(flow)
         flow.fit(dataset.apply(finite), ...)
         print(finite.skipped, "rows were left out")
 
     The number of batches is not known before the first epoch, so Keras warns once that the input
     ran out of data.
+
+    Args:
+      flow: a `tfnvp.Flow`, or None.
 
     >>> import numpy as np, tensorflow as tf
     >>> rows = np.array([[1.0, 2.0], [np.nan, 0.0], [3.0, 4.0], [np.inf, 0.0]], "float32")
@@ -107,7 +112,8 @@ class FiniteRows:
     ([1, 1], 2)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, flow: Any = None) -> None:
+        self._flow = flow
         with tf.device("CPU:0"):
             self._skipped = tf.Variable(0, dtype=tf.int64, trainable=False)
 
@@ -129,6 +135,10 @@ class FiniteRows:
             if part.dtype.is_floating:
                 rows = tf.reshape(tf.math.is_finite(part), (tf.shape(part)[0], -1))
                 good &= tf.reduce_all(rows, axis=1)
+        if self._flow is not None:
+            x = batch[0]["x"] if isinstance(batch[0], dict) else batch[0]
+            spec = self._flow.data_spec
+            good &= spec.mask_unusable_rows(spec.to_floats(x), None)[2]
         self._skipped.assign_add(tf.reduce_sum(tf.cast(~good, tf.int64)))
         kept = keras.tree.map_structure(lambda part: tf.boolean_mask(part, good), batch)
         return kept if len(kept) > 1 else kept[0]

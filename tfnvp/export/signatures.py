@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfnvp.export.weights import StoredWeights
+from tfnvp.inputs.density import finite_weights
 
 # Bytes for the largest arrays of a request that draws samples, of which about eight live at once.
 _MEMORY = 2**30
@@ -99,7 +100,8 @@ class _Answers:
     def __init__(self, flow, weights, jit_compile, max_samples):
         def with_stored_weights(method):
             def compute(x, condition):
-                with weights.scope():
+                # `export` refuses other weights.
+                with weights.scope(), finite_weights():
                     return method(x, condition)
 
             return tf.function(compute, jit_compile=True) if jit_compile else compute

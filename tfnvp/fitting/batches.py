@@ -101,10 +101,21 @@ def sample(data: Data, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
     return x, None if condition[0] is None else np.concatenate(condition)[:rows]
 
 
+def first_rows(data: Data, event_shape: tuple, rows: int = 1024) -> np.ndarray | None:
+    """Returns the first finite rows of data that can be read twice, None for other data."""
+    if not isinstance(data.x, (tf.data.Dataset, keras.utils.PyDataset)):
+        return None
+    x, _ = sample(data, rows)
+    if x.shape[1:] != event_shape:
+        return None
+    return x[np.isfinite(x.reshape(len(x), -1)).all(axis=1)] if x.dtype.kind == "f" else x
+
+
 def _batches(source: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """Iterates over data points and conditions of data that is not arrays."""
     if isinstance(source, keras.utils.PyDataset):
-        batches = (source[i] for i in range(len(source)))
+        count = source.num_batches
+        batches = (source[i] for i in (itertools.count() if count is None else range(count)))
     elif isinstance(source, tf.data.Dataset):
         batches = iter(source)
     else:

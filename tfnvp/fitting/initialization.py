@@ -16,6 +16,14 @@ from tfnvp.inputs.columns import largest_distances
 # Ranges of nearly all values of a column: means and deviations would be those of a single row.
 _FAR = 1e3
 
+# Layers whose inputs are labels, of any size.
+_OF_LABELS = (
+    keras.layers.Embedding,
+    keras.layers.CategoryEncoding,
+    keras.layers.Hashing,
+    keras.layers.IntegerLookup,
+)
+
 
 class ConditionScale:
     """The layers of a flow that standardise conditions, as one.
@@ -27,13 +35,15 @@ class ConditionScale:
     """
 
     def __init__(self, bijector: Any):
-        self._layers = [
+        layers = [
             layer
             for part in (bijector, *bijector.submodules)
             if isinstance(part, Coupling)
             for layer in all_layers(part.conditioner)
-            if isinstance(layer, StandardizedCondition)
         ]
+        self._layers = [layer for layer in layers if isinstance(layer, StandardizedCondition)]
+        #: Whether the networks take whole numbers as labels.
+        self.takes_labels = any(isinstance(layer, _OF_LABELS) for layer in layers)
 
     def __bool__(self) -> bool:
         return bool(self._layers)
@@ -68,7 +78,7 @@ class ConditionScale:
     def advise(self, condition: Any) -> None:
         """Warns of conditions that the networks cannot use well: `[n, *condition_shape]`."""
         condition = np.asarray(condition)
-        if not len(condition):
+        if not len(condition) or self.takes_labels:
             return
         if (seen := self.seen()) is not None:
             advice.warn_of_condition_range(condition, *seen)

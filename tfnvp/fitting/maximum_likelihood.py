@@ -14,6 +14,7 @@ from tfnvp.fitting.batches import Data
 from tfnvp.fitting.divergence import StopOnNonFinite
 from tfnvp.fitting.progress import with_bar
 from tfnvp.fitting.steps import Steps
+from tfnvp.fitting.weights import relative
 from tfnvp.inputs.conversion import column_names
 
 # Names of the arguments that may follow the data by their places.
@@ -103,6 +104,8 @@ class MaximumLikelihood(Steps):
           x: array `[batch, *event_shape]`, or a `tf.data.Dataset` or other Keras input of such
             batches, alone or paired with conditions.
           y: conditions `[batch, *condition_shape]` for a conditional flow, otherwise None.
+            `sample_weight`, `[batch]`, is relative: the loss is `sum(w * nll) / sum(w)` over the
+            data set, the same for any common factor of the weights.
           *args: further arguments of `keras.Model.fit`.
           **kwargs: further arguments of `keras.Model.fit`.
 
@@ -122,13 +125,15 @@ class MaximumLikelihood(Steps):
         if held_out is None:
             data, held_out = batches.split_validation(data, arguments.pop("validation_split", 0))
         self._initialize_and_advise(data, held_out, names)
+        given, data = data, relative(data, arguments.get("steps_per_epoch"))
         if held_out is not None:
+            held_out = relative(held_out, arguments.get("validation_steps"))
             arguments["validation_data"] = batches.validation_for_keras(held_out, arguments)
         if self.optimizer is not None and not self.optimizer.built:
             # Variables that are created while a step is traced would cause a second trace.
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
-        callbacks = self._training_callbacks(arguments.pop("callbacks", None), data, arguments)
+        callbacks = self._training_callbacks(arguments.pop("callbacks", None), given, arguments)
         shuffle = arguments.get("shuffle", True)
         if isinstance(shuffle, bool):
             arguments = batches.for_keras(data, arguments, shuffle)
@@ -169,8 +174,11 @@ class MaximumLikelihood(Steps):
             self.adaptation.run(spec.to_floats(x), condition, overwrite=False)
         if data.is_arrays:
             x, condition = data.parts
-            if condition is not None and self.condition_shape is not None:
+            labels = self.condition_scale.takes_labels
+            if condition is not None and self.condition_shape is not None and not labels:
                 advice.warn_of_labels(np.asarray(condition))
+        elif x is data.x and int(getattr(self.optimizer, "iterations", 0)) == 0:
+            x = batches.first_rows(data, self.event_shape)
         if isinstance(x, (np.ndarray, tf.Tensor)):
             spec.advise_on_training_rows(np.asarray(x), names)
         self._advise_on_conditions(data)
@@ -213,6 +221,7 @@ class MaximumLikelihood(Steps):
         """Returns the loss, and metrics, with the arguments of `keras.Model.evaluate`."""
         arguments = kwargs | dict(zip(_EVALUATE_ARGUMENTS, args, strict=False))
         data = Data(*self.data_spec.check(x, y, arguments.pop("sample_weight", None)))
+        data = relative(data, arguments.get("steps"))
         result = super().evaluate(**self._for_scoring(data, arguments))
         if self.levels is not None:
             found = {"bits_per_dim": float(self.bits_per_dim_metric.result())}

@@ -9,6 +9,7 @@ from tfnvp import distribute
 from tfnvp._internals import BuiltModel
 from tfnvp.fitting import batches, programs
 from tfnvp.fitting.batches import Data
+from tfnvp.fitting.weights import relative
 
 
 class Steps(BuiltModel):
@@ -20,14 +21,15 @@ class Steps(BuiltModel):
         self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs
     ) -> float | list | dict:
         """One step on one batch; arguments of `keras.Model.train_on_batch`, conditions as `y`."""
-        data = self.data_spec.check(x, y, sample_weight, training=True)
-        return super().train_on_batch(*data, **kwargs)
+        data = Data(*self.data_spec.check(x, y, sample_weight, training=True))
+        return super().train_on_batch(*relative(data), **kwargs)
 
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, **kwargs
     ) -> float | list | dict:
         """Loss of one batch; arguments of `keras.Model.test_on_batch`, conditions as `y`."""
-        return super().test_on_batch(*self.data_spec.check(x, y, sample_weight), **kwargs)
+        data = Data(*self.data_spec.check(x, y, sample_weight))
+        return super().test_on_batch(*relative(data), **kwargs)
 
     def predict_on_batch(self, x: Any) -> np.ndarray:
         """Returns `log p(x)` of one batch, as `keras.Model.predict_on_batch`."""
@@ -97,10 +99,14 @@ class Steps(BuiltModel):
         sample_weight: Any = None,
         training: bool = True,
     ) -> tf.Tensor:
-        """Mean of `-log p(x)` over the batch, in nats, plus the losses of regularizers."""
+        """Mean of `-log p(x)` over the batch, in nats, plus the losses of regularizers.
+
+        Weights have the mean 1 over the data set, see `tfnvp.fitting.weights`.
+        """
         del x, y, training
         nll = -y_pred
         if sample_weight is not None:
+            nll = -_without_zero_weights(y_pred, sample_weight)
             weight = tf.cast(sample_weight, nll.dtype)
             usable = (weight >= 0) & (weight < np.inf)
             # A weight that is unusable makes the loss NaN, which ends training, without a gradient.
@@ -113,5 +119,14 @@ class Steps(BuiltModel):
         self, x: tf.Tensor, y: tf.Tensor, y_pred: Any, sample_weight: Any = None
     ) -> dict:
         if self.levels is not None:
-            self.bits_per_dim_metric.update_state(y_pred, sample_weight)
+            counted = _without_zero_weights(y_pred, sample_weight)
+            self.bits_per_dim_metric.update_state(counted, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+
+def _without_zero_weights(log_prob, weight):
+    """Returns log-densities without the -inf of rows whose weight is 0, which do not count."""
+    if weight is None:
+        return log_prob
+    left_out = (tf.cast(weight, log_prob.dtype) == 0) & (log_prob == -np.inf)
+    return tf.where(left_out, tf.zeros_like(log_prob), log_prob)

@@ -7,11 +7,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfnvp._internals import tape_is_recording
 from tfnvp.bases import sample_base
 from tfnvp.flows.interpolation import four_corner_latents
 from tfnvp.inputs.chunks import row_chunks
 from tfnvp.inputs.sampling import check_conditions, check_sampling, seed_pair
 from tfnvp.inputs.spec import DataSpec
+from tfnvp.inputs.support import like_rows
 
 # Rows are evaluated in pieces of at most this many numbers, so that memory stays bounded.
 _CHUNK_ELEMENTS = 2**20
@@ -77,12 +79,30 @@ class FlowCalls(keras.Model):
           condition: `[batch, *condition_shape]` or `[*condition_shape]`, for conditional flows.
 
         Returns:
-          `[batch]`.
+          `[batch]`: -inf for finite rows outside of the flow's support, such as negative numbers
+          where it begins with a softplus, and for rows whose numbers leave the range of float32;
+          NaN where a row, its condition or a weight is NaN. The gradient of such rows is 0.
         """
-        return self._calls.run("_log_prob", *self._prepared(x, condition))
+        x, condition = self._prepared(x, condition)
+        nats = self._calls.run("_log_prob", x, condition)
+        if not (tf.executing_eagerly() and tape_is_recording()):
+            return nats
+        good = tf.math.is_finite(nats)
+        if tf.reduce_all(good) or not tf.reduce_any(good):
+            return nats
+        # The gradient of a row whose numbers overflow is NaN, and so would be that of the others.
+        row = tf.argmax(good)
+        x, condition = (
+            None if part is None else tf.where(like_rows(good, part), part, part[row])
+            for part in (x, condition)
+        )
+        return tf.where(good, self._calls.run("_log_prob", x, condition), tf.stop_gradient(nats))
 
     def encode(self, x: Any, condition: Any = None) -> tf.Tensor:
-        """Latents of data points, by exact inversion: `[batch, *latent_shape]`."""
+        """Latents of data points, by exact inversion: `[batch, *latent_shape]`.
+
+        They are NaN for rows without a density, whose `log_prob` is -inf or NaN.
+        """
         return self._calls.run("_encode", *self._prepared(x, condition))
 
     def decode(self, z: Any, condition: Any = None) -> tf.Tensor:

@@ -21,7 +21,9 @@ from tfnvp.flows.calls import CompiledCalls, FlowCalls
 from tfnvp.flows.diagnostics import Diagnostics, diagnose
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
-from tfnvp.inputs.spec import DataSpec, support_of
+from tfnvp.inputs.density import mark_density_zero
+from tfnvp.inputs.spec import DataSpec
+from tfnvp.inputs.support import DataSide, finite_rows, like_rows, support_of
 from tfnvp.quantization import BitsPerDim, bits_per_dim
 
 
@@ -122,6 +124,7 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         if levels is not None:
             self.bits_per_dim_metric = BitsPerDim(levels, self.event_size)
         self._support = support_of(bijector)
+        self._data_side = DataSide(bijector, self.event_shape)
         self._calls = CompiledCalls(self)
         self.built = True
 
@@ -149,6 +152,7 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
             self.levels,
             self.accepts_integers,
             self._support,
+            data_side=self._data_side,
         )
 
     @property
@@ -170,9 +174,9 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         # Layers inside the bijector inherit `training` from this call's context.
         in_xla = self.compiles_well and self._runs_in_xla()
         if in_xla and programs.halves_are_faster(x, self.bijector.trainable_variables):
-            log_prob = programs.on_halves(self._log_prob, x, condition)
+            log_prob = programs.on_halves(self._unmarked_log_prob, x, condition)
         else:
-            log_prob = self._log_prob(x, condition)
+            log_prob = self._unmarked_log_prob(x, condition)
         return tf.where(usable, log_prob, tf.constant(float("nan"), log_prob.dtype))
 
     def _inverse(self, x, condition):
@@ -183,19 +187,29 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         """Returns `(x, log|det dx/dz|)`, the other direction of `_inverse`."""
         return value_and_log_det(self.bijector, z, len(self.latent_shape), condition, False)
 
-    def _log_prob(self, x, condition):
+    def _unmarked_log_prob(self, x, condition):
+        """Returns the log-density of supported rows, which is NaN where numbers overflow."""
         z, log_det = self._inverse(x, condition)
         return self.distribution.distribution.log_prob(z) + log_det
 
+    def _log_prob(self, x, condition):
+        x_or_harmless, inside = self.data_spec.mask_unsupported_rows(x)
+        nats = self._unmarked_log_prob(x_or_harmless, condition)
+        return mark_density_zero(self, nats, inside, x, condition)
+
     def _encode(self, x, condition):
-        return self._inverse(x, condition)[0]
+        x, inside = self.data_spec.mask_unsupported_rows(x)
+        z = self._inverse(x, condition)[0]
+        inside &= finite_rows(z)
+        return tf.where(like_rows(inside, z), z, tf.constant(float("nan"), z.dtype))
 
     def _decode(self, z, condition):
         return self._forward(z, condition)[0]
 
     def _decode_and_log_prob(self, z, condition):
         x, log_det = self._forward(z, condition)
-        return x, self.distribution.distribution.log_prob(z) - log_det
+        nats = self.distribution.distribution.log_prob(z) - log_det
+        return x, mark_density_zero(self, nats, finite_rows(x), z, condition)
 
     # --- What users call ----------------------------------------------------------------------
 
@@ -210,6 +224,8 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
           condition: as for `log_prob`.
         """
         x, condition = self.data_spec.prepare(x, condition)
+        if fault := self.data_spec.find_unsupported(x.numpy()):
+            raise ValueError(fault)
         optimizer = getattr(self, "optimizer", None)
         if optimizer is not None and int(optimizer.iterations) > 0:
             advice.warn_of_adapting_a_trained_flow()

@@ -17,7 +17,7 @@ from tfnvp.conditioners import MLP, GradientCheckpointing, StandardizedCondition
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
-from tfnvp.partitions import EvenOdd, Mask, Partition
+from tfnvp.partitions import EvenOdd, Mask, MoveAll, Partition
 
 tfb = tfp.bijectors
 
@@ -121,10 +121,11 @@ class VectorFlow(Flow):
         options.check()
         before = data_side(event_shape, options.logit_alpha, options.standardize, options.whiten)
         size = math.prod(event_shape)
-        if size < 2:
+        if size < 2 and options.condition_shape is None:
             raise ValueError(
-                "`event_shape` must have two variables or more: a coupling changes some of them, "
-                f"given the others. Received: {size} variable"
+                "`event_shape` must have two variables or more, or the flow a `condition_shape`: "
+                "a coupling changes some variables, given the others and the condition. "
+                f"Received: {size} variable"
             )
         partitions = partitions_for(options.partition, options.couplings, size)
         parameters = parameters or coupling.parameters_per_variable
@@ -227,6 +228,8 @@ def partitions_for(
     partition: Partition | Sequence[Partition] | str | None, couplings: int, size: int
 ) -> list[Partition]:
     """Returns a partition for each coupling: the given ones, or one alternating with its swap."""
+    if size == 1 and (partition is None or partition == "random"):
+        partition = MoveAll()
     if partition is None:
         partition = EvenOdd()
     if isinstance(partition, str):

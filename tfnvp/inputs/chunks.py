@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,10 +37,27 @@ def row_chunks(
     >>> list(row_chunks(2, [10, 20, 30], [[1], [2], [3]], condition_shape=(1,)))
     [(0, [10, 20], [[1], [2]]), (2, [30], [[3]])]
     """
-    one_for_all = condition is None or np.ndim(condition) == len(condition_shape or ())
-    one_for_all = one_for_all or len(condition) == 1
-    if not one_for_all:
-        check_count(len(condition), len(x), "`x`")
     sizes = [size] * -(-len(x) // size) if isinstance(size, int) else size
     for first, last in itertools.pairwise(itertools.accumulate(sizes, initial=0)):
-        yield first, x[first:last], condition if one_for_all else condition[first:last]
+        piece = slice(first, last)
+        yield first, x[piece], conditions_of(piece, len(x), condition, condition_shape)
+
+
+def conditions_of(
+    chosen: Any, rows: int, condition: Any = None, condition_shape: Sequence[int] | None = None
+) -> Any:
+    """Returns the conditions of some of the rows, or the condition that is for all rows.
+
+    Args:
+      chosen: slice or bool array `[rows]`.
+      rows: int, the number of all rows.
+      condition: as for `row_chunks`.
+      condition_shape: shape of one condition.
+
+    Raises:
+      ValueError: if there are several conditions, but not one for each row.
+    """
+    if condition is None or np.ndim(condition) == len(condition_shape or ()) or len(condition) == 1:
+        return condition
+    check_count(len(condition), rows, "`x`")
+    return condition[chosen] if isinstance(chosen, slice) else np.asarray(condition)[chosen]

@@ -16,11 +16,14 @@ def spread_sample(rows: np.ndarray, most: int = _SAMPLE_ROWS) -> np.ndarray:
 def suspicious_columns(sample: np.ndarray) -> list[int]:
     """Returns the columns of a sample `[n, columns]` that may have no density.
 
-    They are constant, whole numbers, or begin as another column does.
+    They are constant, whole numbers, mostly of one value, or begin as another column does.
     """
     with np.errstate(invalid="ignore"):
         found = set(np.flatnonzero((sample == np.rint(sample)).all(axis=0)))
         found.update(np.flatnonzero(sample.min(axis=0) == sample.max(axis=0)))
+        # A value that makes more than half of a column is its median.
+        middle = np.partition(sample, len(sample) // 2, axis=0)[len(sample) // 2]
+    found.update(np.flatnonzero((sample == middle).mean(axis=0) > 0.5))
     first = {}
     for i, start in enumerate(np.ascontiguousarray(sample[:16].T)):
         if (other := first.setdefault(start.tobytes(), i)) != i:

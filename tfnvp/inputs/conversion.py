@@ -1,48 +1,162 @@
-"""Conversion of data to arrays: tables, lists, objects with gaps."""
+"""Conversion of what users hand in to arrays: one table of the kinds that need a rule."""
 
+import decimal
+import inspect
 import numbers
-from typing import Any
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
+
+
+class Kind(NamedTuple):
+    """A kind of object that becomes an array by a rule of its own, or is refused.
+
+    Attributes:
+      name: what messages call it.
+      matches: function that recognises an object of the kind.
+      convert: function that makes an array or tensor of it, or None if it is refused.
+      cure: what messages advise where it is refused.
+    """
+
+    name: str
+    matches: Callable[[Any], bool]
+    convert: Callable[[Any], Any] | None = None
+    cure: str = ""
+
+
+def _unmasked(array):
+    """Returns a masked array as floats with NaN where it is masked."""
+    if not np.ma.getmaskarray(array).any():
+        return np.asarray(array.data)
+    if array.dtype.kind != "f":
+        array = array.astype("float64")
+    return array.filled(np.nan)
+
+
+def _has_dtype(test):
+    return lambda x: isinstance(getattr(x, "dtype", None), np.dtype) and test(x.dtype)
+
+
+def _is_small_float(dtype):
+    """Whether a type is of half precision, or of less."""
+    return "float" in dtype.name and dtype.itemsize < 4
+
+
+_NUMBERS = "give an array of numbers"
+_ROWS = "give rows, `numpy.column_stack(list(columns.values()))`"
+
+#: Kinds of objects by name, the first that matches decides. All others are converted by NumPy or
+#: TensorFlow.
+KINDS = (
+    Kind("a masked array", lambda x: isinstance(x, np.ma.MaskedArray), _unmasked),
+    Kind(
+        "a variable",
+        lambda x: isinstance(x, (tf.Variable, keras.Variable)),
+        lambda x: tf.convert_to_tensor(x.value if isinstance(x, keras.Variable) else x),
+    ),
+    Kind(
+        "a structured array",
+        _has_dtype(lambda dtype: dtype.names is not None),
+        cure="`numpy.lib.recfunctions.structured_to_unstructured(x)` makes rows of it",
+    ),
+    Kind(
+        "an array of long doubles",
+        _has_dtype(lambda dtype: dtype.kind == "f" and dtype.itemsize > 8),
+        lambda x: np.asarray(x, "float64"),
+    ),
+    Kind(
+        "an array of another byte order",
+        _has_dtype(lambda dtype: not dtype.isnative),
+        lambda x: np.asarray(x).astype(x.dtype.newbyteorder("=")),
+    ),
+    Kind(
+        "an array of small floats",
+        _has_dtype(_is_small_float),
+        lambda x: np.asarray(x).astype("float32"),
+    ),
+    Kind(
+        "a sparse tensor",
+        lambda x: isinstance(x, (tf.SparseTensor, tf.SparseTensorSpec)),
+        cure="`tf.sparse.to_dense(x)` makes rows of it",
+    ),
+    Kind(
+        "a sparse array",
+        lambda x: type(x).__module__.startswith("scipy.sparse"),
+        cure="`x.toarray()` makes rows of it",
+    ),
+    Kind(
+        "a ragged tensor",
+        lambda x: isinstance(x, (tf.RaggedTensor, tf.RaggedTensorSpec)),
+        cure="rows of equal length become a tensor by `x.to_tensor()`",
+    ),
+    Kind("a dictionary", lambda x: isinstance(x, dict), cure=_ROWS),
+    Kind(
+        "a text or path",
+        lambda x: isinstance(x, (str, bytes, pathlib.PurePath)),
+        cure="`tfnvp.data.load_table(path)` and `load_images(path)` read files",
+    ),
+    Kind("a set", lambda x: isinstance(x, (set, frozenset)), cure=f"it has no order: {_NUMBERS}"),
+    Kind("a stream of batches", lambda x: is_stream(x), cure="give all parts in one stream"),
+    Kind("an iterator", lambda x: hasattr(x, "__next__"), cure="call `numpy.stack(list(x))` first"),
+    Kind("a function", inspect.isroutine, cure=f"{_NUMBERS}, or call it first"),
+)
+
+
+def kind_of(x: Any, name: str = "x") -> Kind | None:
+    """Returns the first of `KINDS` that matches, or None; raises `ValueError` if it is refused."""
+    kind = next((kind for kind in KINDS if kind.matches(x)), None)
+    if kind is not None and kind.convert is None:
+        raise ValueError(
+            f"`{name}` must be an array of numbers: {kind.cure}. Received: {kind.name} of type "
+            f"{type(x).__name__}"
+        )
+    return kind
 
 
 def to_array(x: Any, name: str = "x") -> np.ndarray | tf.Tensor:
     """Returns an array, table or list of numbers as an array; a tensor stays one.
 
     Numbers of tables that mix types, or can have gaps, come as objects: if all are
-    numbers, they become floats, with NaN in the gaps.
+    numbers, they become floats, with NaN in the gaps. So do masked arrays.
 
     Raises:
       ValueError: for data that is not an array of numbers.
     """
+    if kind := kind_of(x, name):
+        return to_array(kind.convert(x), name)
     if tf.is_tensor(x):
         return x
     try:
         if hasattr(x, "__array__"):
-            return _without_objects(np.asarray(x))
-        return tf.convert_to_tensor(x)  # Lists, also of symbolic tensors.
-    except (TypeError, ValueError) as error:
+            array = _without_objects(np.asarray(x))
+            return array if kind_of(array) is None else to_array(array, name)
+        return _list_to_array(x)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"`{name}` must be an array of numbers; a table of several types becomes one by "
-            f"`.astype('float32')`. {error}"
+            f"`.astype('float32')`. Received: {type(x).__name__}. {error}"
         ) from None
 
 
-def to_arrays(data: Any, name: str = "x") -> Any:
-    """Returns tables, and lists of numbers, as arrays; all other data of Keras as it is.
+def _list_to_array(x):
+    try:
+        return tf.convert_to_tensor(x)  # Lists, also of symbolic tensors.
+    except (TypeError, ValueError):
+        array = _without_objects(np.array(x, dtype=object))
+        if array.dtype == object:
+            raise
+        return array
 
-    Args:
-      data: array, table, or a tuple or dictionary of them, or other data of Keras.
-      name: what messages call it.
-    """
-    if isinstance(data, tuple):
-        return tuple(to_arrays(part, name) for part in data)
-    if isinstance(data, dict):
-        return {key: to_arrays(part, name) for key, part in data.items()}
-    if _is_list_of_numbers(data):
-        return np.asarray(to_array(data, name))
-    return to_array(data, name) if hasattr(data, "__array__") else data
+
+def is_stream(data: Any) -> bool:
+    """Whether data comes in batches of its own, as one of Keras' kinds that are not arrays."""
+    streams = (tf.data.Dataset, tf.distribute.DistributedDataset, keras.utils.PyDataset)
+    loader = type(data).__module__.startswith("torch.") and not hasattr(data, "__array__")
+    return isinstance(data, streams) or inspect.isgenerator(data) or loader
 
 
 def column_names(x: Any) -> list[str] | None:
@@ -53,24 +167,17 @@ def column_names(x: Any) -> list[str] | None:
     return names if names and len(set(names)) == len(names) else None
 
 
-def _is_list_of_numbers(data: Any) -> bool:
-    if not isinstance(data, list):
-        return False
-    while isinstance(data, list) and data:
-        data = data[0]
-    return isinstance(data, numbers.Real)
-
-
 def _without_objects(array: np.ndarray) -> np.ndarray:
     """Returns an array of objects as floats, or unchanged if it holds other values than numbers."""
     if array.dtype != object:
         return array
     gaps = np.array([_is_gap(value) for value in array.flat], bool).reshape(array.shape)
-    if not all(isinstance(value, numbers.Real) for value in array[~gaps]):
+    known = (numbers.Real, decimal.Decimal)
+    if not all(isinstance(value, known) for value in array[~gaps]):
         return array
     return np.where(gaps, np.nan, array).astype("float64")
 
 
 def _is_gap(value: Any) -> bool:
     # The `NA` of pandas, which need not be installed.
-    return value is None or type(value).__name__ == "NAType"
+    return value is None or value is np.ma.masked or type(value).__name__ == "NAType"

@@ -85,8 +85,16 @@ def check_weights(sample_weight: Any, rows: int) -> None:
     if np.shape(sample_weight) != (rows,):
         shape = f"({rows},). Received: {np.shape(sample_weight)}"
         raise ValueError(f"`sample_weight` must be one weight for each row, of shape {shape}")
+    check_dtype(sample_weight.dtype, "sample_weight", whole_numbers=True)
     if fault := unusable_weights(sample_weight):
         raise ValueError(fault)
+    check_some_weight(np.any(sample_weight), rows)
+
+
+def check_some_weight(some: bool, rows: int) -> None:
+    """Raises `ValueError` where all weights are 0."""
+    if not some:
+        raise ValueError(f"`sample_weight` must not be 0 for all rows. Received: {rows} zeros")
 
 
 def unusable_weights(sample_weight: Any) -> str | None:
@@ -138,6 +146,15 @@ def out_of_range(
     return not_finite(values, name) or fault
 
 
+def unsupported(values: np.ndarray, index: tuple, name: str, bijectors: str) -> str:
+    """Describes the first value, or row, that the bijectors on the data side cannot invert."""
+    where = ", ".join(map(str, index))
+    return (
+        f"`{name}` must lie in the support of the flow, where the inverse of {bijectors} is finite."
+        f" Received: {name}[{where}] = {values[index]}"
+    )
+
+
 def extreme(values: np.ndarray, name: str) -> str | None:
     """Describes a value that is too far from the rest of its column to train on, or returns None.
 
@@ -163,11 +180,32 @@ def split_dictionary(x: dict, condition: Any, name: str) -> tuple:
     """Returns data and condition of a dictionary of inputs."""
     unknown = set(x) - {"x", "condition"}
     if "x" not in x or unknown:
-        keys = sorted(x)
-        raise ValueError(f'a dictionary must have the keys "x" and "condition". Received: {keys}')
+        raise ValueError(
+            f'`{name}` must be an array, or a dictionary with the keys "x" and "condition"; '
+            "columns become an array by `numpy.column_stack(list(columns.values()))`. Received: a "
+            f"dictionary with the keys {', '.join(map(repr, list(x)[:8]))}"
+        )
     if condition is not None and "condition" in x:
         refuse_twice(name)
     return x["x"], x.get("condition", condition)
+
+
+def check_unused(shape: Any) -> None:
+    """Raises `ValueError` for a second part of batches of a flow without condition.
+
+    Args:
+      shape: shape of the second part; with a last axis of 0 it stands for no part.
+    """
+    shape = tf.TensorShape(shape)
+    if shape.rank and shape[-1] == 0:
+        return
+    raise ValueError(
+        "the flow has no condition_shape, and does not use the second element of the data. "
+        "Call `fit(x)`, with `validation_data=x` alone, map a data set to its first "
+        "element, or make the flow conditional. Weights are the third element: "
+        "`dataset.map(lambda x, weights: (x, None, weights))`. Received: a second element of "
+        f"shape {shape}"
+    )
 
 
 def refuse_twice(name: str) -> NoReturn:

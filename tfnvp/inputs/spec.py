@@ -7,28 +7,20 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp import advice
-from tfnvp._internals import is_invert
-from tfnvp.bijectors.compose import members
 from tfnvp.inputs import rules
 from tfnvp.inputs.columns import column_namer, spread_sample, suspicious_columns
-from tfnvp.inputs.conversion import column_names, to_array, to_arrays
+from tfnvp.inputs.conversion import column_names, is_stream, kind_of, to_array
+from tfnvp.inputs.support import DataSide, all_of_row, like_rows, support_of
 from tfnvp.precision import LARGEST, check_precision
 from tfnvp.quantization import check_levels, dequantize
+
+__all__ = ["DataSpec", "support_of"]
 
 # Where a condition goes in Keras' methods.
 _WHERE = (
     ". In `fit` and `evaluate` it is the second argument, or the second part of each batch; "
     'for `predict` it goes with the data, {"x": x, "condition": condition}'
 )
-
-
-def support_of(bijector: Any) -> tuple[float, float] | None:
-    """Returns the smallest and largest data that a bijector's inverse accepts, or None for all.
-
-    The bijector next to the data decides, by its attribute `domain` if it is an inverted one.
-    """
-    first = next(iter(members(bijector)), None)
-    return getattr(first.bijector, "domain", None) if is_invert(first) else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +34,7 @@ class DataSpec:
       whole_numbers: whether whole grey levels are accepted, and dequantized with fresh noise.
       support: smallest and largest value of data, or None for all that float32 holds.
       name: what messages call the data.
+      data_side: `DataSide`, the bijectors that data must be in the support of, or None.
 
     >>> DataSpec((2,)).find_fault(np.array([[0.5, float("nan")]]))
     '`x` must be finite. Received: 1 values that are not, the first is x[0, 1]: nan'
@@ -53,6 +46,7 @@ class DataSpec:
     whole_numbers: bool = False
     support: tuple[float, float] | None = None
     name: str = "x"
+    data_side: DataSide | None = None
 
     def named(self, name: str) -> "DataSpec":
         """Returns the same specification for data that messages call `name`."""
@@ -135,20 +129,36 @@ class DataSpec:
         if not isinstance(data, tuple):
             return (data,)
         x, y, sample_weight = (*data, None, None)[:3]
-        if y is None or y.shape[-1] == 0:
+        if y is None or (y.shape.rank and y.shape[-1] == 0):
             return x, None, sample_weight
         if isinstance(x, dict):
             rules.refuse_twice(self.name)
         if self.condition_shape is None:
-            raise ValueError(
-                "the flow has no condition_shape, and does not use the second element of the data. "
-                "Call `fit(x)`, with `validation_data=x` alone, map a data set to its first "
-                "element, or make the flow conditional"
-            )
+            rules.check_unused(y.shape)
         return {"x": x, "condition": y}, None, sample_weight
 
+    def mask_unsupported_rows(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Masks rows that are not finite or outside of the support, where the density is 0 or NaN.
+
+        Args:
+          x: `[batch, *event_shape]`.
+
+        Returns:
+          `(x, inside)`: data with harmless numbers in these rows, so that gradients of the others
+          are right, and bool `[batch]`.
+        """
+        good = tf.math.is_finite(x)
+        if self.support:
+            good &= (x >= self.support[0]) & (x <= self.support[1])
+        harmless = 0.5  # It lies inside of every support that is an interval.
+        if self.data_side:
+            good &= self.data_side.accepts(x)
+            harmless = self.data_side.inner_point()
+        inside = all_of_row(good)
+        return tf.where(like_rows(inside, x), x, harmless), inside
+
     def mask_unusable_rows(self, x: tf.Tensor, condition: tf.Tensor | None) -> tuple:
-        """Masks unusable rows: NaN, too large for float32, or outside of the support.
+        """Masks rows that cannot be trained on: unsupported ones, or too large for float32.
 
         Args:
           x: `[batch, *event_shape]`.
@@ -158,19 +168,15 @@ class DataSpec:
           `(x, condition, usable)`: both with harmless numbers in unusable rows, and bool `[batch]`.
         """
 
-        def in_range(part, low, high):
-            good = (part >= low) & (part <= high)  # Both are false for NaN.
-            return tf.reduce_all(good, list(range(1, part.shape.rank)))
+        def moderate(part):
+            return all_of_row(tf.abs(part) <= LARGEST)  # False for NaN.
 
-        def masked(part):
-            # The number 0.5 lies inside of every support.
-            return tf.where(tf.reshape(usable, (-1, *[1] * (part.shape.rank - 1))), part, 0.5)
-
-        usable = in_range(x, *(self.support or (-LARGEST, LARGEST)))
-        if condition is None:
-            return masked(x), None, usable
-        usable &= in_range(condition, -LARGEST, LARGEST)
-        return masked(x), masked(condition), usable
+        usable = moderate(x) if condition is None else moderate(x) & moderate(condition)
+        nan = tf.constant(float("nan"), x.dtype)
+        x, inside = self.mask_unsupported_rows(tf.where(like_rows(usable, x), x, nan))
+        if condition is not None:
+            condition = tf.where(like_rows(inside, condition), condition, 0.5)
+        return x, condition, inside
 
     # --- Data of Keras' methods, before the first batch ----------------------------------------
 
@@ -199,26 +205,36 @@ class DataSpec:
             self.check_dataset(x.element_spec)
             return x, condition, sample_weight
         names = column_namer(column_names(x)) if training else None
-        x, condition = to_arrays(x, self.name), to_arrays(condition, "condition")
         rows, conditions = x, condition
         if isinstance(x, dict):
             rows, conditions = rules.split_dictionary(x, condition, self.name)
         rules.refuse_parts(rows, len(self.event_shape), self.name)
-        if isinstance(rows, (np.ndarray, tf.Tensor)):
-            rows = np.asarray(rows)
-            self._check_rows(rows, training, names)
-            if conditions is None:
-                self._check_presence(None, _WHERE)
-            else:
-                rules.check_conditions(conditions, rows, self.condition_shape, self.name, training)
-            sample_weight = to_arrays(sample_weight, "sample_weight")
+        if is_stream(rows):
+            return x, condition, sample_weight
+        rows = np.asarray(to_array(rows, self.name))
+        self._check_rows(rows, training, names)
+        if conditions is None:
+            self._check_presence(None, _WHERE)
+        else:
+            conditions = np.asarray(to_array(conditions, "condition"))
+            shape = self.condition_shape
+            rules.check_conditions(conditions, rows, shape, self.name, training)
+        if sample_weight is not None:
+            sample_weight = np.asarray(to_array(sample_weight, "sample_weight"))
             rules.check_weights(sample_weight, len(rows))
-        return x, condition, sample_weight
+        if not isinstance(x, dict):
+            return rows, conditions, sample_weight
+        parts = {"x": rows, "condition": conditions}
+        in_x = "condition" in x
+        return {key: parts[key] for key in x}, None if in_x else conditions, sample_weight
 
     def check_dataset(self, element_spec: Any) -> None:
         """Raises `ValueError` for a data set whose elements the flow cannot use."""
-        first = element_spec[0] if isinstance(element_spec, (tuple, list)) else element_spec
-        first = first.get("x") if isinstance(first, dict) else first
+        parts = element_spec if isinstance(element_spec, (tuple, list)) else [element_spec]
+        first, *others = parts
+        if isinstance(first, dict):
+            first, _ = rules.split_dictionary(first, None, self.name)
+        kind_of(first, self.name)
         if not isinstance(first, tf.TensorSpec):
             return
         rules.check_dtype(first.dtype, self.name, self.whole_numbers)
@@ -226,8 +242,10 @@ class DataSpec:
             shape = f"Received: tensors of shape {first.shape}"
             raise ValueError(f"`{self.name}` must come in batches: `dataset.batch(rows)`. {shape}")
         rules.check_batch_shape(first.shape, self.event_shape, self.name)
-        if isinstance(element_spec, tf.TensorSpec):
+        if not others and not isinstance(parts[0], dict):
             self._check_presence(None, _WHERE)
+        if self.condition_shape is None and isinstance(next(iter(others), None), tf.TensorSpec):
+            rules.check_unused(others[0].shape)
 
     def _check_rows(self, rows: np.ndarray, training: bool, names) -> None:
         rules.check_dtype(rows.dtype, self.name, self.whole_numbers)
@@ -256,15 +274,17 @@ class DataSpec:
                 return check_levels(x, self.levels, self.name)
             except ValueError as error:
                 return str(error)
-        fault = self._outside_support(x)
-        if fault is None and self.support is None:
-            fault = rules.extreme(x, self.name)
-        if fault is None and condition is not None:
-            fault = rules.out_of_range(np.asarray(condition), "condition")
+        fault = self.find_unsupported(x)
+        if self.support is None and not self.data_side:
+            fault = fault or rules.extreme(x, self.name)
+        if condition is not None:
+            fault = fault or rules.out_of_range(np.asarray(condition), "condition")
         return fault or rules.unusable_weights(sample_weight)
 
-    def _outside_support(self, x: np.ndarray) -> str | None:
-        return rules.out_of_range(x, self.name, self.support, self.whole_numbers)
+    def find_unsupported(self, x: np.ndarray) -> str | None:
+        """Describes a value that is not finite or outside of the support, or returns None."""
+        fault = rules.out_of_range(x, self.name, self.support, self.whole_numbers)
+        return fault or (self.data_side.find_outside(x, self.name) if self.data_side else None)
 
     # --- Advice ---------------------------------------------------------------------------------
 
@@ -284,12 +304,15 @@ class DataSpec:
 
     def advise_on_rows(self, x: Any) -> None:
         """Warns of rows that are scored outside of the support, or without dequantization noise."""
-        if self.support is None and self.levels is None:
+        if self.support is None and self.levels is None and not self.data_side:
             return
         x = np.asarray(x)
-        fault = self._outside_support(x) if self.support else None
-        if fault and not np.isfinite(x).all():
-            fault = self._outside_support(x[np.isfinite(x)])
+        fault = None
+        if self.support is not None:
+            values = x[np.isfinite(x)]
+            fault = rules.out_of_range(values, self.name, self.support, self.whole_numbers)
+        elif self.data_side:
+            fault = self.data_side.find_outside(x, self.name)
         if fault:
             advice.warn_of_unsupported_rows(fault)
         elif self.levels is not None and x.dtype.kind == "f":

@@ -8,6 +8,6 @@ one another and select by index, so a conditioner never sees padded zeros (excep
 
 from tfnvp.partitions.base import Partition
 from tfnvp.partitions.images import Channels, Checkerboard
-from tfnvp.partitions.vectors import EvenOdd, Mask, Split
+from tfnvp.partitions.vectors import EvenOdd, Mask, MoveAll, Split
 
-__all__ = ["Channels", "Checkerboard", "EvenOdd", "Mask", "Partition", "Split"]
+__all__ = ["Channels", "Checkerboard", "EvenOdd", "Mask", "MoveAll", "Partition", "Split"]

@@ -82,6 +82,31 @@ class EvenOdd(OfLastAxis):
         return tf.concat([pairs, last], axis=-1) if odd_one_out else pairs
 
 
+class MoveAll(OfLastAxis):
+    """All variables move and none passes: for couplings that take a condition.
+
+    A coupling of one variable has no other. Its parameters then depend on the condition alone.
+
+    >>> import tensorflow as tf
+    >>> passed, moved = MoveAll().split(tf.constant([[1.0]]))
+    >>> passed.shape.as_list(), moved.numpy().tolist()
+    ([1, 0], [[1.0]])
+    """
+
+    def __init__(self):
+        super().__init__()
+
+    def _sizes(self, event_shape):
+        return 0, self._last_size(event_shape)
+
+    def swap(self) -> "MoveAll":
+        """Returns the same partition: the other one would move nothing."""
+        return self
+
+    def get_config(self) -> dict:
+        return {}
+
+
 class Mask(Partition):
     """The variables where `mask` is true pass, the others move; both parts are flat.
 

@@ -1,0 +1,121 @@
+"""What users hand in, kind by kind: an array, or a message that names the kind."""
+
+import array
+import decimal
+
+import keras
+import numpy as np
+import pytest
+import scipy.sparse
+import tensorflow as tf
+
+from tfnvp.inputs.conversion import KINDS, is_stream, kind_of, to_array
+from tfnvp.inputs.spec import DataSpec
+
+X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+MASKED = np.ma.masked_array(X, mask=X > 1.0)
+RECORDS = np.zeros(8, dtype=[("a", "f4"), ("b", "f4")])
+DATASET = tf.data.Dataset.from_tensors(X)
+
+
+def objects(convert):
+    return np.array([[convert(float(v)) for v in row] for row in X], dtype=object)
+
+
+CONVERTED = {
+    "a masked array": MASKED,
+    "a masked array of whole numbers": np.ma.masked_equal(np.arange(24).reshape(8, 3), 5),
+    "a masked array without masked values": np.ma.masked_array(X),
+    "a variable": tf.Variable(X),
+    "a variable of Keras": keras.Variable(X),
+    "an array of long doubles": X.astype(np.longdouble),
+    "an array of another byte order": X.astype(">f4"),
+    "an array of small floats": X.astype("float16"),
+    "bfloat16": np.asarray(tf.cast(X, tf.bfloat16)),
+    "decimal numbers": objects(decimal.Decimal),
+    "objects": objects(float),
+    "a list": X.tolist(),
+    "a list with a gap": [[1.0, None, 2.0]],
+    "a list of rows": list(X),
+    "tuples": tuple(map(tuple, X.tolist())),
+    "an array of Python": array.array("d", [1.0, 2.0]),
+    "a range": range(3),
+}
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_it_becomes_an_array(name):
+    given = CONVERTED[name]
+    found = to_array(given)
+    assert type(found) is np.ndarray or tf.is_tensor(found)
+    found = np.asarray(found)
+    assert kind_of(found) is None
+    if isinstance(given, np.ma.MaskedArray):
+        np.testing.assert_array_equal(np.isnan(found), np.ma.getmaskarray(given))
+        given = given.astype("float64").filled(np.nan)
+    expected = [[1.0, np.nan, 2.0]] if name == "a list with a gap" else np.array(given)
+    np.testing.assert_allclose(found.astype("float64"), np.asarray(expected, "float64"))
+
+
+REFUSED = {
+    "a structured array": (RECORDS, "structured_to_unstructured"),
+    "a sparse tensor": (tf.sparse.from_dense(X), "tf.sparse.to_dense"),
+    "a sparse array": (scipy.sparse.csr_array(X), r"x\.toarray\(\)"),
+    "a ragged tensor": (tf.ragged.constant([[1.0], [1.0, 2.0]]), r"x\.to_tensor\(\)"),
+    "a dictionary": ({"a": X[:, 0], "b": X[:, 1]}, "column_stack"),
+    "a text or path": ("table.csv", "load_table"),
+    "a set": ({1.0, 2.0}, "no order"),
+    "a stream of batches": (DATASET, "one stream"),
+    "an iterator": (iter([X]), "numpy.stack"),
+    "a function": (lambda: X, "call it first"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_is_refused_by_its_name(name):
+    given, cure = REFUSED[name]
+    with pytest.raises(ValueError, match=f"`rows` must be an array of .*{cure}.* {name} of type"):
+        to_array(given, "rows")
+
+
+def test_every_kind_has_a_row_here():
+    names = {kind.name for kind in KINDS}
+    assert names == {name for name in (*CONVERTED, *REFUSED) if name in names}
+    assert {kind.name for kind in KINDS if kind.convert is None} == set(REFUSED)
+
+
+def test_streams_are_those_of_keras():
+    assert is_stream(DATASET)
+    assert is_stream(row for row in X)
+    for other in (X, X.tolist(), tf.constant(X), None, iter([X])):
+        assert not is_stream(other)
+
+
+def test_data_conditions_and_weights_go_through_the_table():
+    spec = DataSpec((3,), condition_shape=(3,))
+    weights = [decimal.Decimal(1)] * 8
+    x, condition, found = spec.check(tf.Variable(X), X.astype(">f8"), weights, training=True)
+    assert {type(part) for part in (x, condition, found)} == {np.ndarray}
+    np.testing.assert_array_equal(found, 1.0)
+    for name, given in (
+        ("x", (MASKED, X)),
+        ("condition", (X, MASKED)),
+        ("condition", (X, scipy.sparse.csr_array(X))),
+        ("condition", (X, DATASET)),
+        ("sample_weight", (X, X, MASKED[:, 0])),
+        ("sample_weight", (X, X, (1.0 for _ in X))),
+        ("sample_weight", (X, X, ["a"] * 8)),
+    ):
+        with pytest.raises(ValueError, match=f"^`{name}`"):
+            spec.check(*given, training=True)
+    prepared, condition = spec.prepare(MASKED, X)
+    np.testing.assert_array_equal(np.isnan(prepared), MASKED.mask)
+
+
+def test_tables_of_pandas_and_polars_are_arrays():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    for table in (pandas.DataFrame(X), polars.DataFrame(X)):
+        np.testing.assert_array_equal(to_array(table), X)
+    for column in (pandas.Series(X[:, 0], index=range(8, 16)), polars.Series(X[:, 0])):
+        _, _, weights = DataSpec((3,)).check(X, None, abs(column))
+        np.testing.assert_array_equal(weights, np.abs(X[:, 0]))
