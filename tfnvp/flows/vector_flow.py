@@ -4,13 +4,14 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow_probability as tfp
 
 from tfnvp.arguments import check_flags, check_int
-from tfnvp.bijectors import ActNorm, Chain, Logit, LULinear, Whitening
+from tfnvp.bijectors import ActNorm, Chain, Logit, LULinear, Standardization, Whitening
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import MLP, GradientCheckpointing, StandardizedCondition
@@ -19,6 +20,10 @@ from tfnvp.flows.serialization import serialize
 from tfnvp.partitions import EvenOdd, Mask, Partition
 
 tfb = tfp.bijectors
+
+# What a configuration holds for a value of `standardize`. Files of 0.1.0 have True for "trained".
+_SAVED = {True: "fixed", "trained": True}
+_LOADED = {saved: value for value, saved in _SAVED.items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,24 +39,21 @@ class VectorOptions:
     dropout: float
     residual: bool
     logit_alpha: float | None
-    standardize: bool
+    standardize: bool | str
     whiten: bool | float
     condition_shape: int | Sequence[int] | None
     levels: int | None
     conditioner_dtype: str | keras.DTypePolicy | None
     gradient_checkpointing: bool
-    standardize_condition: bool
+    standardize_condition: bool | str
     name: str | None
 
     def check(self) -> None:
         """Raises `ValueError` for an invalid number of couplings or an invalid flag."""
         check_int("couplings", self.couplings, most=10_000)
-        check_flags(
-            residual=self.residual,
-            standardize=self.standardize,
-            gradient_checkpointing=self.gradient_checkpointing,
-            standardize_condition=self.standardize_condition,
-        )
+        check_flags(residual=self.residual, gradient_checkpointing=self.gradient_checkpointing)
+        check_flags("robust", "trained", standardize=self.standardize)
+        check_flags("robust", standardize_condition=self.standardize_condition)
 
     def networks(self, partitions: Sequence[Partition], size: int, parameters: int) -> list:
         """Returns one network for each coupling.
@@ -74,8 +76,8 @@ class VectorOptions:
                 dtype=self.conditioner_dtype,
                 name=f"conditioner_{i}",
             )
-            standardized = self.standardize_condition and self.condition_shape is not None
-            networks.append(wrapped(network, self.gradient_checkpointing, standardized))
+            standardize = self.condition_shape is not None and self.standardize_condition
+            networks.append(wrapped(network, self.gradient_checkpointing, standardize))
         return networks
 
 
@@ -116,6 +118,7 @@ class VectorFlow(Flow):
         )
         arguments = {**vars(options), **coupling_options, **other_options}
         config = {name: serialize(value) for name, value in arguments.items()}
+        config["standardize"] = _SAVED.get(options.standardize, options.standardize)
         event_shape = event_shape_tuple(options.event_shape)
         options.check()
         before = data_side(event_shape, options.logit_alpha, options.standardize, options.whiten)
@@ -155,9 +158,17 @@ class VectorFlow(Flow):
     def get_config(self) -> dict:
         return {**self._config, "name": self.name}
 
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> "VectorFlow":
+        saved = config["standardize"]
+        return super().from_config({**config, "standardize": _LOADED.get(saved, saved)})
+
 
 def data_side(
-    event_shape: tuple, logit_alpha: float | None, standardize: bool, whiten: bool | float = False
+    event_shape: tuple,
+    logit_alpha: float | None,
+    standardize: bool | str,
+    whiten: bool | float = False,
 ) -> list:
     """Returns the bijectors between data and the vector that the couplings transform."""
     size = math.prod(event_shape)
@@ -166,6 +177,9 @@ def data_side(
         bijectors.append(tfb.Invert(Logit(logit_alpha)))
     if len(event_shape) > 1:
         bijectors.append(tfb.Reshape(event_shape_out=event_shape, event_shape_in=(size,)))
+    if standardize in (True, "robust"):
+        robust = standardize == "robust"
+        bijectors.append(Standardization(size, robust, name="standardize"))
     if whiten is not False:
         if isinstance(whiten, bool):
             bijectors.append(Whitening(size))
@@ -176,18 +190,20 @@ def data_side(
                 "`whiten` must be True, False or the ridge of the whitening, a number above 0. "
                 f"Received: {whiten!r}"
             )
-    if standardize:
+    if standardize == "trained":
         bijectors.append(ActNorm(size, data_init=False, name="standardize"))
     return bijectors
 
 
 def wrapped(
-    network: keras.layers.Layer, gradient_checkpointing: bool, standardize_condition: bool
+    network: keras.layers.Layer, gradient_checkpointing: bool, standardize_condition: bool | str
 ) -> keras.layers.Layer:
     """Returns a coupling's network inside the layers that the flow's arguments ask for."""
     if gradient_checkpointing:
         network = GradientCheckpointing(network)
-    return StandardizedCondition(network) if standardize_condition else network
+    if not standardize_condition:
+        return network
+    return StandardizedCondition(network, robust=standardize_condition == "robust")
 
 
 def with_linear_maps(couplings: list, size: int, linear: str | None) -> list:
