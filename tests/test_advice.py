@@ -35,7 +35,7 @@ def test_large_values_with_fractions_are_not_whole_numbers(recwarn):
         advice.warn_of_columns({"count": np.arange(64, dtype="float32") * 1e6})
 
 
-@pytest.mark.parametrize("unit", [5e-9, 1e5, 1e12])
+@pytest.mark.parametrize("unit", [1e5, 1e12])
 def test_units_make_no_grey_levels(unit, recwarn):
     advice.warn_of_levels((unit * (NORMAL + 5)).astype("float32"))
     assert not recwarn.list

@@ -91,8 +91,8 @@ def warn_of_levels(x: np.ndarray, levels: int | None = None, name: str = "x") ->
       name: what the warning calls the data.
     """
     x, count = x[:_ROWS_FOR_LEVELS], levels or _LEVELS
-    # A single level proves nothing, nor do numbers so large that floats are multiples of a level.
-    if not x.size or np.ptp(x) * count < 0.5 or np.spacing(np.abs(x).max()) * count > 0.1:
+    # A single value proves nothing, nor do numbers so large that floats are multiples of a level.
+    if not x.size or not np.ptp(x) or np.spacing(np.abs(x).max()) * count > 0.1:
         return
     steps = next((steps for steps in (count - 1, count) if _are_multiples(x, steps)), None)
     if steps is None or (levels is None and _are_multiples(x, 1)):

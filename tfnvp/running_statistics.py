@@ -27,16 +27,18 @@ class RunningStatistics(keras.layers.Layer):
 
     In training, a call first moves the stored statistics towards those of its batch::
 
-        mean     <- (1 - rate) * mean     + rate * batch mean
         variance <- (1 - rate) * variance + rate * batch variance
+                    + rate * (1 - rate) * (batch mean - mean)^2
+        mean     <- (1 - rate) * mean + rate * batch mean
 
         n    <- momentum * n + rows     for a batch of so many rows, and n = 0 at first
         rate  = rows / n
 
-    and returns the *new* ones. So every batch counts in proportion to its rows, times `momentum` to
-    the power of its age; with batches of one size the rate falls from 1 to `1 - momentum`. Outside
-    of training it returns what is stored. So the last training step and an evaluation right after
-    it use the same numbers, and only the first batch is normalised by its own statistics alone.
+    and returns the *new* ones. So they are mean and variance of all rows so far, each times
+    `momentum` to the power of the age of its batch, whatever the sizes of batches; with batches of
+    one size the rate falls from 1 to `1 - momentum`. Outside of training it returns what is stored.
+    So the last training step and an evaluation right after it use the same numbers, and only the
+    first batch is normalised by its own statistics alone.
 
     Gradients are those of batch renormalization: as if the statistics followed the batch's at once,
     keeping their ratio and distance in deviations::
@@ -100,6 +102,7 @@ class RunningStatistics(keras.layers.Layer):
         kept, share = (tf.cast(part / total, x.dtype) for part in (kept, rows))
         changes = zip(stored, moments, strict=True)
         mean, variance = (kept * old + share * tf.stop_gradient(new) for old, new in changes)
+        variance += kept * share * tf.stop_gradient(moments[0] - stored[0]) ** 2
         self._store(mean, variance, self.batches.value + 1, total)
         return _with_gradients(mean, variance, *moments)
 

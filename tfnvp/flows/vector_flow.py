@@ -21,9 +21,8 @@ from tfnvp.partitions import EvenOdd, Mask, Partition
 
 tfb = tfp.bijectors
 
-# What a configuration holds for a value of `standardize`. Files of 0.1.0 have True for "trained".
+# What files hold for values of `standardize`: in those of 0.1.0, True is "trained".
 _SAVED = {True: "fixed", "trained": True}
-_LOADED = {saved: value for value, saved in _SAVED.items()}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,10 +116,10 @@ class VectorFlow(Flow):
             options, conditioner_dtype=policy_name(options.conditioner_dtype)
         )
         arguments = {**vars(options), **coupling_options, **other_options}
+        options.check()
         config = {name: serialize(value) for name, value in arguments.items()}
         config["standardize"] = _SAVED.get(options.standardize, options.standardize)
         event_shape = event_shape_tuple(options.event_shape)
-        options.check()
         before = data_side(event_shape, options.logit_alpha, options.standardize, options.whiten)
         size = math.prod(event_shape)
         if size < 2:
@@ -160,8 +159,10 @@ class VectorFlow(Flow):
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: Any = None) -> "VectorFlow":
-        saved = config["standardize"]
-        return super().from_config({**config, "standardize": _LOADED.get(saved, saved)})
+        saved = config.get("standardize")
+        if saved is True or saved == "fixed":
+            config = {**config, "standardize": "trained" if saved is True else True}
+        return super().from_config(config)
 
 
 def data_side(
