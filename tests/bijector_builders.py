@@ -18,6 +18,7 @@ from tfnvp.bijectors import (
     LULinear,
     MultiScale,
     Squeeze,
+    Standardization,
     Whitening,
 )
 from tfnvp.conditioners import MLP
@@ -94,6 +95,7 @@ BIJECTORS = {
     "act norm from data": (lambda: ActNorm(4), (4,)),
     "batch normalization": (lambda: adapted(BatchNormalization((2, 3))), (2, 3)),
     "whitening": (lambda: adapted(Whitening((3, 2))), (3, 2)),
+    "standardization": (lambda: adapted(Standardization((3, 2))), (3, 2)),
     "lu linear": (lambda: perturb(LULinear(4, (2, 0, 3, 1))), (4,)),
     "logit": (Logit, (4,)),
     "squeeze": (Squeeze, (4, 4, 1)),

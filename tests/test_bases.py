@@ -25,6 +25,14 @@ def test_a_mixture_starts_close_to_the_density_of_its_sample(boxes):
     assert -float(np.mean(single.log_prob(boxes))) > nats + 2
 
 
+def test_units_do_not_matter(boxes):
+    expected = tfnvp.bases.logistic_mixture(boxes, components=4).log_prob(boxes)
+    unit = 2.0**-30
+    found = tfnvp.bases.logistic_mixture(boxes * unit, components=4).log_prob(boxes * unit)
+    found += boxes.shape[1] * np.log(unit)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_a_flow_trains_it(boxes):
     base = tfnvp.bases.logistic_mixture(boxes, components=3)
     flow = tfnvp.NICE(2, couplings=2, hidden_units=(4,), base=base)

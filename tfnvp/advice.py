@@ -86,8 +86,10 @@ def _is_atom(column: np.ndarray) -> bool:
 
 
 def _is_whole(column: np.ndarray) -> bool:
-    # All larger numbers are whole in float64.
-    return not (column % 1).any() and np.abs(column).max(initial=0) < 2**52
+    # Large numbers are all whole, as floats. Smaller ones have 4 binary digits after the point.
+    if column.dtype.kind == "f":
+        column = column[np.abs(column) < 2.0 ** (np.finfo(column.dtype).nmant - 4)]
+    return len(column) > 0 and not (column % 1).any()
 
 
 # --- grey levels --------------------------------------------------------------------------------
@@ -102,10 +104,10 @@ def warn_of_levels(x: np.ndarray, levels: int | None = None, name: str = "x") ->
         `warn_of_columns`.
       name: what the warning calls the data.
     """
-    x = x[:_ROWS_FOR_LEVELS]
-    if not x.size or not np.ptp(x):  # A single value proves nothing.
+    x, count = x[:_ROWS_FOR_LEVELS], levels or _LEVELS
+    # A single value proves nothing, nor do numbers so large that floats are multiples of a level.
+    if not x.size or not np.ptp(x) or np.spacing(np.abs(x).max()) * count > 0.1:
         return
-    count = levels or _LEVELS
     steps = next((steps for steps in (count - 1, count) if _are_multiples(x, steps)), None)
     if steps is None or (levels is None and _are_multiples(x, 1)):
         return
@@ -214,6 +216,15 @@ def warn_of_constant_condition(low: np.ndarray, high: np.ndarray, rows: int) -> 
             f"`condition` is constant: variable {constant[0]}{others} is {low[constant[0]]:.8g} in "
             f"all {rows} rows that initialise the flow: leave it out, or shuffle a sorted data set"
         )
+
+
+def warn_of_merged_values(name: str, before: int, after: int, cure: str) -> None:
+    """Warns of a variable whose distinct values become equal where the flow standardises them."""
+    warn(
+        f"{name} loses its differences in float32: {before} distinct values become {after} once "
+        "the flow has standardised them, since a few extreme ones set its scale. Leave these out, "
+        f"take logarithms, or make the flow with `{cure}`"
+    )
 
 
 def warn_of_adapting_a_trained_flow() -> None:

@@ -30,8 +30,10 @@ def check_int(name: str, value: Any, least: int = 1, most: int | None = None) ->
         raise ValueError(f"`{name}` must be {range_}{limit}. Received: {value!r}")
 
 
-def check_flags(**flags) -> None:
-    """Raises `ValueError` for arguments that are neither True nor False."""
+def check_flags(*texts: str, **flags) -> None:
+    """Raises `ValueError` for arguments that are neither True nor False nor one of the texts."""
+    allowed = ["True", *(f'"{text}"' for text in texts)]
     for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
+        if not isinstance(value, bool) and not (isinstance(value, str) and value in texts):
+            listed = ", ".join(allowed)
+            raise ValueError(f"`{name}` must be {listed} or False. Received: {value!r}")

@@ -7,6 +7,8 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfnvp.precision import location_and_scale
+
 __all__ = ["logistic_mixture"]
 
 tfb, tfd = tfp.bijectors, tfp.distributions
@@ -16,6 +18,7 @@ BASES = {"normal": tfd.Normal, "logistic": tfd.Logistic}
 # Ratio of the standard deviations of a uniform of width 1 and a logistic of scale 1.
 _SCALE_OF_UNIFORM = 1.0 / (2.0 * np.pi)
 
+# Of a component, in standard deviations of its variable.
 _SMALLEST_SCALE = 1e-5
 
 
@@ -57,7 +60,8 @@ def logistic_mixture(z: npt.ArrayLike, components: int = 10) -> tfd.Independent:
     edges = np.quantile(z, np.linspace(0.0, 1.0, components + 1), axis=0)
     centres = np.moveaxis((edges[1:] + edges[:-1]) / 2, 0, -1).astype("float32")
     widths = np.moveaxis(edges[1:] - edges[:-1], 0, -1)
-    scales = np.maximum(_SCALE_OF_UNIFORM * widths, _SMALLEST_SCALE).astype("float32")
+    least = _SMALLEST_SCALE * location_and_scale(z)[1][..., None]
+    scales = np.maximum(_SCALE_OF_UNIFORM * widths, least).astype("float32")
     logits = tf.Variable(tf.zeros(centres.shape), name="logits")
     loc = tf.Variable(centres, name="loc")
     scale = tfp.util.TransformedVariable(scales, tfb.Exp(), name="scale")

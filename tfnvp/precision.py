@@ -1,4 +1,4 @@
-"""Checks that float32, in which flows compute, can hold the data."""
+"""Location and scale of variables, and checks that float32, in which flows compute, holds them."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,43 @@ LARGEST = 1e15
 # Least steps of a type in a standard deviation; with fewer, rounding changes the likelihood.
 _STEPS = 100
 
+# Shares of values beyond each of two quantiles, and the distance of these quantiles of a normal
+# distribution in standard deviations. The first are the quartiles.
+_QUANTILES = ((0.25, 1.3489795), (0.1, 2.5631031), (0.01, 4.6526957))
+
+
+def location_and_scale(rows: np.ndarray, robust: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a location and a scale above 0 of every variable, in float64.
+
+    They are in the units of the variable: if it is multiplied by a power of two, they are too,
+    bit for bit. The scale of a variable whose smallest and largest values are equal is 1.
+
+    Args:
+      rows: `[n, ...]`, finite, at least one.
+      robust: False for mean and standard deviation. True for the median, and the distance of the
+        quartiles over that of a standard normal; where the quartiles are equal, wider quantiles,
+        and at last the standard deviation.
+
+    >>> import numpy as np
+    >>> location_and_scale(np.array([[1e-9, 7.0], [3e-9, 7.0]]))
+    (array([2.e-09, 7.e+00]), array([1.e-09, 1.e+00]))
+    """
+    rows = np.asarray(rows, "float64")
+    constant = rows.min(axis=0) == rows.max(axis=0)
+    location, scale = rows.mean(axis=0), rows.std(axis=0)
+    if robust:
+        location = np.median(rows, axis=0)
+        for share, width in reversed(_QUANTILES):
+            low, high = np.quantile(rows, [share, 1 - share], axis=0)
+            scale = np.where(high > low, (high - low) / width, scale)
+    return np.where(constant, rows[0], location), np.where(constant, 1.0, scale)
+
 
 def check_precision(rows: np.ndarray, name: Callable[[tuple], str], source: str) -> None:
     """Raises `ValueError` for a variable that float32 cannot hold.
 
-    That is a variable, given in float64, whose standard deviation is less than a hundred steps of
-    float32 at its size. The check needs many rows: a few may be close to each other.
+    That is a variable whose standard deviation is less than a hundred steps of float32 at its
+    size. The check needs many rows: a few may be close to each other.
 
     Args:
       rows: `[n, ...]`, finite.
@@ -31,7 +62,7 @@ def check_precision(rows: np.ndarray, name: Callable[[tuple], str], source: str)
     ...     print(str(error).partition(",")[0])
     t.csv: column 1 varies by 0.0005 around 1e+06
     """
-    if rows.dtype != np.float64 or not len(rows):
+    if rows.dtype not in (np.float32, np.float64) or not len(rows):
         return
     largest = np.abs(rows).max(axis=0)
     far = np.argwhere(largest > np.finfo("float32").max)
@@ -55,11 +86,14 @@ def check_resolution(rows: np.ndarray, name: Callable[[tuple], str], dtype: str)
     rows = np.asarray(rows, "float64")
     with np.errstate(over="ignore", invalid="ignore"):
         deviation, largest = rows.std(axis=0), np.abs(rows).max(axis=0)
-        step = np.spacing(largest.astype(dtype)).astype("float64")
+        # TensorFlow takes differences below the smallest normal number as 0.
+        step = np.maximum(np.spacing(largest.astype(dtype)), np.finfo(dtype).tiny)
     lost = np.argwhere((np.ptp(rows, axis=0) > 0) & ~(deviation >= _STEPS * step))
     if len(lost):
         index = tuple(lost[0])
+        small = largest[index] < _STEPS * np.finfo(dtype).tiny / np.finfo(dtype).eps
+        cure = "multiply it by a constant" if small else "subtract its mean"
         raise ValueError(
             f"{name(index)} varies by {deviation[index]:.3g} around {rows[(0, *index)]:.6g}, which "
-            f"{dtype} cannot tell apart: subtract its mean first"
+            f"{dtype} cannot tell apart: {cure} first"
         )

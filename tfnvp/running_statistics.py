@@ -27,14 +27,18 @@ class RunningStatistics(keras.layers.Layer):
 
     In training, a call first moves the stored statistics towards those of its batch::
 
-        mean     <- mean     + rate * (batch mean     - mean)
-        variance <- variance + rate * (batch variance - variance)
+        variance <- (1 - rate) * variance + rate * batch variance
+                    + rate * (1 - rate) * (batch mean - mean)^2
+        mean     <- (1 - rate) * mean + rate * batch mean
 
-        rate = max(1 - momentum, 1 / n)     for the n-th batch
+        n    <- momentum * n + rows     for a batch of so many rows, and n = 0 at first
+        rate  = rows / n
 
-    and returns the *new* ones. Outside of training it returns what is stored. So the last training
-    step and an evaluation right after it use the same numbers, and only the first batch is
-    normalised by its own statistics alone.
+    and returns the *new* ones. So they are mean and variance of all rows so far, each times
+    `momentum` to the power of the age of its batch, whatever the sizes of batches; with batches of
+    one size the rate falls from 1 to `1 - momentum`. Outside of training it returns what is stored.
+    So the last training step and an evaluation right after it use the same numbers, and only the
+    first batch is normalised by its own statistics alone.
 
     Gradients are those of batch renormalization: as if the statistics followed the batch's at once,
     keeping their ratio and distance in deviations::
@@ -78,8 +82,11 @@ class RunningStatistics(keras.layers.Layer):
         }
         self.mean = self.add_weight(name="mean", initializer="zeros", **stored)
         self.variance = self.add_weight(name="variance", initializer="ones", **stored)
-        counts = {**stored, "shape": (), "dtype": "int32", "aggregation": "only_first_replica"}
-        self.batches = self.add_weight(name="batches", initializer="zeros", **counts)
+        counts = {**stored, "shape": (), "initializer": "zeros"}
+        counts["aggregation"] = "only_first_replica"
+        self.batches = self.add_weight(name="batches", dtype="int32", **counts)
+        # 0 for statistics of `adapt`, and of files without it: batches of the next one's size.
+        self.rows = self.add_weight(name="rows", dtype="float32", **counts)
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool = False) -> tuple:
@@ -89,23 +96,37 @@ class RunningStatistics(keras.layers.Layer):
         stored = [tf.cast(tf.identity(v.value), x.dtype) for v in (self.mean, self.variance)]
         if not training:
             return tuple(stored)
-        batches = self.batches.value + 1
-        rate = tf.maximum(tf.cast(1 - self.momentum, x.dtype), 1 / tf.cast(batches, x.dtype))
-        moments = _moments_over_replicas(x, shift=stored[0])
+        *moments, rows = _moments_over_replicas(x, shift=stored[0])
+        kept = self.momentum * self._earlier_rows(rows)
+        total = kept + rows
+        kept, share = (tf.cast(part / total, x.dtype) for part in (kept, rows))
         changes = zip(stored, moments, strict=True)
-        mean, variance = (old + rate * tf.stop_gradient(new - old) for old, new in changes)
-        self._store(mean, variance, batches)
+        mean, variance = (kept * old + share * tf.stop_gradient(new) for old, new in changes)
+        variance += kept * share * tf.stop_gradient(moments[0] - stored[0]) ** 2
+        self._store(mean, variance, self.batches.value + 1, total)
         return _with_gradients(mean, variance, *moments)
+
+    def _earlier_rows(self, rows):
+        """Returns the rows of earlier batches, each times `momentum` to the power of its age."""
+        batches = tf.minimum(tf.cast(self.batches.value, tf.float32), 1 / (1 - self.momentum))
+        return tf.where(self.rows.value > 0, self.rows.value, batches * rows)
 
     def adapt(self, x: Any) -> None:
         """Sets the statistics to those of `x`, as if many batches had been seen."""
-        mean, variance = tf.nn.moments(tf.reshape(x, (-1, self.channels)), axes=[0])
-        self._store(mean, variance, round(1 / (1 - self.momentum)))
+        # Squares of small units leave the range of float32.
+        x = tf.reshape(tf.cast(x, tf.float64), (-1, self.channels))
+        self._store(*tf.nn.moments(x, axes=[0]), round(1 / (1 - self.momentum)), 0.0)
 
-    def _store(self, mean, variance, batches):
+    def _store(self, mean, variance, batches, rows):
         self.mean.assign(tf.cast(mean, self.mean.dtype))
         self.variance.assign(tf.cast(variance, self.variance.dtype))
         self.batches.assign(batches)
+        self.rows.assign(rows)
+
+    def load_own_variables(self, store: Any) -> None:
+        # Files of 0.1.0 have no `rows`.
+        stored = {name: store[name] for name in list(store.keys())}
+        super().load_own_variables({"3": 0.0, **stored})
 
     def get_config(self) -> dict:
         return {**super().get_config(), "channels": self.channels, "momentum": self.momentum}
@@ -126,24 +147,27 @@ def _with_gradients(mean, variance, batch_mean, batch_variance):
 
 
 def _moments_over_replicas(x, shift):
-    """Mean and variance over the batches of all replicas, as `moments` gives in one process.
+    """Mean, variance and rows of the batches of all replicas, as `moments` gives in one process.
 
     Args:
       x: `[..., channels]`.
       shift: `[channels]`, the same in all replicas; near the mean, it keeps the variance precise.
 
     Returns:
-      `(mean, variance)`, with gradients into the batches of all replicas.
+      `(mean, variance, rows)`, with gradients into the batches of all replicas. Positions of images
+      count as rows, as float32.
     """
+    rows = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
     if not distribute.several():
-        return moments(x)
+        return *moments(x), rows
     axes = list(range(x.shape.rank - 1))
     x = x - shift
-    rows = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), x.dtype)
+    rows = tf.cast(rows, x.dtype)
     sums = [rows, tf.reduce_sum(x, axes), tf.reduce_sum(x * x, axes)]
     rows, first, second = distribute.total(sums)
     mean = first / rows
-    return mean + shift, tf.maximum(second / rows - mean**2, 0.0)
+    variance = tf.maximum(second / rows - mean**2, 0.0)
+    return mean + shift, variance, tf.cast(rows, tf.float32)
 
 
 def moments(x: tf.Tensor) -> tuple:

@@ -35,16 +35,18 @@ def test_training_moves_the_statistics_and_uses_the_new_ones():
     flow = tfnvp.Flow(BatchNormalization(2, momentum=0.75), 2)
     statistics = flow.bijector.statistics
     generator = np.random.default_rng(0)
-    mean, variance = np.zeros(2), np.ones(2)
-    for n in range(1, 7):
-        x = generator.normal(3.0, 2.0, size=(10, 2)).astype("float32")
-        rate = max(0.25, 1 / n)
+    mean, variance, earlier = np.zeros(2), np.ones(2), 0.0
+    for rows in (10, 1, 7, 10, 3, 10):
+        x = generator.normal(3.0, 2.0, size=(rows, 2)).astype("float32")
+        earlier = 0.75 * earlier + rows
+        rate = rows / earlier
+        between = rate * (1 - rate) * (x.mean(axis=0) - mean) ** 2
         mean += rate * (x.mean(axis=0) - mean)
-        variance += rate * (x.var(axis=0) - variance)
+        variance += rate * (x.var(axis=0) - variance) + between
         log_prob = flow(x, training=True)
         np.testing.assert_allclose(statistics.mean, mean, rtol=1e-5)
         np.testing.assert_allclose(statistics.variance, variance, rtol=1e-5)
-        normal = tfp.distributions.Normal(mean, np.sqrt(variance + 1e-4))
+        normal = tfp.distributions.Normal(mean, np.sqrt(variance))
         np.testing.assert_allclose(log_prob, normal.log_prob(x).numpy().sum(-1), rtol=1e-4)
         # An evaluation right after a step uses the numbers of the step.
         np.testing.assert_allclose(flow.log_prob(x), log_prob, rtol=1e-5)
@@ -64,7 +66,8 @@ def test_gradients_are_those_of_statistics_that_follow_the_batch():
     )
     batch_mean, batch_variance = tf.nn.moments(x, axes=[0])
     mean = 0.75 * old_mean + 0.25 * batch_mean
-    deviation = tf.sqrt(0.75 * old_variance + 0.25 * batch_variance)
+    between = 0.75 * 0.25 * (batch_mean - old_mean) ** 2
+    deviation = tf.sqrt(0.75 * old_variance + 0.25 * batch_variance + between)
     ratio, distance = tf.sqrt(batch_variance) / deviation, (batch_mean - mean) / deviation
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
@@ -142,6 +145,38 @@ def test_training_and_evaluation_agree():
     assert np.isfinite(flow.sample(100, seed=0)).all()
 
 
+def test_a_last_batch_of_one_row_hardly_moves_the_statistics():
+    x = np.random.default_rng(0).normal(3.0, 2.0, size=(65, 2)).astype("float32")
+    x[-1] = 9.0
+    bijector = BatchNormalization(2)
+    flow = tfnvp.Flow(bijector, 2)
+    nats = []
+    for batch in (*np.split(x[:64], 4), x[64:]):
+        flow(batch, training=True)
+        nats.append(flow.log_prob(x[:64]).numpy().mean())
+    assert abs(nats[-1] - nats[-2]) < 0.03
+
+
+def test_the_size_of_batches_does_not_matter():
+    x = np.random.default_rng(0).normal(3.0, 2.0, size=(64, 2)).astype("float32")
+    for rows in (1, 4, 64):
+        bijector = BatchNormalization(2, momentum=1 - 1e-6)  # Which forgets nothing here.
+        flow = tfnvp.Flow(bijector, 2)
+        for batch in np.split(x, 64 // rows):
+            flow(batch, training=True)
+        np.testing.assert_allclose(bijector.statistics.mean, x.mean(axis=0), rtol=1e-3)
+        np.testing.assert_allclose(bijector.statistics.variance, x.var(axis=0), rtol=1e-3)
+
+
+def test_statistics_of_files_without_rows_count_as_batches_of_the_next_size():
+    statistics = BatchNormalization(2).statistics
+    statistics.load_own_variables({"0": [1.0, 2.0], "1": [4.0, 4.0], "2": 100})
+    x = tf.constant([[3.0, 0.0], [5.0, 4.0]])
+    mean, variance = statistics(x, training=True)
+    np.testing.assert_allclose(mean, [1.3, 2.0], rtol=1e-6)
+    np.testing.assert_allclose(variance, [3.7 + 0.09 * 9.0, 4.0], rtol=1e-6)
+
+
 def test_statistics_are_saved(tmp_path):
     flow = perturb(tfnvp.Flow(with_statistics((2,), momentum=0.5), 2))
     x = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
@@ -164,7 +199,7 @@ def test_statistics_are_float32_inside_of_a_bfloat16_network():
     assert (tf.cast(values, tf.bfloat16).numpy().astype("float32") != values).any()
 
 
-@pytest.mark.parametrize("arguments", [{"momentum": 1.0}, {"momentum": -0.1}, {"epsilon": 0.0}])
+@pytest.mark.parametrize("arguments", [{"momentum": 1.0}, {"momentum": -0.1}, {"epsilon": -1.0}])
 def test_arguments_out_of_range_are_refused(arguments):
     with pytest.raises(ValueError, match=rf"{next(iter(arguments))}.*Received"):
         BatchNormalization(2, **arguments)

@@ -17,6 +17,7 @@ from tfnvp.bijectors import (
     LULinear,
     MultiScale,
     Squeeze,
+    Standardization,
     Whitening,
 )
 from tfnvp.bijectors.compose import (
@@ -217,6 +218,8 @@ KINDS = {
     "batch normalization": lambda: BatchNormalization(3),
     "diagonal scaling": lambda: DiagonalScaling(3),
     "whitening": lambda: Whitening(3),
+    "standardization": lambda: Standardization(3),
+    "robust standardization": lambda: Standardization(3, robust=True),
 }
 
 
@@ -239,6 +242,34 @@ def test_whether_a_bijector_is_initialized_is_known(kind):
         assert is_initialized(perturb(KINDS[kind]()))
     assert not is_initialized(Chain([b, KINDS[kind]()]))
     assert is_initialized(Chain([b, LULinear(3)]))
+
+
+# Of powers of two, below the squares that float32 holds, and others.
+UNITS = {"2^-70, 2^70, 2": [2.0**-70, 2.0**70, 2.0], "others": [3e-22, 7e20, 0.1]}
+
+
+@pytest.mark.parametrize("units", UNITS)
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "batch normalization"])
+def test_units_do_not_matter(kind, units):
+    units, results = np.float32(UNITS[units]), []
+    for unit in (np.ones(3, "float32"), units):
+        b = KINDS[kind]()
+        b.adapt(DATA * unit)
+        z, log_det = b.inverse_and_log_det(DATA * unit)
+        results.append((z, log_det + np.log(unit, dtype="float64").sum()))
+    for expected, found in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=3e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_constant_variables_are_only_shifted(kind):
+    rows = np.stack([DATA[:, 0], np.full(100, 1e-9), np.full(100, -3e8)], axis=1)
+    b = KINDS[kind]()
+    b.adapt(rows.astype("float32"))
+    z = b.inverse(rows.astype("float32") + np.float32([0, 1, 64])).numpy()
+    expected = [1e-9 + 1, -3e8 + 64] if kind == "diagonal scaling" else [1, 64]
+    np.testing.assert_allclose(z[:, 0].std(), 1.0, rtol=0.1)
+    np.testing.assert_allclose(z[:, 1:], np.tile(expected, (100, 1)), rtol=1e-3)
 
 
 def test_given_values_initialize():

@@ -112,7 +112,8 @@ def nested(condition_shape=None, network=ResidualCNN):
 
     innermost = Chain([coupling((2, 2, 4)), ActNorm((2, 2, 4), data_init=False)])
     middle = Chain(
-        [BatchNormalization((4, 4, 2)), coupling((4, 4, 2)), MultiScale(innermost)], name="middle"
+        [BatchNormalization((4, 4, 2), epsilon=0.1), coupling((4, 4, 2)), MultiScale(innermost)],
+        name="middle",
     )
     return perturb(MultiScale(middle), deviation=0.3)
 

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.covariance import ledoit_wolf
 
 import tfnvp
 from tfnvp.bijectors import Chain, DiagonalScaling, Whitening
@@ -55,6 +56,21 @@ def test_constant_variables_are_harmless():
     whitening.adapt(y)
     assert np.isfinite(whitening.inverse(y)).all()
     np.testing.assert_allclose(whitening.forward(whitening.inverse(y)), y, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("epsilon", [None, 1e-5])
+def test_fewer_rows_than_variables_are_shrunk(epsilon):
+    x = np.random.default_rng(0).normal(size=(520, 50))
+    whitening = Whitening(50, epsilon=epsilon)
+    whitening.adapt(x[:20])
+    rows = x[:20] - x[:20].mean(axis=0)
+    scale = rows.std(axis=0) if epsilon is None else np.ones(50)
+    covariance = ledoit_wolf(rows / scale, assume_centered=True)[0]
+    matrix = np.asarray(whitening.matrix, "float64") * scale
+    found = np.linalg.inv(matrix @ matrix.T)
+    np.testing.assert_allclose(found, covariance + (epsilon or 1e-3) * np.eye(50), atol=1e-4)
+    # Rows that it has not seen are not far outside.
+    assert np.square(whitening.inverse(x[20:])).mean() < 3.0
 
 
 def test_a_flow_fits_saves_and_loads_it(data, tmp_path):

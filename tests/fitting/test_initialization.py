@@ -259,6 +259,25 @@ def test_the_model_card_names_the_units_of_conditions(aged, tmp_path):
     assert "condition mean" not in (folder / "model_card.md").read_text()
 
 
+EXTREME = X.copy()
+EXTREME[:8, 1] = 1e9  # More than a hundredth of the rows: none of them is an exception.
+
+
+@pytest.mark.parametrize("standardize", [True, "robust"])
+def test_values_that_become_equal_get_a_warning(standardize, recwarn):
+    tfnvp.RealNVP(3, 2, (4,), standardize=standardize).adapt(EXTREME)
+    make(standardize_condition=standardize).adapt(X, EXTREME[:, :2])
+    texts = [str(warning.message) for warning in recwarn.list]
+    if standardize == "robust":
+        assert not texts
+    else:
+        assert len(texts) == 2
+        assert texts[0].startswith("variable 1 loses its differences in float32: 121 distinct ")
+        assert 'standardize="robust"' in texts[0]
+        assert texts[1].startswith("`condition`: variable 1 loses its differences in float32")
+        assert 'standardize_condition="robust"' in texts[1]
+
+
 def test_a_flow_is_initialised_without_rows_of_extreme_values():
     figures = []
     for rows, ages in ((X[1:], AGES[1:]), (X, AGES), (X, AGES)):

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tfnvp
 from tests.conftest import perturb
 from tfnvp import scoring
-from tfnvp.bijectors import AffineCoupling, DiagonalScaling, LULinear
+from tfnvp.bijectors import ActNorm, AffineCoupling, DiagonalScaling, LULinear
 from tfnvp.conditioners import GradientCheckpointing, StandardizedCondition
 from tfnvp.flows.vector_flow import VectorFlow, VectorOptions, hidden_units_for, partitions_for
 from tfnvp.partitions import EvenOdd, Mask, MoveAll, Split
@@ -54,7 +54,13 @@ def test_the_configuration_holds_every_argument_and_the_name_of_the_policy(flow_
     config = flow.get_config()
     parameters = inspect.signature(flow_class).parameters
     assert set(config) == set(parameters)
-    given = {"event_shape": 3, "couplings": 2, "hidden_units": [4], "name": flow.name}
+    given = {
+        "standardize": "fixed",
+        "event_shape": 3,
+        "couplings": 2,
+        "hidden_units": [4],
+        "name": flow.name,
+    }
     given["conditioner_dtype"] = "float32"
     assert config == {name: given.get(name, parameters[name].default) for name in parameters}
 
@@ -64,7 +70,9 @@ def test_options_choose_the_layers():
         3, 2, (4,), condition_shape=1, linear="lu", gradient_checkpointing=True, whiten=1e-3
     )
     names = [type(member).__name__ for member in flow.bijector.bijectors]
-    assert names == ["Whitening", "ActNorm", "LULinear"] + ["AffineCoupling", "LULinear"] * 2
+    assert (
+        names == ["Standardization", "Whitening", "LULinear"] + ["AffineCoupling", "LULinear"] * 2
+    )
     network = flow.bijector.bijectors[3].conditioner
     assert isinstance(network, StandardizedCondition)
     assert isinstance(network.layer, GradientCheckpointing)
@@ -72,6 +80,19 @@ def test_options_choose_the_layers():
     assert len({tuple(m.permutation) for m in maps}) > 1
     with pytest.raises(ValueError, match='`linear` must be "lu" or None'):
         tfnvp.RealNVP(2, 2, (4,), linear="plu")
+
+
+@pytest.mark.parametrize("value", [True, "robust", "trained", False])
+def test_standardising_is_saved_and_files_of_0_1_0_keep_theirs(value):
+    flow = tfnvp.NICE(3, couplings=2, hidden_units=(4,), standardize=value)
+    first = flow.bijector.bijectors[0]
+    again = tfnvp.NICE.from_config(flow.get_config())
+    assert type(again.bijector.bijectors[0]) is type(first)
+    assert getattr(again.bijector.bijectors[0], "robust", None) == getattr(first, "robust", None)
+    assert again.get_config() == flow.get_config()
+    # In 0.1.0, True was a learned shift and scale.
+    old = tfnvp.NICE.from_config({**flow.get_config(), "standardize": value is True or value})
+    assert isinstance(old.bijector.bijectors[0], ActNorm) == (value in (True, "trained"))
 
 
 @pytest.mark.parametrize("couplings", [0, True, 2.0, "3", 10**9])

@@ -228,7 +228,8 @@ def test_a_table_that_is_no_recipe_is_named(table, message):
 def test_published_configurations_are_those_of_the_papers():
     nice = get("nice-mnist")
     assert (nice.learning_rate, nice.beta_2, nice.epsilon, nice.epochs) == (1e-3, 0.99, 1e-4, 1500)
-    assert nice.options == {"hidden_units": (1000,) * 5, "base": "logistic"}
+    expected = {"hidden_units": (1000,) * 5, "base": "logistic", "standardize": False}
+    assert nice.options == expected
     assert "1980.50" in nice.published
     real_nvp = get("realnvp-imagenet64")
     assert (real_nvp.batch_size, real_nvp.learning_rate) == (64, 1e-3)

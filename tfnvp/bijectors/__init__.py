@@ -11,6 +11,7 @@ from tfnvp.bijectors.logit import Logit
 from tfnvp.bijectors.lu_linear import LULinear
 from tfnvp.bijectors.multi_scale import MultiScale
 from tfnvp.bijectors.squeeze import Squeeze
+from tfnvp.bijectors.standardization import Standardization
 from tfnvp.bijectors.whitening import Whitening
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "Logit",
     "MultiScale",
     "Squeeze",
+    "Standardization",
     "Whitening",
 ]

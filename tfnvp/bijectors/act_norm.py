@@ -8,8 +8,6 @@ import tensorflow as tf
 
 from tfnvp.bijectors.bijector import Bijector, check_event, check_sample, event_shape_tuple
 
-_EPSILON = 1e-6
-
 
 class ActNorm(Bijector):
     """Scales and shifts every channel; the first batch sets both so that its output is normalised.
@@ -75,12 +73,14 @@ class ActNorm(Bijector):
 
     def _adapt(self, x, inverse):
         """Sets the weights so that `inverse(x)`, or else `forward(x)`, is normalised."""
-        x = tf.cast(tf.reshape(x, (-1, self.event_shape[-1])), self.shift.dtype)
+        # Squares of small units leave the range of float32.
+        x = tf.reshape(tf.cast(x, tf.float64), (-1, self.event_shape[-1]))
         mean, variance = tf.nn.moments(x, axes=[0])
-        constant = variance < _EPSILON**2
-        log_std = tf.where(constant, 0.0, 0.5 * tf.math.log(tf.where(constant, 1.0, variance)))
-        self.shift.assign(mean if inverse else -mean * tf.exp(-log_std))
-        self.log_scale.assign(log_std if inverse else -log_std)
+        constant = tf.reduce_min(x, axis=0) == tf.reduce_max(x, axis=0)
+        log_std = 0.5 * tf.math.log(tf.where(constant, tf.ones_like(variance), variance))
+        shift, log_scale = (mean, log_std) if inverse else (-mean * tf.exp(-log_std), -log_std)
+        self.shift.assign(tf.cast(shift, self.shift.dtype))
+        self.log_scale.assign(tf.cast(log_scale, self.log_scale.dtype))
         self.initialized.assign(1)
 
     def _adapt_once(self, x, inverse):

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfnvp.bijectors.bijector import Bijector, check_event, check_sample, event_shape_tuple
@@ -32,7 +33,8 @@ class BatchNormalization(Bijector):
     Args:
       event_shape: int or tuple, shape of one event.
       momentum: float in [0, 1), share of the stored statistics that an update keeps.
-      epsilon: float above 0, added to the variance.
+      epsilon: float of at least 0, added to the variance, in its units. A channel that is constant
+        up to rounding has the variance 1.
       name: name of the bijector.
 
     `forward` and `inverse` map `[..., *event_shape]` to the same shape; log-dets have the batch
@@ -57,12 +59,12 @@ class BatchNormalization(Bijector):
         self,
         event_shape: Any,
         momentum: float = 0.9,
-        epsilon: float = 1e-4,
+        epsilon: float = 0.0,
         name: str = "batch_normalization",
     ):
         parameters = dict(locals())
-        if not epsilon > 0:
-            raise ValueError(f"`epsilon` must be a number above 0. Received: {epsilon!r}")
+        if not epsilon >= 0:
+            raise ValueError(f"`epsilon` must be a number of at least 0. Received: {epsilon!r}")
         self.event_shape = event_shape_tuple(event_shape)
         self.epsilon = float(epsilon)
         self.statistics = RunningStatistics(self.event_shape[-1], momentum, name="statistics")
@@ -87,15 +89,19 @@ class BatchNormalization(Bijector):
     def _forward_and_log_det(self, x):
         check_event(self, x, self.event_shape)
         # Generated data is scaled back by the statistics of the training data.
-        mean, variance = self.statistics(x, training=False)
-        variance += self.epsilon
+        mean, variance = self._moments(x, training=False)
         return x * tf.sqrt(variance) + mean, self._log_det(x, variance)
 
     def _inverse_and_log_det(self, y):
         check_event(self, y, self.event_shape)
-        mean, variance = self.statistics(y)
-        variance += self.epsilon
+        mean, variance = self._moments(y)
         return (y - mean) * tf.math.rsqrt(variance), -self._log_det(y, variance)
+
+    def _moments(self, x, **training):
+        mean, variance = self.statistics(x, **training)
+        variance += self.epsilon
+        step = tf.abs(mean) * np.finfo(mean.dtype.as_numpy_dtype).eps
+        return mean, tf.where(variance > step**2, variance, tf.ones_like(variance))
 
     def _log_det(self, x, variance):
         positions = math.prod(self.event_shape[:-1])

@@ -3,9 +3,11 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
+from tfnvp.bijectors.bijector import Bijector, check_event, check_sample, event_shape_tuple
+from tfnvp.precision import location_and_scale
 
 
 class DiagonalScaling(Bijector):
@@ -62,10 +64,16 @@ class DiagonalScaling(Bijector):
     def adapt(self, y: Any) -> None:
         """Sets the scales so that `inverse(y)` has unit standard deviation in each variable.
 
+        The scale of a variable that is constant becomes 1.
+
         Args:
-          y: `[batch, *event_shape]`, a sample of what the inverse will see.
+          y: `[batch..., *event_shape]`, a sample of what the inverse will see.
+
+        Raises:
+          ValueError: for another shape, or NaN.
         """
-        self.log_scale.assign(tf.math.log(tf.math.reduce_std(y, axis=0) + 1e-6))
+        rows = np.asarray(check_sample(self, y)).reshape((-1, *self.event_shape))
+        self.log_scale.assign(np.log(location_and_scale(rows)[1]))
 
     def _forward_and_log_det(self, x):
         return self._scale(x, tf.cast(self.log_scale.value, x.dtype))

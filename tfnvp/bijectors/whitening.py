@@ -10,14 +10,19 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.bijectors.bijector import Bijector, check_event, check_sample, event_shape_tuple
+from tfnvp.precision import location_and_scale
+
+# Added to the variances along the principal axes of data of unit variances.
+_RIDGE = 1e-3
 
 
 class Whitening(Bijector):
-    """Zero-phase (ZCA) whitening: the symmetric linear map that decorrelates the variables.
+    """Zero-phase (ZCA) whitening: the linear map nearest to no map that decorrelates variables.
 
-    With the events as vectors, the mean `m` of the data, and `U diag(v) U^T` its covariance::
+    With the events as vectors, the mean `m` of the data, the diagonal matrix `S` of its standard
+    deviations, and `U diag(v) U^T` the covariance of `S^-1 (y - m)`::
 
-        W = U diag(1 / sqrt(v + epsilon)) U^T
+        W = U diag(1 / sqrt(v + epsilon)) U^T S^-1
 
         forward:  y = W^-1 x + m     log|det J| = -log|det W|
         inverse:  x = W (y - m)      log|det J| =  log|det W|
@@ -31,7 +36,9 @@ class Whitening(Bijector):
       mean: array of `event_shape`; default: zeros until `adapt`.
       matrix: invertible array `[D, D]`, the `W` of the inverse direction; default: the identity
         until `adapt`.
-      epsilon: float above 0, added to the variances along the principal axes.
+      epsilon: float above 0, added to the variances `v` along the principal axes, with `S` the
+        identity: in the data's units, squared. Default: 1e-3 with the `S` above, so that the units
+        of the variables do not matter, and one that is constant is only shifted.
       name: name of the bijector.
 
     `forward` and `inverse` map `[..., *event_shape]` to the same shape; log-dets have the batch
@@ -48,7 +55,8 @@ class Whitening(Bijector):
     ...                  np.eye(2), atol=1e-3))
     True
 
-    Source: Dinh, Krueger and Bengio 2014 (NICE), section 5.1; Krizhevsky 2009, appendix A.
+    Source: Dinh, Krueger and Bengio 2014 (NICE), section 5.1; Krizhevsky 2009, appendix A; Kessy,
+    Lewin and Strimmer 2018 (the map with `S`, ZCA-cor); Ledoit and Wolf 2004 (few rows).
     """
 
     def __init__(
@@ -56,15 +64,15 @@ class Whitening(Bijector):
         event_shape: Any,
         mean: Any = None,
         matrix: Any = None,
-        epsilon: float = 1e-3,
+        epsilon: float | None = None,
         name: str = "whitening",
     ):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
         size = math.prod(self.event_shape)
-        if not isinstance(epsilon, numbers.Real) or not epsilon > 0:
-            raise ValueError(f"`epsilon` must be a number above 0. Received: {epsilon!r}")
-        self.epsilon = float(epsilon)
+        if epsilon is not None and not (isinstance(epsilon, numbers.Real) and epsilon > 0):
+            raise ValueError(f"`epsilon` must be a number above 0, or None. Received: {epsilon!r}")
+        self.epsilon = None if epsilon is None else float(epsilon)
         stored = functools.partial(keras.Variable, trainable=False)
         self.mean = stored(tf.zeros(size), name="mean")
         self.matrix = stored(tf.eye(size), name="matrix")
@@ -86,19 +94,31 @@ class Whitening(Bijector):
     def adapt(self, y: Any) -> None:
         """Sets mean and matrix so that `inverse(y)` has mean 0 and covariance near the identity.
 
+        The covariance is shrunk towards a multiple of the identity, by the estimate of Ledoit and
+        Wolf, if rows are no more than variables: these rows do not vary along some directions, in
+        which others do. Without a given `epsilon` it always is.
+
         Args:
-          y: `[batch, *event_shape]`, a sample of what the inverse will see; more than `D` rows
-            are needed to estimate the covariance of `D` variables.
+          y: `[batch..., *event_shape]`, a sample of what the inverse will see.
 
         Raises:
           ValueError: for another shape, or NaN.
         """
         y = np.asarray(check_sample(self, y), "float64").reshape((-1, self.mean.shape[0]))
-        mean = y.mean(axis=0)
-        centred = y - mean
-        variances, axes = np.linalg.eigh(centred.T @ centred / len(y))
+        mean, scale = location_and_scale(y)
+        epsilon, rows = self.epsilon, y - mean
+        if epsilon is None:
+            epsilon, rows = _RIDGE, rows / scale
+        else:
+            scale = np.ones_like(scale)
+        few = self.epsilon is None or len(rows) <= rows.shape[1]
+        covariance = _covariance(rows, shrunk=few)
+        if self.epsilon is None:
+            constant = ~rows.any(axis=0)
+            covariance[constant, constant] = 1.0
+        variances, axes = np.linalg.eigh(covariance)
         self.mean.assign(mean)
-        self._set_matrix((axes / np.sqrt(np.maximum(variances, 0.0) + self.epsilon)) @ axes.T)
+        self._set_matrix((axes / np.sqrt(np.maximum(variances, 0.0) + epsilon)) @ axes.T / scale)
 
     def _set_matrix(self, matrix):
         # Inverse and log-det of the stored matrix, which is rounded.
@@ -124,6 +144,19 @@ class Whitening(Bijector):
         check_event(self, x, self.event_shape)
         log_det = self._constant_log_det(x, self.log_det.value)
         return tf.cast(matrix.value, x.dtype), tf.cast(self.mean.value, x.dtype), log_det
+
+
+def _covariance(rows, shrunk):
+    """Covariance of centred rows `[n, D]`, as it is or by Ledoit's and Wolf's estimate."""
+    covariance = rows.T @ rows / len(rows)
+    if not shrunk:
+        return covariance
+    identity = np.eye(len(covariance)) * np.trace(covariance) / len(covariance)
+    distance = np.sum((covariance - identity) ** 2)
+    squares = np.sum(rows**2, axis=1)
+    error = (np.mean(squares**2) - np.sum(covariance**2)) / len(rows)
+    share = min(error / distance, 1.0) if distance > 0 else 0.0
+    return (1 - share) * covariance + share * identity
 
 
 def _array(value, shape, name):

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfnvp import advice
 from tfnvp._internals import all_layers
-from tfnvp.precision import check_resolution
+from tfnvp.precision import check_resolution, location_and_scale
 
 
 @keras.saving.register_keras_serializable("tfnvp")
@@ -26,6 +26,8 @@ class StandardizedCondition(keras.layers.Wrapper):
 
     Args:
       layer: Keras layer or model, to be called with a list of variables and condition.
+      robust: bool, whether `adapt` takes the median and the distance between the quartiles (over
+        that of a standard normal, 1.349) instead of mean and standard deviation.
       **kwargs: arguments of `keras.layers.Layer`. Conditions are standardised in float32 or wider,
         with any dtype of the network.
 
@@ -45,13 +47,14 @@ class StandardizedCondition(keras.layers.Wrapper):
     [[-1.0, 0.0], [1.0, 1.0]]
     """
 
-    def __init__(self, layer: keras.layers.Layer, **kwargs):
+    def __init__(self, layer: keras.layers.Layer, robust: bool = False, **kwargs):
         if not isinstance(layer, keras.layers.Layer):
             raise TypeError(f"`layer` must be a Keras 3 layer or model. Received: {layer!r}")
         if any(isinstance(part, StandardizedCondition) for part in all_layers(layer)):
             raise ValueError(f"`layer` standardises its condition already. Received: {layer!r}")
         dtype = "float64" if layer.variable_dtype == "float64" else "float32"
         super().__init__(layer, **{"dtype": dtype, **kwargs})
+        self.robust = bool(robust)
 
     def build(self, input_shape: Any) -> None:
         if len(input_shape) != 2 or not isinstance(input_shape[0], (list, tuple)):
@@ -108,13 +111,13 @@ class StandardizedCondition(keras.layers.Wrapper):
                 f"shape {rows.shape}, {np.sum(~np.isfinite(rows))} numbers that are not finite"
             )
         rows = rows.reshape(-1, channels)
-        mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+        mean, deviation = location_and_scale(rows, self.robust)
         rounded, name = rows.astype(self.variable_dtype), "`condition`: variable {0[0]}".format
         check_resolution(rounded, name, self.variable_dtype)
         low, high = rounded.min(axis=0), rounded.max(axis=0)
         is_flag = np.isin(rows, (0.0, 1.0)).all(axis=0)
         self.mean.assign(np.where(is_flag, 0.0, mean))
-        self.deviation.assign(np.where(is_flag | (low == high), 1.0, deviation))
+        self.deviation.assign(np.where(is_flag, 1.0, deviation))
         self.low.assign(low)
         self.high.assign(high)
 
@@ -125,6 +128,9 @@ class StandardizedCondition(keras.layers.Wrapper):
     def call(self, inputs: Any) -> Any:
         variables, condition = inputs
         return self.layer([variables, self.standardize(condition)])
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "robust": self.robust}
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self.layer.compute_output_shape(input_shape)

@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from tfnvp import advice
 from tfnvp._internals import all_layers
-from tfnvp.bijectors.compose import adapts, initialize
+from tfnvp.bijectors import ActNorm, BatchNormalization, Standardization
+from tfnvp.bijectors.compose import adapts, initialize, walk
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import StandardizedCondition
-from tfnvp.inputs.columns import largest_distances
+from tfnvp.inputs.columns import column_namer, largest_distances, spread_sample
 
 # Ranges of nearly all values of a column: means and deviations would be those of a single row.
 _FAR = 1e3
@@ -23,6 +24,11 @@ _OF_LABELS = (
     keras.layers.Hashing,
     keras.layers.IntegerLookup,
 )
+# Share of the distinct values of a variable that must stay distinct.
+_DISTINCT = 0.9
+
+# Members that shift and scale every variable or channel.
+_STANDARDIZING = (Standardization, ActNorm, BatchNormalization)
 
 
 class ConditionScale:
@@ -61,6 +67,10 @@ class ConditionScale:
         if layers:
             advice.warn_of_constant_condition(*layers[0].seen(), len(condition))
 
+    def standardize(self, condition: Any) -> np.ndarray:
+        """Returns conditions as the networks get them: `[n, *condition_shape]`."""
+        return np.asarray(self._layers[0].standardize(condition))
+
     def seen(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Returns the smallest and largest conditions of the initialisation, or None before it."""
         return self._layers[0].seen() if self._layers else None
@@ -92,6 +102,19 @@ def _usual_rows(rows):
     far, median, ranges = largest_distances(columns)
     wide = far > _FAR
     return (np.abs(columns[:, wide] - median[wide]) <= _FAR * ranges[wide]).all(axis=1)
+
+
+def _advise_on_merged_values(given, seen, name, cure):
+    """Warns of variables `[n, ...]` that have fewer distinct values as the flow sees them."""
+
+    def distinct(rows):
+        return 1 + (np.diff(np.sort(rows, axis=0), axis=0) != 0).sum(axis=0)
+
+    given, seen = (spread_sample(np.asarray(rows)) for rows in (given, seen))
+    before, after = distinct(given), distinct(seen.reshape(given.shape))
+    for index in np.argwhere(after < _DISTINCT * before)[:1]:
+        index = tuple(index)
+        advice.warn_of_merged_values(name(index), int(before[index]), int(after[index]), cure)
 
 
 class Adaptation(keras.layers.Layer):
@@ -140,3 +163,26 @@ class Adaptation(keras.layers.Layer):
         initialize(self._bijector, x, condition, overwrite)
         if self.done is not None:
             self.done.assign(1)
+
+    def advise(self, x: Any, condition: Any = None, names: list[str] | None = None) -> None:
+        """Warns of values that differ, and are equal where the flow has standardised them.
+
+        Args:
+          x: `[batch, *event_shape]`, as it was given.
+          condition: `[batch, *condition_shape]`, or None.
+          names: what messages call the columns of `x`.
+        """
+        if condition is not None and self._condition_scale:
+            seen = self._condition_scale.standardize(condition)
+            name, cure = "`condition`: variable {0[0]}".format, 'standardize_condition="robust"'
+            _advise_on_merged_values(condition, seen, name, cure)
+        x = spread_sample(np.asarray(x))
+        if x.dtype.kind != "f":
+            return
+        for step in walk(self._bijector, tf.cast(x, tf.float32), x.ndim - 1):
+            if isinstance(step.bijector, Coupling):
+                return
+            if isinstance(step.bijector, _STANDARDIZING):
+                name = column_namer(names)
+                _advise_on_merged_values(x, step.output, name, 'standardize="robust"')
+                return

@@ -172,6 +172,7 @@ class MaximumLikelihood(Steps):
                     "that are not finite"
                 )
             self.adaptation.run(spec.to_floats(x), condition, overwrite=False)
+            self.adaptation.advise(x, condition, names)
         if data.is_arrays:
             x, condition = data.parts
             labels = self.condition_scale.takes_labels

@@ -230,6 +230,7 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         if optimizer is not None and int(optimizer.iterations) > 0:
             advice.warn_of_adapting_a_trained_flow()
         self.adaptation.run(x, condition)
+        self.adaptation.advise(x, condition)
 
     def check(self, x: Any, condition: Any = None) -> Diagnostics:
         """Measures round-trip error, latents against the base, log-dets; see `flows.diagnostics`.

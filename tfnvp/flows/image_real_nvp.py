@@ -1,5 +1,6 @@
 """Real NVP on images: convolutions, checkerboards, channels and several scales."""
 
+import functools
 from collections.abc import Sequence
 
 import keras
@@ -27,7 +28,11 @@ from tfnvp.flows.vector_flow import policy_name, wrapped
 from tfnvp.partitions import Channels, Checkerboard
 from tfnvp.quantization import quantize
 
-NORMALIZATIONS = {"batch_norm": BatchNormalization, "act_norm": ActNorm, None: None}
+NORMALIZATIONS = {
+    "batch_norm": functools.partial(BatchNormalization, epsilon=1e-4),
+    "act_norm": ActNorm,
+    None: None,
+}
 
 
 @keras.saving.register_keras_serializable("tfnvp")
@@ -62,7 +67,8 @@ class ImageRealNVP(Flow):
         number of classes for one-hot labels.
       standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
         1, computed by `fit` or `adapt` from the data, while entries of only zeros and ones are
-        unchanged; see `tfnvp.conditioners.StandardizedCondition`.
+        unchanged; or "robust", for median and quartiles instead; see
+        `tfnvp.conditioners.StandardizedCondition`.
       base: "normal", "logistic", or a `tfd.Distribution` over `image_shape`.
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
         global policy. Likelihoods are float32 with any policy.
@@ -109,7 +115,7 @@ class ImageRealNVP(Flow):
         levels: int | None = 256,
         conditioner_dtype: str | keras.DTypePolicy | None = None,
         gradient_checkpointing: bool = False,
-        standardize_condition: bool = True,
+        standardize_condition: bool | str = True,
         name: str | None = None,
     ):
         conditioner_dtype = policy_name(conditioner_dtype)
@@ -133,15 +139,15 @@ class ImageRealNVP(Flow):
         check_flags(
             network_batch_norm=network_batch_norm,
             gradient_checkpointing=gradient_checkpointing,
-            standardize_condition=standardize_condition,
         )
+        check_flags("robust", standardize_condition=standardize_condition)
         if normalization not in tuple(NORMALIZATIONS):
             raise ValueError(
                 f"`normalization` must be one of {list(NORMALIZATIONS)}. "
                 f"Received: {normalization!r}"
             )
 
-        standardized = standardize_condition and condition_shape is not None
+        standardize = condition_shape is not None and standardize_condition
 
         def coupling(partition, shape, filters, name):
             """Returns a coupling and its normalization."""
@@ -155,7 +161,7 @@ class ImageRealNVP(Flow):
                 dtype=conditioner_dtype,
                 name=f"{name}_network",
             )
-            network = wrapped(network, gradient_checkpointing, standardized)
+            network = wrapped(network, gradient_checkpointing, standardize)
             members = [AffineCoupling(network, partition, shape, scale, condition_shape, name)]
             if normalization is not None:
                 members.append(NORMALIZATIONS[normalization](shape, name=f"{name}_{normalization}"))

@@ -32,15 +32,20 @@ class NICE(VectorFlow):
       residual: bool, residual connections between hidden layers of equal width.
       logit_alpha: float or None; with a number, data in [0, 1] goes through
         `tfnvp.bijectors.Logit(alpha)` first (log-dets included in the likelihood).
-      standardize: bool, start with a learned shift and scale of every variable (`ActNorm`), set
-        from the data by `fit` or `adapt`. The rescaling `s` always starts from the data.
-      whiten: bool, start with `tfnvp.bijectors.Whitening`, fitted to the data by `fit` or `adapt`;
+      standardize: what is next to the data: True for `tfnvp.bijectors.Standardization`, a fixed
+        mean and deviation of every variable, set from the data by `fit` or `adapt`, with which the
+        units of the data do not matter; "robust" for its median and quartiles, which outliers do
+        not move; "trained" for a learned shift and scale (`ActNorm`), as saved flows of tfnvp 0.1.0
+        have them; or False. The rescaling `s` always starts from the data.
+      whiten: bool, next to it `tfnvp.bijectors.Whitening`, fitted to the data by `fit` or `adapt`;
         its log-det counts. Or a number: the whitening's `epsilon`, which should be no larger than
-        the smallest variances that matter, for pixels in [0, 1] about 1e-5.
+        the smallest variances that matter, in the units of the whitening's input: for pixels in
+        [0, 1] without `standardize` about 1e-5.
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
       standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
         1, computed by `fit` or `adapt` from the data, while entries of only zeros and ones are
-        unchanged; see `tfnvp.conditioners.StandardizedCondition`.
+        unchanged; or "robust", for median and quartiles instead; see
+        `tfnvp.conditioners.StandardizedCondition`.
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
         global policy. Likelihoods are float32 with any policy.
       levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
@@ -73,13 +78,13 @@ class NICE(VectorFlow):
         dropout: float = 0.0,
         residual: bool = False,
         logit_alpha: float | None = None,
-        standardize: bool = False,
+        standardize: bool | str = True,
         whiten: bool | float = False,
         condition_shape: int | Sequence[int] | None = None,
         levels: int | None = None,
         conditioner_dtype: str | keras.DTypePolicy | None = None,
         gradient_checkpointing: bool = False,
-        standardize_condition: bool = True,
+        standardize_condition: bool | str = True,
         name: str | None = None,
     ):
         super().__init__(

@@ -31,7 +31,8 @@ class RealNVP(VectorFlow):
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
       standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
         1, computed by `fit` or `adapt` from the data, while entries of only zeros and ones are
-        unchanged; see `tfnvp.conditioners.StandardizedCondition`.
+        unchanged; or "robust", for median and quartiles instead; see
+        `tfnvp.conditioners.StandardizedCondition`.
       base: "normal", "logistic", or a `tfd.Distribution` over vectors of the event's size.
       partition: a partition, which alternates with its swap; a sequence with one for each
         coupling; or "random", for random halves that are always the same. Default: `EvenOdd()`.
@@ -40,11 +41,15 @@ class RealNVP(VectorFlow):
       residual: bool, residual connections between hidden layers of equal width.
       logit_alpha: float or None; with a number, data in [0, 1] goes through
         `tfnvp.bijectors.Logit(alpha)` first (log-dets included in the likelihood).
-      standardize: bool, start with a learned shift and scale of every variable (`ActNorm`), set
-        from the data by `fit` or `adapt`.
-      whiten: bool, start with `tfnvp.bijectors.Whitening`, fitted to the data by `fit` or `adapt`;
+      standardize: what is next to the data: True for `tfnvp.bijectors.Standardization`, a fixed
+        mean and deviation of every variable, set from the data by `fit` or `adapt`, with which the
+        units of the data do not matter; "robust" for its median and quartiles, which outliers do
+        not move; "trained" for a learned shift and scale (`ActNorm`), as saved flows of tfnvp 0.1.0
+        have them; or False.
+      whiten: bool, next to it `tfnvp.bijectors.Whitening`, fitted to the data by `fit` or `adapt`;
         its log-det counts. Or a number: the whitening's `epsilon`, which should be no larger than
-        the smallest variances that matter, for pixels in [0, 1] about 1e-5.
+        the smallest variances that matter, in the units of the whitening's input: for pixels in
+        [0, 1] without `standardize` about 1e-5.
       linear: "lu", for a learned `tfnvp.bijectors.LULinear`, which starts as a random permutation,
         around and between the couplings; or None.
       conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
@@ -81,13 +86,13 @@ class RealNVP(VectorFlow):
         dropout: float = 0.0,
         residual: bool = False,
         logit_alpha: float | None = None,
-        standardize: bool = True,
+        standardize: bool | str = True,
         levels: int | None = None,
         conditioner_dtype: str | keras.DTypePolicy | None = None,
         whiten: bool | float = False,
         linear: str | None = None,
         gradient_checkpointing: bool = False,
-        standardize_condition: bool = True,
+        standardize_condition: bool | str = True,
         name: str | None = None,
     ):
         super().__init__(

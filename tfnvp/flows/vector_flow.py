@@ -4,13 +4,14 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow_probability as tfp
 
 from tfnvp.arguments import check_flags, check_int
-from tfnvp.bijectors import ActNorm, Chain, Logit, LULinear, Whitening
+from tfnvp.bijectors import ActNorm, Chain, Logit, LULinear, Standardization, Whitening
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import MLP, GradientCheckpointing, StandardizedCondition
@@ -20,6 +21,9 @@ from tfnvp.flows.serialization import serialize
 from tfnvp.partitions import EvenOdd, Mask, MoveAll, Partition
 
 tfb = tfp.bijectors
+
+# What files hold for values of `standardize`: in those of 0.1.0, True is "trained".
+_SAVED = {True: "fixed", "trained": True}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,24 +39,21 @@ class VectorOptions:
     dropout: float
     residual: bool
     logit_alpha: float | None
-    standardize: bool
+    standardize: bool | str
     whiten: bool | float
     condition_shape: int | Sequence[int] | None
     levels: int | None
     conditioner_dtype: str | keras.DTypePolicy | None
     gradient_checkpointing: bool
-    standardize_condition: bool
+    standardize_condition: bool | str
     name: str | None
 
     def check(self) -> None:
         """Raises `ValueError` for an invalid number of couplings or an invalid flag."""
         check_int("couplings", self.couplings, most=10_000)
-        check_flags(
-            residual=self.residual,
-            standardize=self.standardize,
-            gradient_checkpointing=self.gradient_checkpointing,
-            standardize_condition=self.standardize_condition,
-        )
+        check_flags(residual=self.residual, gradient_checkpointing=self.gradient_checkpointing)
+        check_flags("robust", "trained", standardize=self.standardize)
+        check_flags("robust", standardize_condition=self.standardize_condition)
 
     def networks(self, partitions: Sequence[Partition], size: int, parameters: int) -> list:
         """Returns one network for each coupling.
@@ -75,8 +76,8 @@ class VectorOptions:
                 dtype=self.conditioner_dtype,
                 name=f"conditioner_{i}",
             )
-            standardized = self.standardize_condition and self.condition_shape is not None
-            networks.append(wrapped(network, self.gradient_checkpointing, standardized))
+            standardize = self.condition_shape is not None and self.standardize_condition
+            networks.append(wrapped(network, self.gradient_checkpointing, standardize))
         return networks
 
 
@@ -116,9 +117,10 @@ class VectorFlow(Flow):
             options, conditioner_dtype=policy_name(options.conditioner_dtype)
         )
         arguments = {**vars(options), **coupling_options, **other_options}
-        config = {name: serialize(value) for name, value in arguments.items()}
-        event_shape = event_shape_tuple(options.event_shape)
         options.check()
+        config = {name: serialize(value) for name, value in arguments.items()}
+        config["standardize"] = _SAVED.get(options.standardize, options.standardize)
+        event_shape = event_shape_tuple(options.event_shape)
         before = data_side(event_shape, options.logit_alpha, options.standardize, options.whiten)
         size = math.prod(event_shape)
         if size < 2 and options.condition_shape is None:
@@ -157,9 +159,19 @@ class VectorFlow(Flow):
     def get_config(self) -> dict:
         return {**self._config, **SavedFlow.get_config(self)}
 
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: Any = None) -> "VectorFlow":
+        saved = config.get("standardize")
+        if saved is True or saved == "fixed":
+            config = {**config, "standardize": "trained" if saved is True else True}
+        return super().from_config(config)
+
 
 def data_side(
-    event_shape: tuple, logit_alpha: float | None, standardize: bool, whiten: bool | float = False
+    event_shape: tuple,
+    logit_alpha: float | None,
+    standardize: bool | str,
+    whiten: bool | float = False,
 ) -> list:
     """Returns the bijectors between data and the vector that the couplings transform."""
     size = math.prod(event_shape)
@@ -168,6 +180,9 @@ def data_side(
         bijectors.append(tfb.Invert(Logit(logit_alpha)))
     if len(event_shape) > 1:
         bijectors.append(tfb.Reshape(event_shape_out=event_shape, event_shape_in=(size,)))
+    if standardize in (True, "robust"):
+        robust = standardize == "robust"
+        bijectors.append(Standardization(size, robust, name="standardize"))
     if whiten is not False:
         if isinstance(whiten, bool):
             bijectors.append(Whitening(size))
@@ -178,18 +193,20 @@ def data_side(
                 "`whiten` must be True, False or the ridge of the whitening, a number above 0. "
                 f"Received: {whiten!r}"
             )
-    if standardize:
+    if standardize == "trained":
         bijectors.append(ActNorm(size, data_init=False, name="standardize"))
     return bijectors
 
 
 def wrapped(
-    network: keras.layers.Layer, gradient_checkpointing: bool, standardize_condition: bool
+    network: keras.layers.Layer, gradient_checkpointing: bool, standardize_condition: bool | str
 ) -> keras.layers.Layer:
     """Returns a coupling's network inside the layers that the flow's arguments ask for."""
     if gradient_checkpointing:
         network = GradientCheckpointing(network)
-    return StandardizedCondition(network) if standardize_condition else network
+    if not standardize_condition:
+        return network
+    return StandardizedCondition(network, robust=standardize_condition == "robust")
 
 
 def with_linear_maps(couplings: list, size: int, linear: str | None) -> list:

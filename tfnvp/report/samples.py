@@ -31,7 +31,8 @@ def _plane(report):
     if report.splits is not None:
         points = {"data": report.test, **points}
     corners = np.quantile(np.concatenate(list(points.values())), [0.002, 0.998], axis=0)
-    middle, half = corners.mean(axis=0), 0.62 * (corners[1] - corners[0]) + 1e-6
+    middle, half = corners.mean(axis=0), 0.62 * (corners[1] - corners[0])
+    half = np.where(half > 0, half, 1.0)  # Of constant columns.
     lines = [np.linspace(m - h, m + h, _POINTS) for m, h in zip(middle, half, strict=True)]
     grid = np.stack(np.meshgrid(*lines), axis=-1).astype("float32").reshape(-1, 2)
     density = np.exp(report.flow.log_prob(grid).numpy()).reshape(_POINTS, _POINTS)
@@ -121,7 +122,8 @@ def reconstruction(report: ReportData) -> Section:
     largest = error.reshape(len(x), -1).max(axis=1)
 
     def draw(axes):
-        exponents = np.log10(np.maximum(largest, 1e-9))
+        least = 0.01 * np.finfo("float32").eps * np.abs(x).max()
+        exponents = np.log10(np.maximum(largest, least))
         histograms(axes, {"": exponents}, 40, "log10 of the largest error of each row")
 
     text = (
