@@ -55,7 +55,9 @@ class ActNorm(Bijector):
         start = 0 if data_init else 1
         self.initialized = keras.Variable(start, dtype="int32", trainable=False, name="initialized")
         variables = (self.log_scale, self.shift, self.initialized)
-        super().__init__(len(self.event_shape), variables, parameters, name)
+        super().__init__(
+            len(self.event_shape), variables, parameters, name, is_constant_jacobian=True
+        )
 
     @property
     def is_initialized(self) -> bool:

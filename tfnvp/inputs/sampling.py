@@ -36,7 +36,8 @@ def checked_temperature(temperature: Any) -> tf.Tensor:
     """
     temperature = tf.cast(temperature, tf.float32)
     rule = "`temperature` must be a number of 0 or more. Received:"
-    if (known := tf.get_static_value(temperature)) is None:
+    known = tf.get_static_value(temperature)
+    if known is None:
         allowed = tf.reduce_all((temperature >= 0.0) & (temperature < np.inf))
         with tf.control_dependencies([tf.debugging.Assert(allowed, [rule, temperature])]):
             return tf.identity(temperature)
