@@ -32,9 +32,9 @@ class RunningStatistics(keras.layers.Layer):
 
         rate = max(1 - momentum, 1 / n)     for the n-th batch
 
-    and returns the *new* ones. Outside of training it returns what is stored. So the last training
-    step and an evaluation right after it use the same numbers, and only the first batch is
-    normalised by its own statistics alone.
+    and returns the *new* ones; a batch without rows changes nothing. Outside of training it returns
+    what is stored. So the last training step and an evaluation right after it use the same numbers,
+    and only the first batch is normalised by its own statistics alone.
 
     Gradients are those of batch renormalization: as if the statistics followed the batch's at once,
     keeping their ratio and distance in deviations::
@@ -89,9 +89,12 @@ class RunningStatistics(keras.layers.Layer):
         stored = [tf.cast(tf.identity(v.value), x.dtype) for v in (self.mean, self.variance)]
         if not training:
             return tuple(stored)
-        batches = self.batches.value + 1
-        rate = tf.maximum(tf.cast(1 - self.momentum, x.dtype), 1 / tf.cast(batches, x.dtype))
-        moments = _moments_over_replicas(x, shift=stored[0])
+        rows, *moments = _moments_over_replicas(x, shift=stored[0])
+        # A batch without rows, whose moments are NaN, does not count.
+        moments = [tf.where(rows > 0, *pair) for pair in zip(moments, stored, strict=True)]
+        batches = self.batches.value + tf.cast(rows > 0, tf.int32)
+        least = 1 / tf.cast(tf.maximum(batches, 1), x.dtype)
+        rate = tf.maximum(tf.cast(1 - self.momentum, x.dtype), least)
         changes = zip(stored, moments, strict=True)
         mean, variance = (old + rate * tf.stop_gradient(new - old) for old, new in changes)
         self._store(mean, variance, batches)
@@ -133,17 +136,17 @@ def _moments_over_replicas(x, shift):
       shift: `[channels]`, the same in all replicas; near the mean, it keeps the variance precise.
 
     Returns:
-      `(mean, variance)`, with gradients into the batches of all replicas.
+      `(rows, mean, variance)`, with gradients into the batches of all replicas.
     """
     if not distribute.several():
-        return moments(x)
+        return tf.size(x), *moments(x)
     axes = list(range(x.shape.rank - 1))
     x = x - shift
     rows = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), x.dtype)
     sums = [rows, tf.reduce_sum(x, axes), tf.reduce_sum(x * x, axes)]
     rows, first, second = distribute.total(sums)
     mean = first / rows
-    return mean + shift, tf.maximum(second / rows - mean**2, 0.0)
+    return rows, mean + shift, tf.maximum(second / rows - mean**2, 0.0)
 
 
 def moments(x: tf.Tensor) -> tuple:

@@ -90,7 +90,8 @@ class ActNorm(Bijector):
         with tf.init_scope():
             if tf.executing_eagerly() and self.initialized.numpy() == 1:
                 return
-        tf.cond(self.initialized.value > 0, lambda: None, lambda: self._adapt(x, inverse))
+        is_first = (self.initialized.value == 0) & (tf.size(x) > 0)
+        tf.cond(is_first, lambda: self._adapt(x, inverse), lambda: None)
 
     def _weights_for(self, x, inverse):
         """Returns log-scale and shift in the dtype of `x`, which sets them if it is the first."""
