@@ -62,3 +62,15 @@ def test_half_precision_keeps_its_type():
 def test_no_images_stay_none():
     x = tf.ones((0, 3, 3, 16))
     assert running_statistics.scale_and_shift(x, tf.ones(16), tf.ones(16)).shape == x.shape
+
+
+def test_batches_without_rows_change_nothing():
+    x = tf.random.stateless_normal([6, 3], (1, 2))
+    with_empty, without = (running_statistics.RunningStatistics(3) for _ in range(2))
+    for batch in (x[:0], x, x[:0], 2 * x):
+        moments = with_empty(batch, training=True)
+    for batch in (x, 2 * x):
+        expected = without(batch, training=True)
+    np.testing.assert_allclose(moments, expected)
+    for mine, other in zip(with_empty.weights, without.weights, strict=True):
+        np.testing.assert_allclose(mine, other)

@@ -124,13 +124,44 @@ def check_unpacked(file: pathlib.Path, limits: Mapping[str, int] | None = None) 
     """
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
-    most = _UNPACKED_TIMES * file.stat().st_size + _UNPACKED_BYTES
-    sizes = [("it", sum(member.file_size for member in members), most)]
+    sizes = [("it", sum(member.file_size for member in members), _most_unpacked(file))]
     names = [(m, limits[m.filename]) for m in members if m.filename in (limits or {})]
     sizes += [(f"its {member.filename}", member.file_size, limit) for member, limit in names]
     for name, size, limit in sizes:
         if size > limit:
             raise ValueError(f"{name} unpacks to {size:,} bytes, and at most {limit:,} are read")
+
+
+def check_hdf5(content: Any, file: pathlib.Path) -> None:
+    """Raises `ValueError` if HDF5 reads anything else than numbers, in places inside of the file.
+
+    Neither links nor data in other files are followed, and each object is visited once.
+
+    Args:
+      content: `h5py.File`, the file itself or a member of it.
+      file: the file, which limits the bytes of all arrays as in `check_unpacked`.
+    """
+    import h5py
+
+    # h5py does not raise what the functions that it calls raise.
+    links: dict = {}
+    content.visititems_links(links.__setitem__)
+    for name, link in links.items():
+        if not isinstance(link, h5py.HardLink):
+            raise ValueError(f"{name!r} in it is a link")
+    items: dict = {}
+    content.visititems(items.__setitem__)
+    arrays = {name: item for name, item in items.items() if isinstance(item, h5py.Dataset)}
+    for name, array in arrays.items():
+        if array.external or array.is_virtual or array.dtype.hasobject:
+            raise ValueError(f"{name!r} in it holds not numbers alone, or those of other files")
+    size, most = sum(array.nbytes for array in arrays.values()), _most_unpacked(file)
+    if size > most:
+        raise ValueError(f"its arrays have {size:,} bytes, and at most {most:,} are read")
+
+
+def _most_unpacked(file):
+    return _UNPACKED_TIMES * file.stat().st_size + _UNPACKED_BYTES
 
 
 def read_json(file: pathlib.Path) -> dict[str, Any]:

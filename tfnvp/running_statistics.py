@@ -34,11 +34,11 @@ class RunningStatistics(keras.layers.Layer):
         n    <- momentum * n + rows     for a batch of so many rows, and n = 0 at first
         rate  = rows / n
 
-    and returns the *new* ones. So they are mean and variance of all rows so far, each times
-    `momentum` to the power of the age of its batch, whatever the sizes of batches; with batches of
-    one size the rate falls from 1 to `1 - momentum`. Outside of training it returns what is stored.
-    So the last training step and an evaluation right after it use the same numbers, and only the
-    first batch is normalised by its own statistics alone.
+    and returns the *new* ones; a batch without rows changes nothing. So they are mean and variance
+    of all rows so far, each times `momentum` to the power of the age of its batch, whatever the
+    sizes of batches; with batches of one size the rate falls from 1 to `1 - momentum`. Outside of
+    training it returns what is stored. So the last training step and an evaluation right after it
+    use the same numbers, and only the first batch is normalised by its own statistics alone.
 
     Gradients are those of batch renormalization: as if the statistics followed the batch's at once,
     keeping their ratio and distance in deviations::
@@ -97,13 +97,16 @@ class RunningStatistics(keras.layers.Layer):
         if not training:
             return tuple(stored)
         *moments, rows = _moments_over_replicas(x, shift=stored[0])
+        # A batch without rows, whose moments are NaN, does not count.
+        moments = [tf.where(rows > 0, *pair) for pair in zip(moments, stored, strict=True)]
         kept = self.momentum * self._earlier_rows(rows)
-        total = kept + rows
-        kept, share = (tf.cast(part / total, x.dtype) for part in (kept, rows))
+        total = tf.where(rows > 0, kept + rows, self.rows.value)
+        share = tf.cast(tf.math.divide_no_nan(rows, kept + rows), x.dtype)
+        kept = 1 - share
         changes = zip(stored, moments, strict=True)
         mean, variance = (kept * old + share * tf.stop_gradient(new) for old, new in changes)
         variance += kept * share * tf.stop_gradient(moments[0] - stored[0]) ** 2
-        self._store(mean, variance, self.batches.value + 1, total)
+        self._store(mean, variance, self.batches.value + tf.cast(rows > 0, tf.int32), total)
         return _with_gradients(mean, variance, *moments)
 
     def _earlier_rows(self, rows):

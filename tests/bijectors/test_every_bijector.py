@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tests.bijector_builders import BIJECTORS, OURS, at
-from tfnvp.bijectors import DiagonalScaling, Logit
+from tfnvp.bijectors import Chain, DiagonalScaling, Logit
 from tfnvp.flows.serialization import deserialize, serialize
 from tfnvp.testing import CHECKS, check_bijector
 
@@ -118,6 +118,25 @@ def test_distributions_of_unequal_weights_have_no_divergence_of_zero():
     second.bijector.trainable_variables[0].assign([1.0, 1.0])
     with pytest.raises(NotImplementedError):
         tfp.distributions.kl_divergence(first, second)
+
+
+@pytest.mark.parametrize("name", ["diagonal scaling", "act norm", "whitening", "lu linear"])
+def test_affine_bijectors_have_moments(bijectors, name):
+    b, shape = bijectors[name], BIJECTORS[name][1]
+    base = tfp.distributions.Independent(tfp.distributions.Normal(tf.ones(shape), 1.0), len(shape))
+    distribution = tfp.distributions.TransformedDistribution(base, Chain([b]))
+    np.testing.assert_allclose(distribution.mean(), b.forward(tf.ones(shape)), rtol=1e-5)
+    # Entropy is the mean of -log p: that of the base, and the constant log-det.
+    nats = base.entropy() + b.forward_log_det_jacobian(tf.ones(shape), len(shape))
+    np.testing.assert_allclose(distribution.entropy(), nats, rtol=1e-5)
+
+
+@every
+def test_only_affine_bijectors_have_a_constant_jacobian(bijectors, name):
+    b, (x, other) = bijectors[name], (at(name, 1, seed) for seed in (1, 2))
+    if b.is_constant_jacobian:
+        middle = b.forward((x + other) / 2)
+        np.testing.assert_allclose(middle, (b.forward(x) + b.forward(other)) / 2, atol=1e-4)
 
 
 def test_bijectors_of_equal_parameters_are_equal():

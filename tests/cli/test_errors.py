@@ -47,6 +47,7 @@ BAD_USE = [
     (["evaluate", "RUN", "--dataset", "nothing"], "unknown data set"),
     (["evaluate", "nothing", "--images", "a", "--table", "b.csv"], "give one of --dataset"),
     (["evaluate", "RUN/config.json"], "cannot be loaded"),
+    (["sample", "RUN", "--temperature", "nan"], "`--temperature` must be a number of 0 or more"),
     (["sample", "RUN", "-n", "0"], "greater than or equal to 1"),
 ]
 

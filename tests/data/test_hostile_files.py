@@ -11,6 +11,7 @@ import resource
 import sys
 import zipfile
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -299,6 +300,55 @@ def test_prepared_data_are_regular_files(tmp_path, valid, harmless, name):
     os.mkfifo(folder / "small" / "1.0.0" / name)
     with pytest.raises(ValueError, match="regular"):
         data.load_named("small", folder)
+
+
+def black(size, form):
+    stream = io.BytesIO()
+    Image.new("L", size).save(stream, form)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([black((4096, 4096), "PNG")] * 5, "too much memory"),
+        ([black((8, 8), "GIF")], "cannot be read as a prepared data set"),
+        ([b""], "cannot be read as a prepared data set"),
+    ],
+    ids=["png", "gif", "empty"],
+)
+def test_images_of_prepared_data_that_unpack_to_too_much_are_refused(
+    tmp_path, harmless, content, message
+):
+    write_prepared(tmp_path / "tfds", np.zeros((len(content), 4096, 4096, 1), "uint8"), content)
+    with pytest.raises(ValueError, match=message):
+        data.load_named("small", tmp_path / "tfds")
+
+
+def test_prepared_images_can_be_jpeg(tmp_path):
+    write_prepared(tmp_path, np.zeros((10, 8, 6, 1), "uint8"), [black((6, 8), "JPEG")] * 10)
+    assert data.load_named("small", tmp_path).event_shape == (8, 6, 1)
+
+
+def test_only_images_of_prepared_data_are_unpacked(tmp_path, valid, harmless):
+    folder = copy(valid / "tfds", tmp_path / "tfds")
+    file = folder / "small" / "1.0.0" / "features.json"
+    text = file.read_text().replace("image_feature.Image", "tensor_feature.Tensor")
+    file.write_text(text.replace('"image": {"dtype"', '"tensor": {"encoding": "zlib", "dtype"'))
+    with pytest.raises(ValueError, match="it has no images"):
+        data.load_named("small", folder)
+
+
+@pytest.mark.parametrize("kind", [h5py.ExternalLink, h5py.SoftLink])
+def test_patches_are_numbers_inside_of_the_file(tmp_path, harmless, kind):
+    file = tmp_path / "BSDS300" / "BSDS300.hdf5"
+    file.parent.mkdir()
+    with h5py.File(file, "w") as patches, h5py.File(file.with_name("x"), "w") as other:
+        other["x"] = ROWS
+        for part in ("train", "validation", "test"):
+            patches[part] = kind("/x") if kind is h5py.SoftLink else kind(other.filename, "/x")
+    with pytest.raises(ValueError, match=r"BSDS300\.hdf5 cannot be read .* in it is a link"):
+        data.load_benchmark_table("bsds300", tmp_path)
 
 
 def test_archives_and_texts_are_no_benchmark_tables(tmp_path, harmless):

@@ -14,8 +14,11 @@ from tfnvp.data import named
 FEATURES = "tensorflow_datasets.core.features."
 
 
-def write_prepared(folder, images):
-    """Writes images as a data set of TensorFlow Datasets, and returns its folder."""
+def write_prepared(folder, images, files=None):
+    """Writes images as a data set of TensorFlow Datasets, and returns its folder.
+
+    With `files`, these bytes are written in their place.
+    """
     folder = folder / "small" / "1.0.0"
     folder.mkdir(parents=True)
     parts = {
@@ -39,8 +42,8 @@ def write_prepared(folder, images):
     (folder / "dataset_info.json").write_text(json.dumps(info))
     file = folder / "small-train.tfrecord-00000-of-00001"
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for image in images:
-            content = tf.train.BytesList(value=[tf.io.encode_png(image).numpy()])
+        for content in files or [tf.io.encode_png(image).numpy() for image in images]:
+            content = tf.train.BytesList(value=[content])
             feature = {"image": tf.train.Feature(bytes_list=content)}
             example = tf.train.Example(features=tf.train.Features(feature=feature))
             writer.write(example.SerializeToString())

@@ -133,9 +133,21 @@ def test_no_request_takes_all_memory(version, served, name, count):
             session.run(signature.outputs["x"].name, feeds)
 
 
-def test_no_request_has_too_many_seeds(served):
+def test_no_request_has_too_many_rows_of_seeds_or_weights(served):
     with pytest.raises(tf.errors.InvalidArgumentError, match="rows of `seed` must be from 0"):
         served["sample_rows"](seed=tf.zeros((1001, 2), tf.int32), temperature=tf.ones(1001))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="rows of `weights` must be from 0"):
+        served["interpolate"](corners=tf.zeros((1, 4, 3)), weights=tf.zeros((1001, 4)))
+
+
+@pytest.mark.parametrize("temperature", [-1.0, np.nan, np.inf])
+def test_temperatures_of_requests_are_checked(served, temperature):
+    one = {"num_samples": 1, "seed": [1, 2], "temperature": temperature}
+    rows = {"seed": [[1, 2], [3, 4]], "temperature": [1.0, temperature]}
+    for name, request in {"sample": one, "sample_and_log_prob": one, "sample_rows": rows}.items():
+        tensors = {key: tf.constant(value) for key, value in request.items()}
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`temperature` must be"):
+            served[name](**tensors)
 
 
 def test_samples_of_a_request_fit_into_memory():

@@ -366,10 +366,14 @@ def test_files_say_which_policy_was_global(make, tmp_path):
         (lambda f: f.sample(1.5), "`n` must be"),
         (lambda f: f.sample((2, 4)), "draw all samples, and reshape"),
         (lambda f: f.sample(1, temperature=-1.0), "`temperature` must be"),
+        (lambda f: f.sample(1, temperature=float("nan")), "`temperature` must be"),
+        (lambda f: f.sample(1, temperature=np.inf), "`temperature` must be"),
+        (lambda f: f.sample_latents(1, (1, 2), [1.0, np.nan]), "`temperature` must be"),
         (lambda f: f.sample(1, temperature="hot"), "`temperature` must be a number"),
         (lambda f: f.sample(1, seed=(1, 2, 3)), "`seed` must be"),
         (lambda f: f.interpolate(np.zeros((3, 2))), "4 data points"),
         (lambda f: f.interpolate(np.zeros((4, 2)), rows=1), "2 or more"),
+        (lambda f: f.interpolate(np.zeros((4, 2)), 2**14, 2**14), "`rows .* columns` .* at most"),
     ],
 )
 def test_bad_calls_are_named(trained, call, message):

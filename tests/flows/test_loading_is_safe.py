@@ -1,11 +1,13 @@
 """Loading runs no code, whatever a file holds, and the error of a damaged file names it."""
 
 import inspect
+import io
 import json
 import os
 import shutil
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -273,6 +275,79 @@ def test_an_archive_that_unpacks_to_far_more_than_its_size_is_not_read(saved, mo
     with pytest.raises(
         OSError, match=r"flow\.keras cannot be loaded.* unpacks to .* at most .* are"
     ):
+        run_folder.load_model(saved)
+
+
+def declares_too_much(weights, folder):
+    for i in range(2):
+        weights.create_dataset(f"values_{i}", (2**24,), "f4", chunks=(2**20,))
+
+
+def compresses_too_much(weights, folder):
+    weights.create_dataset("values", data=np.zeros(2**25, "f4"), compression=9)
+
+
+def link_to(make):
+    def change(weights, folder):
+        with h5py.File(folder / "other.h5", "w") as other:
+            other["vars"] = np.ones(3)
+        weights["link"] = make(folder)
+
+    return change
+
+
+def of_raw_bytes(weights, folder):
+    (folder / "raw").write_bytes(bytes(2**12))
+    weights.create_dataset("raw", (4,), "f4", external=[(str(folder / "raw"), 0, 16)])
+
+
+def virtual(weights, folder):
+    os.mkfifo(folder / "pipe.h5")  # To open it would wait for ever.
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource(str(folder / "pipe.h5"), "x", (4,), "f4")
+    weights.create_virtual_dataset("virtual", layout)
+
+
+def cyclic(weights, folder):
+    weights["again"] = weights["/"]
+    weights.create_dataset("values", data=np.zeros(2**25, "f4"), compression=9)
+
+
+WEIGHTS = {
+    "declared": (declares_too_much, "bytes, and at most"),
+    "compressed": (compresses_too_much, "bytes, and at most"),
+    "cycle": (cyclic, "bytes, and at most"),
+    "soft link": (link_to(lambda _: h5py.SoftLink("/layers")), "'link' in it is a link"),
+    "external link": (
+        link_to(lambda folder: h5py.ExternalLink(str(folder / "other.h5"), "/vars")),
+        "'link' in it is a link",
+    ),
+    "link to a pipe": (
+        link_to(lambda folder: os.mkfifo(folder / "p") or h5py.ExternalLink(folder / "p", "/")),
+        "'link' in it is a link",
+    ),
+    "raw bytes": (of_raw_bytes, "'raw' in it holds not numbers alone"),
+    "virtual": (virtual, "'virtual' in it holds not numbers alone"),
+    "texts": (
+        lambda weights, _: weights.create_dataset("text", data=["a" * 100] * 9),
+        "'text' in it holds not numbers alone",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_weights_are_numbers_inside_of_the_file(saved, tmp_path, monkeypatch, name):
+    change, message = WEIGHTS[name]
+
+    def changed(content):
+        stream = io.BytesIO(content)
+        with h5py.File(stream, "r+") as weights:
+            change(weights, tmp_path)
+        return stream.getvalue()
+
+    rewrite(saved, "model.weights.h5", changed)
+    monkeypatch.setattr(keras.saving, "load_model", None)
+    with pytest.raises(OSError, match=rf"flow\.keras cannot be loaded.*{message}"):
         run_folder.load_model(saved)
 
 

@@ -53,7 +53,9 @@ class ActNorm(Bijector):
         start = 0 if data_init else 1
         self.initialized = keras.Variable(start, dtype="int32", trainable=False, name="initialized")
         variables = (self.log_scale, self.shift, self.initialized)
-        super().__init__(len(self.event_shape), variables, parameters, name)
+        super().__init__(
+            len(self.event_shape), variables, parameters, name, is_constant_jacobian=True
+        )
 
     @property
     def is_initialized(self) -> bool:
@@ -88,7 +90,8 @@ class ActNorm(Bijector):
         with tf.init_scope():
             if tf.executing_eagerly() and self.initialized.numpy() == 1:
                 return
-        tf.cond(self.initialized.value > 0, lambda: None, lambda: self._adapt(x, inverse))
+        is_first = (self.initialized.value == 0) & (tf.size(x) > 0)
+        tf.cond(is_first, lambda: self._adapt(x, inverse), lambda: None)
 
     def _weights_for(self, x, inverse):
         """Returns log-scale and shift in the dtype of `x`, which sets them if it is the first."""

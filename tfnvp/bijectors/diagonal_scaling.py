@@ -54,7 +54,13 @@ class DiagonalScaling(Bijector):
                 f"Received: {initial_log_scale!r}"
             ) from None
         self.log_scale = keras.Variable(initial, name="log_scale")
-        super().__init__(len(self.event_shape), (self.log_scale,), parameters, name)
+        super().__init__(
+            len(self.event_shape),
+            (self.log_scale,),
+            parameters,
+            name,
+            is_constant_jacobian=True,
+        )
 
     @property
     def is_initialized(self) -> bool:

@@ -56,7 +56,9 @@ class LULinear(Bijector):
         shapes = {"lower": (size, size), "upper": (size, size), "log_diagonal": size, "bias": size}
         variables = [keras.Variable(tf.zeros(s), name=n) for n, s in shapes.items()]
         self.lower, self.upper, self.log_diagonal, self.bias = variables
-        super().__init__(len(self.event_shape), variables, parameters, name)
+        super().__init__(
+            len(self.event_shape), variables, parameters, name, is_constant_jacobian=True
+        )
 
     def _forward_and_log_det(self, x):
         lower, upper, bias, log_det = self._factors(x)

@@ -50,7 +50,8 @@ class MultiScale(compose.Composition, Bijector):
             raise TypeError(f"`inner` must be a tfb.Bijector. Received: {inner!r}")
         self.inner = inner
         self._squeeze = Squeeze(order="ordered")
-        super().__init__(3, parameters=parameters, name=name)
+        constant = inner.is_constant_jacobian
+        super().__init__(3, parameters=parameters, name=name, is_constant_jacobian=constant)
         self._weights, self._foreign = tuple(inner.variables), compose.foreign_members(inner)
 
     @property

@@ -68,7 +68,7 @@ class Squeeze(Bijector):
             raise ValueError(f"`factor` must be 2 with order='ordered'. Received: {factor}")
         self.factor = factor
         self.order = order
-        super().__init__(3, parameters=parameters, name=name)
+        super().__init__(3, parameters=parameters, name=name, is_constant_jacobian=True)
 
     def _forward_and_log_det(self, x):
         squeezed = self._known(self._forward_event_shape(x.shape)[-3:])

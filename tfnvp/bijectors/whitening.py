@@ -79,7 +79,9 @@ class Whitening(Bijector):
         self.inverse_matrix = stored(tf.eye(size), name="inverse_matrix")
         self.log_det = stored(0.0, dtype="float64", name="log_det")
         variables = (self.mean, self.matrix, self.inverse_matrix, self.log_det)
-        super().__init__(len(self.event_shape), variables, parameters, name)
+        super().__init__(
+            len(self.event_shape), variables, parameters, name, is_constant_jacobian=True
+        )
         if mean is not None:
             self.mean.assign(_array(mean, self.event_shape, "mean").reshape(size))
         if matrix is not None:

@@ -12,7 +12,7 @@ from tfnvp.cli import options
 def sample(
     model: options.Model,
     n: Annotated[int, Option("--number", "-n", help="How many samples.", min=1)] = 100,
-    temperature: Annotated[float, Option(help="Below 1: less varied.", min=0.0)] = 1.0,
+    temperature: Annotated[float, Option(help="0 or more; below 1: less varied.")] = 1.0,
     seed: Annotated[int | None, Option(help="Seed, for reproducible samples.")] = None,
     output: Annotated[
         Path | None,

@@ -8,7 +8,8 @@ import pathlib
 
 import numpy as np
 
-from tfnvp.data.foreign_files import check_values, reading
+from tfnvp._atomic import check_hdf5
+from tfnvp.data.foreign_files import reading
 from tfnvp.data.splits import PARTS, Splits
 from tfnvp.data.table_values import rows_of_table
 
@@ -126,9 +127,8 @@ def _bsds300(file):
     import h5py
 
     with reading(_existing(file), "the patches of BSDS300"), h5py.File(file) as patches:
-        parts = [patches[part] for part in PARTS]
-        check_values(sum(part.size for part in parts), file)
-        return [part[:] for part in parts]
+        check_hdf5(patches, file)
+        return [patches[part][:] for part in PARTS]
 
 
 #: By name, the file of a table in its folder and its reader; `hepmass` has a second file.

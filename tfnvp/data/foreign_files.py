@@ -35,17 +35,18 @@ def reading(source: Any, kind: str) -> Iterator[None]:
 
 
 def check_values(count: int, file: pathlib.Path) -> None:
-    """Raises `ValueError` if a file holds far more values than its size allows.
+    """Raises `ValueError` if a file, or a folder, holds far more values than its size allows.
 
     Args:
       count: int, values that reading would keep in memory.
       file: path.
     """
-    most = max(_VALUES, _VALUES_PER_BYTE * file.stat().st_size)
+    files = [file] if file.is_file() else file.rglob("*")
+    most = max(_VALUES, _VALUES_PER_BYTE * sum(each.stat().st_size for each in files))
     if count > most:
         raise ValueError(
             f"{file} would take too much memory: a file of its size may hold {most:,} values. "
-            f"Received: {count:,}. Write it as .npy, without compression"
+            f"Received: {count:,}. Write it without compression, a table as .npy"
         )
 
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfnvp._internals import only_known_features
 from tfnvp.data.benchmark_tables import BENCHMARK_TABLES, load_benchmark_table
 from tfnvp.data.digits import LEVELS, load_digits
-from tfnvp.data.foreign_files import reading, whole_records
+from tfnvp.data.foreign_files import check_values, reading, whole_records
 from tfnvp.data.splits import Splits, split_at_random
 
 
@@ -137,7 +137,8 @@ def _builder(tfds_name, name, data_dir):
             if folder and not all(file.is_file() or file.is_dir() for file in files):
                 raise ValueError("not all of its files are regular")  # A pipe waits for ever.
             builder = tfds.builder(tfds_name, data_dir=folder)
-            if "image" not in builder.info.features:
+            features = builder.info.features
+            if "image" not in features or not _holds_images(features["image"]):
                 raise ValueError("it has no images")
     if builder is None:
         known = ["digits", *IMAGE_SETS, *BENCHMARK_TABLES]
@@ -174,9 +175,42 @@ def _require_network(name, tfds_name, builder):
         ) from None
 
 
+def _holds_images(feature):
+    import tensorflow_datasets as tfds
+
+    # Other features can unpack to any size before their shape is known.
+    return isinstance(feature, tfds.features.Image)
+
+
+def _decoded(builder, split):
+    """Returns the images of a split, once their headers say that they fit into memory."""
+    from tensorflow_datasets import decode
+
+    feature = builder.info.features["image"]
+    only = decode.PartialDecoding({"image": feature}, {"image": decode.SkipDecoding()})
+    files = builder.as_dataset(split=split, decoders=only).map(lambda example: example["image"])
+    channels = feature.shape[-1] or 4
+    values = files.map(_pixels, tf.data.AUTOTUNE).batch(4096).as_numpy_iterator()
+    check_values(
+        channels * sum(int(pixels.sum()) for pixels in values), pathlib.Path(builder.data_path)
+    )
+    return files.map(feature.decode_example, tf.data.AUTOTUNE)
+
+
+def _pixels(file):
+    """Returns the number of pixels of a PNG or JPEG file, from its header."""
+
+    def of_png():
+        return tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.int32, little_endian=False)
+
+    is_png = tf.strings.substr(file, 0, 4) == b"\x89PNG"
+    size = tf.cond(is_png, of_png, lambda: tf.image.extract_jpeg_shape(file)[:2])
+    return tf.reduce_prod(tf.cast(size, tf.int64))
+
+
 def _images(builder, split, prepare):
     with reading(builder.data_path, "a prepared data set"):
-        dataset = builder.as_dataset(split=split).map(lambda example: example["image"])
+        dataset = _decoded(builder, split)
         if prepare is not None:
             dataset = dataset.map(prepare, tf.data.AUTOTUNE)
         images = np.concatenate(list(dataset.batch(512).as_numpy_iterator()))

@@ -76,9 +76,9 @@ def export(
         example `{"Data": "...", "Test likelihood": {"nats": 1.0, "nats_standard_error": 0.1}}`.
       condition_range: bool, write the smallest and the largest conditions in training into the
         card, too. They are values of single rows, which can be private.
-      max_samples: int, the most samples that a request to `sample`, `sample_and_log_prob` or
-        `sample_rows` gets; the answer to more is INVALID_ARGUMENT. Default: as many as need at most
-        about 1 GiB.
+      max_samples: int, the most samples that a request to `sample`, `sample_and_log_prob`,
+        `sample_rows` or `interpolate` gets; the answer to more is INVALID_ARGUMENT. Default: as
+        many as need at most about 1 GiB.
 
     Returns:
       `pathlib.Path` of the version.

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfnvp.export.weights import StoredWeights
 from tfnvp.inputs.density import finite_weights
+from tfnvp.inputs.sampling import checked_temperature
 
 # Bytes for the largest arrays of a request that draws samples, of which about eight live at once.
 _MEMORY = 2**30
@@ -36,7 +37,7 @@ def make_signatures(
       flow: a `tfnvp.Flow`.
       weights: the weights to compute with.
       jit_compile: bool, compile everything but random numbers by XLA.
-      max_samples: int, the most samples that a request draws.
+      max_samples: int, the most samples that a request draws or interpolates.
 
     Returns:
       dictionary from names, in the order of `SIGNATURES`, to `Signature`.
@@ -138,7 +139,7 @@ class _Answers:
         if temperature is not None:
             # With the number of rows in the shape, one temperature for two seeds is an error.
             shape = tf.stack([tf.shape(seed)[0]] + [1] * len(self._flow.latent_shape))
-            z *= tf.reshape(temperature, shape)
+            z *= tf.reshape(checked_temperature(temperature), shape)
         return {"x": self._decode(z, condition)}
 
     def sample_and_log_prob(self, num_samples, seed, temperature=1.0, condition=None):
@@ -148,6 +149,7 @@ class _Answers:
 
     def interpolate(self, corners, weights, condition=None):
         flow, conditions = self._flow, None
+        weights = self._few(weights, tf.shape(weights)[0], "the number of rows of `weights`")
         if condition is not None:
             rows = tf.shape(weights)[:1]
             corners = tf.broadcast_to(corners, tf.concat([rows, tf.shape(corners)[1:]], axis=0))

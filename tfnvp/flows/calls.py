@@ -1,6 +1,7 @@
 """The public methods of a flow as compiled functions: densities, latents, samples."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,15 +9,24 @@ import keras
 import tensorflow as tf
 
 from tfnvp._internals import tape_is_recording
+from tfnvp.arguments import check_int
 from tfnvp.bases import sample_base
 from tfnvp.flows.interpolation import four_corner_latents
 from tfnvp.inputs.chunks import row_chunks
-from tfnvp.inputs.sampling import check_conditions, check_sampling, seed_pair
+from tfnvp.inputs.sampling import (
+    check_conditions,
+    check_sampling,
+    checked_temperature,
+    seed_pair,
+)
 from tfnvp.inputs.spec import DataSpec
 from tfnvp.inputs.support import like_rows
 
 # Rows are evaluated in pieces of at most this many numbers, so that memory stays bounded.
 _CHUNK_ELEMENTS = 2**20
+
+# Most values of a grid of interpolations: 1 GiB.
+_MOST_VALUES = 2**28
 
 # Rows of the pieces that XLA computes, which compiles for seconds for each number of rows and keeps
 # every program. It gains nothing with fewer rows, and little with more.
@@ -144,7 +154,8 @@ class FlowCalls(keras.Model):
         Returns:
           `[n, *latent_shape]`.
         """
-        return sample_base(self.base, self.distribution.distribution, n, seed, temperature)
+        base, temperature = self.distribution.distribution, checked_temperature(temperature)
+        return sample_base(self.base, base, n, seed, temperature)
 
     def sample(
         self, n: int, seed: Any = None, temperature: float = 1.0, condition: Any = None
@@ -164,7 +175,8 @@ class FlowCalls(keras.Model):
           `[n, *event_shape]`.
 
         Raises:
-          ValueError: if `n` or `temperature` is negative, or a custom base has a temperature.
+          ValueError: if `n` or `temperature` is negative, `temperature` is NaN or infinite, or a
+            custom base has a temperature.
         """
         check_sampling(n, temperature, self.base)
         check_conditions(condition, n, self.condition_shape)
@@ -192,22 +204,23 @@ class FlowCalls(keras.Model):
         Args:
           corners: `[4, *event_shape]`: top left, top right, bottom left, bottom right.
           rows: int, 2 or more.
-          columns: int, 2 or more.
+          columns: int, 2 or more. The grid has at most 2**28 values, 1 GiB.
           condition: one condition for all, where the flow takes one.
 
         Returns:
           `[rows, columns, *event_shape]`.
 
         Raises:
-          ValueError: if there are not four corners, or fewer than two rows or columns.
+          ValueError: if there are not four corners, or `rows` or `columns` is out of range.
 
         Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), equation 19.
         """
-        if len(corners) != 4 or rows < 2 or columns < 2:
-            raise ValueError(
-                "`corners` must be 4 data points, `rows` and `columns` 2 or more. "
-                f"Received: {len(corners)} corners, rows={rows}, columns={columns}"
-            )
+        if len(corners) != 4:
+            raise ValueError(f"`corners` must be 4 data points. Received: {len(corners)}")
+        check_int("rows", rows, least=2)
+        check_int("columns", columns, least=2)
+        most = _MOST_VALUES // math.prod(self.event_shape)
+        check_int("rows * columns", rows * columns, most=most)
         z = four_corner_latents(self.encode(corners, condition), rows, columns)
         images = self.decode(tf.reshape(z, (-1, *self.latent_shape)), condition)
         return tf.reshape(images, (rows, columns, *self.event_shape))

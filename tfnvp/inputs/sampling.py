@@ -17,13 +17,33 @@ def check_sampling(n: Any, temperature: Any, base: Any) -> None:
             "`n` must be an int of 0 or more: draw all samples, and reshape; shapes are for "
             f"`flow.distribution.sample`. Received: {n!r}"
         )
-    if isinstance(temperature, str) or np.ndim(temperature) or not temperature >= 0:
+    if isinstance(temperature, str) or np.ndim(temperature):
         raise ValueError(f"`temperature` must be a number of 0 or more. Received: {temperature!r}")
+    checked_temperature(temperature)
     if temperature != 1.0 and not isinstance(base, str):
         raise ValueError(
             'a temperature needs the base "normal" or "logistic". '
             f"Received: temperature={temperature} and base={base}"
         )
+
+
+def checked_temperature(temperature: Any) -> tf.Tensor:
+    """Returns one temperature, or several, as float32.
+
+    Raises:
+      ValueError: if one is NaN, infinite or negative; where only the run of a graph knows it, that
+        raises `InvalidArgumentError`.
+    """
+    temperature = tf.cast(temperature, tf.float32)
+    rule = "`temperature` must be a number of 0 or more. Received:"
+    known = tf.get_static_value(temperature)
+    if known is None:
+        allowed = tf.reduce_all((temperature >= 0.0) & (temperature < np.inf))
+        with tf.control_dependencies([tf.debugging.Assert(allowed, [rule, temperature])]):
+            return tf.identity(temperature)
+    if not np.all((known >= 0.0) & (known < np.inf)):
+        raise ValueError(f"{rule} {known}")
+    return temperature
 
 
 def check_conditions(condition: Any, n: int, condition_shape: tuple | None) -> None:

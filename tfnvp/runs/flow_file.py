@@ -1,19 +1,23 @@
 """A flow in a .keras file, which anyone can have written."""
 
 import contextlib
+import io
 import json
 import pathlib
 import re
 import zipfile
 from collections.abc import Mapping
 
+import h5py
 import keras
 
 from tfnvp import advice
-from tfnvp._atomic import check_unpacked
+from tfnvp._atomic import check_hdf5, check_unpacked
 from tfnvp._version import __version__
 from tfnvp.export.weights import not_finite
 from tfnvp.flows import Flow
+
+_WEIGHTS = "model.weights.h5"
 
 # Most bytes of the configuration.
 _LARGEST_CONFIG = 64 * 2**20
@@ -30,6 +34,11 @@ def read_flow(file: pathlib.Path, versions: Mapping[str, str]) -> Flow:
         raise OSError(f"{file} cannot be loaded: it is damaged, or no model saved by Keras")
     try:
         check_unpacked(file, {"config.json": _LARGEST_CONFIG})
+        with (
+            zipfile.ZipFile(file) as archive,
+            h5py.File(io.BytesIO(archive.read(_WEIGHTS))) as weights,
+        ):
+            check_hdf5(weights, file)
         model = keras.saving.load_model(file, safe_mode=True)
     except Exception as error:
         reason = _newer(file, versions) or "it is damaged or not a flow"

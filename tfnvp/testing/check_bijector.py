@@ -55,6 +55,7 @@ def check_bijector(
     - "tapes": gradients are right on every `tf.GradientTape` and `tf.autodiff.ForwardAccumulator`,
       whatever was computed before with the same tensors.
     - "copies": `pickle` and `copy.deepcopy` after use give equal values and variables of their own.
+      Classes of TFP may refuse to be copied.
     - "equality": a bijector equals its `copy.copy`, and no bijector with other variables; its hash
       never changes.
     - "half precision": float16 and bfloat16 inputs give outputs of their dtype, near those of
@@ -72,6 +73,7 @@ def check_bijector(
       condition: `[batch, *condition_shape]`, where the bijector takes one.
       atol: float, absolute tolerance of values and log-dets. By default 1e-4 for float32 (which
         holds after 16 couplings), 1e-6 for float64, 5e-2 for bfloat16 and 5e-3 for float16.
+        A network that computes in half precision needs more.
       rtol: float, relative tolerance, with the same defaults.
       skip: names of properties not to check. TFP's own bijectors give stale answers when they
         hold variables, and its `tfb.RealNVP` runs its network twice.
