@@ -1,4 +1,4 @@
-"""Checks of arguments that many constructors take: whole numbers and flags."""
+"""Checks of arguments that many constructors take, and masked arrays as arrays with NaN."""
 
 from typing import Any
 
@@ -35,3 +35,16 @@ def check_flags(**flags) -> None:
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise ValueError(f"`{name}` must be True or False. Received: {value!r}")
+
+
+def unmasked(array: Any) -> Any:
+    """Returns a masked array as floats with NaN where it is masked, anything else as it is.
+
+    >>> unmasked(np.ma.masked_equal([1, -999], -999)).tolist()
+    [1.0, nan]
+    """
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    if not np.ma.getmaskarray(array).any():
+        return np.asarray(array.data)
+    return (array if array.dtype.kind == "f" else array.astype("float64")).filled(np.nan)
