@@ -5,6 +5,11 @@ import tensorflow as tf
 from tfnvp.quantization import dequantize, quantize
 
 
+def test_masked_pixels_are_nan():
+    x = dequantize(np.ma.masked_equal(np.array([3, 255, 0]), 255), levels=17)
+    assert np.isnan(x).tolist() == [False, True, False]
+
+
 def test_noise_stays_in_its_bins_and_fills_them():
     pixels = np.repeat(np.arange(17), 2000)
     x = dequantize(pixels, levels=17, seed=(0, 0)).numpy()

@@ -1,4 +1,4 @@
-"""Checks of arguments that many constructors take: whole numbers and flags."""
+"""Checks of arguments that many constructors take, and masked arrays as arrays with NaN."""
 
 from typing import Any
 
@@ -37,3 +37,16 @@ def check_flags(*texts: str, **flags) -> None:
         if not isinstance(value, bool) and not (isinstance(value, str) and value in texts):
             listed = ", ".join(allowed)
             raise ValueError(f"`{name}` must be {listed} or False. Received: {value!r}")
+
+
+def unmasked(array: Any) -> Any:
+    """Returns a masked array as floats with NaN where it is masked, anything else as it is.
+
+    >>> unmasked(np.ma.masked_equal([1, -999], -999)).tolist()
+    [1.0, nan]
+    """
+    if not isinstance(array, np.ma.MaskedArray):
+        return array
+    if not np.ma.getmaskarray(array).any():
+        return np.asarray(array.data)
+    return (array if array.dtype.kind == "f" else array.astype("float64")).filled(np.nan)

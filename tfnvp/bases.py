@@ -7,6 +7,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfnvp.arguments import unmasked
 from tfnvp.precision import location_and_scale
 
 __all__ = ["logistic_mixture"]
@@ -52,7 +53,7 @@ def logistic_mixture(z: npt.ArrayLike, components: int = 10) -> tfd.Independent:
 
     Source: Dinh, Krueger and Bengio 2014 (NICE), section 3.4, where the prior may be learned.
     """
-    z = np.asarray(z)
+    z = np.asarray(unmasked(z))
     if not 1 <= components <= len(z):
         raise ValueError(
             f"`components` must be from 1 to the number of rows, {len(z)}. Received: {components}"

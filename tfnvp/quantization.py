@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp import advice
-from tfnvp.arguments import check_int
+from tfnvp.arguments import check_int, unmasked
 
 
 def check_levels(pixels: np.ndarray, levels: int, name: str = "pixels") -> None:
@@ -49,7 +49,7 @@ def dequantize(pixels: Any, levels: int = 256, seed: Any = None) -> tf.Tensor:
 
     Raises:
       ValueError: if `levels` is below 2, or pixels are out of range. In graphs, such pixels become
-        NaN instead.
+        NaN instead, as do the masked ones of a masked array.
 
     >>> import numpy as np
     >>> x = dequantize(np.array([0, 16]), levels=17)
@@ -61,7 +61,9 @@ def dequantize(pixels: Any, levels: int = 256, seed: Any = None) -> tf.Tensor:
     check_int("levels", levels, least=2)
     if levels > 2 and tf.as_dtype(getattr(pixels, "dtype", tf.float32)).is_bool:
         advice.warn_of_bools(levels)
-    in_range = _all_are_levels(pixels, levels)
+    masked = isinstance(pixels, np.ma.MaskedArray)
+    in_range = _all_are_levels(pixels, levels) and not masked
+    pixels = unmasked(pixels)
     pixels = tf.cast(pixels, tf.float32)
     shape = tf.shape(pixels)
     noise = tf.random.uniform(shape) if seed is None else tf.random.stateless_uniform(shape, seed)

@@ -26,6 +26,11 @@ def splits(request, sources):
     return sources[request.param]
 
 
+def test_masked_values_are_missing():
+    source = data.splits.ArraySource(np.ma.masked_equal(ROWS[:2], 4.0))
+    np.testing.assert_array_equal(source.take(2), np.float32([[0, 1, 2], [3, np.nan, 5]]))
+
+
 def in_order(rows):
     return rows[np.argsort(rows[:, 0])]
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from tfnvp.arguments import unmasked
+
 if TYPE_CHECKING:
     import tensorflow as tf
 
@@ -79,7 +81,7 @@ class ArraySource:
     def __init__(self, rows: Any):
         # TensorFlow, too, takes the numbers of lists in single precision.
         is_list = isinstance(rows, (list, tuple))
-        rows = np.asarray(rows)
+        rows = np.asarray(unmasked(rows))
         self.rows = rows.astype("float32") if is_list and rows.dtype == np.float64 else rows
         self.shape = self.rows.shape
         self.dtype = self.rows.dtype

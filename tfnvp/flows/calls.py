@@ -111,7 +111,8 @@ class FlowCalls(keras.Model):
     def encode(self, x: Any, condition: Any = None) -> tf.Tensor:
         """Latents of data points, by exact inversion: `[batch, *latent_shape]`.
 
-        They are NaN for rows without a density, whose `log_prob` is -inf or NaN.
+        They are NaN for rows that are not finite or outside of the flow's support, and for rows
+        whose latents leave the range of float32.
         """
         return self._calls.run("_encode", *self._prepared(x, condition))
 

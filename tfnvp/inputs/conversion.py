@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.arguments import unmasked
+
 
 class Kind(NamedTuple):
     """A kind of object that becomes an array by a rule of its own, or is refused.
@@ -28,15 +30,6 @@ class Kind(NamedTuple):
     cure: str = ""
 
 
-def _unmasked(array):
-    """Returns a masked array as floats with NaN where it is masked."""
-    if not np.ma.getmaskarray(array).any():
-        return np.asarray(array.data)
-    if array.dtype.kind != "f":
-        array = array.astype("float64")
-    return array.filled(np.nan)
-
-
 def _has_dtype(test):
     return lambda x: isinstance(getattr(x, "dtype", None), np.dtype) and test(x.dtype)
 
@@ -52,7 +45,7 @@ _ROWS = "give rows, `numpy.column_stack(list(columns.values()))`"
 #: Kinds of objects by name, the first that matches decides. All others are converted by NumPy or
 #: TensorFlow.
 KINDS = (
-    Kind("a masked array", lambda x: isinstance(x, np.ma.MaskedArray), _unmasked),
+    Kind("a masked array", lambda x: isinstance(x, np.ma.MaskedArray), unmasked),
     Kind(
         "a variable",
         lambda x: isinstance(x, (tf.Variable, keras.Variable)),
