@@ -65,24 +65,20 @@ def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
             repeated.append(f"{name!r} repeats {first!r}")
     if repeated:
         warn(f"column {_listed(repeated)}: together they have no density; leave one of each out")
+    no_bound = "no density, and their likelihood no bound"
     whole = [n for n, column in finite.items() if n not in constant and _is_whole(column)]
     if whole:
-        named = _listed(map(repr, whole))
-        warn(f"only whole numbers in {named}: they have no density, and their likelihood no bound")
+        warn(f"only whole numbers in {_listed(map(repr, whole))}: they have {no_bound}")
     mostly = [n for n, column in finite.items() if n not in constant + whole and _is_atom(column)]
     if mostly:
-        warn(
-            f"more than half of the values are the same in {_listed(map(repr, mostly))}: such a "
-            "value has a probability, no density, and the likelihood no bound"
-        )
+        named = _listed(map(repr, mostly))
+        warn(f"more than half of the values are the same in {named}: they have {no_bound}")
 
 
 def _is_atom(column: np.ndarray) -> bool:
     """Whether one value makes more than half of a column, which is then its median."""
-    if not len(column):
-        return False
-    middle = np.partition(column, len(column) // 2)[len(column) // 2]
-    return (column == middle).mean() > 0.5
+    middle = len(column) // 2
+    return len(column) > 0 and (column == np.partition(column, middle)[middle]).mean() > 0.5
 
 
 def _is_whole(column: np.ndarray) -> bool:
@@ -166,8 +162,7 @@ def warn_of_labels(condition: np.ndarray) -> None:
 
 def warn_of_condition_scale(condition: np.ndarray, is_standardized: bool) -> None:
     """Warns of conditions far from 1, from which networks learn slowly or not at all."""
-    rows = len(condition)
-    if not rows:
+    if not (rows := len(condition)):
         return
     values = condition.reshape(rows, -1).astype("float64")
     with np.errstate(invalid="ignore"):
@@ -309,12 +304,7 @@ def warn_of_weights(file: Any, name: str) -> None:
 
 
 def warn_of_other_shapes(version: Any, changed: Mapping[str, tuple]) -> None:
-    """Warns where the version before an export has data of other shapes.
-
-    Args:
-      version: folder of the version before.
-      changed: mapping of names of shapes to the pair of the shape before and the shape now.
-    """
+    """Warns where a `version` has data of other shapes: pairs of before and now, by name."""
     listed = "; ".join(f"{name} {before}, now {now}" for name, (before, now) in changed.items())
     warn(
         f"{version} has other shapes: {listed}. Clients get the new version at once; export "
