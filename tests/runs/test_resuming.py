@@ -21,6 +21,7 @@ def begin(path, recipe="realnvp-table", dataset="table", **changes):
     config |= {
         "dataset": dataset,
         "seed": 4,
+        "run": "1f",
         "data_crc32": 1,
         "source_of_data": {"table": str(table)},
     }
@@ -60,6 +61,24 @@ def test_small_tables_get_small_batches_unless_their_size_is_given(tmp_path):
         (resuming.plan(output=tmp_path / "run", resume=True), 200),
     ):
         assert plan.recipe_for(splits).batch_size == batch_size
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "expected"),
+    [
+        ("realnvp-table", [], "trained"),
+        ("realnvp-table", ["standardize=false"], False),
+        ("nice-digits", ["standardize=true"], "trained"),
+    ],
+)
+def test_runs_of_the_first_version_keep_their_flows(tmp_path, recipe, changes, expected):
+    options = recipes.get(recipe).override(changes).options
+    begin(tmp_path / "run", recipe, options=options)
+    config = RunFolder(tmp_path / "run").config()
+    del config["run"]
+    RunFolder(tmp_path / "run").write_config(config)
+    plan = resuming.plan(output=tmp_path / "run", resume=True)
+    assert plan.recipe.options["standardize"] == expected
 
 
 def test_a_resumed_run_keeps_what_is_not_given_again(tmp_path):

@@ -83,6 +83,7 @@ def plan(
             )
     if stored and recipe in (None, stored.get("name")):
         chosen = Recipe(**{name: stored[name] for name in recipes.FIELDS if name in stored})
+        chosen = chosen if "run" in stored else _as_in_0_1_0(chosen)
     else:
         chosen = recipes.get(recipe) if recipe else recipes.default(_kind(source))
     return Plan(
@@ -93,6 +94,15 @@ def plan(
         is_resumed=bool(stored),
         chosen_batch_size=bool(stored) or any(c.startswith("batch_size=") for c in changes),
     )
+
+
+def _as_in_0_1_0(recipe):
+    """Returns the recipe of a run of 0.1.0, whose flows had a trained standardisation, or none."""
+    if recipe.model not in ("nice", "real_nvp"):
+        return recipe
+    standardize = recipe.options.get("standardize", recipe.model == "real_nvp")
+    standardize = "trained" if standardize is True else standardize
+    return recipe.replace(options={**recipe.options, "standardize": standardize})
 
 
 def run_to_resume(
