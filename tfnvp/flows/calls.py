@@ -116,6 +116,10 @@ class FlowCalls(keras.Model):
         """
         return self._calls.run("_encode", *self._prepared(x, condition))
 
+    def unmarked_latents(self, x: Any, condition: Any = None) -> tf.Tensor:
+        """Latents as the bijector gives them, infinite ones too: `[batch, *latent_shape]`."""
+        return self._calls.run("_unmarked_encode", *self._prepared(x, condition))
+
     def decode(self, z: Any, condition: Any = None) -> tf.Tensor:
         """Data points of latents, the inverse of `encode`: `[batch, *event_shape]`."""
         return self._calls.run("_decode", *self._prepared(z, condition, self._latent_spec))

@@ -61,7 +61,8 @@ def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
     x = flow.data_spec.to_floats(x)
     if x.shape.rank < 1 or x.shape[0] < 2:
         raise ValueError(f"`x` must have at least two points. Received shape: {x.shape}")
-    z = flow.encode(x, condition)
+    # Infinite latents are counted as they are.
+    z = flow.unmarked_latents(x, condition)
     back = flow.decode(z, condition)
     log_dets = _log_dets(flow, x, condition)
     numbers = [_rows(t) for t in (z, back, *log_dets.values())]

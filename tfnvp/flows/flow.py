@@ -197,9 +197,12 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         nats = self._unmarked_log_prob(x_or_harmless, condition)
         return mark_density_zero(self, nats, inside, x, condition)
 
+    def _unmarked_encode(self, x, condition):
+        return self._inverse(x, condition)[0]
+
     def _encode(self, x, condition):
         x, inside = self.data_spec.mask_unsupported_rows(x)
-        z = self._inverse(x, condition)[0]
+        z = self._unmarked_encode(x, condition)
         inside &= finite_rows(z)
         return tf.where(like_rows(inside, z), z, tf.constant(float("nan"), z.dtype))
 
