@@ -129,7 +129,9 @@ class DataSpec:
         if not isinstance(data, tuple):
             return (data,)
         x, y, sample_weight = (*data, None, None)[:3]
-        if y is None or (y.shape.rank and y.shape[-1] == 0):
+        # In eager mode Keras hands on arrays.
+        shape = tf.TensorShape(None if y is None else y.shape)
+        if y is None or (shape.rank and shape[-1] == 0):
             return x, None, sample_weight
         if isinstance(x, dict):
             rules.refuse_twice(self.name)
