@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfnvp._internals import tape_is_recording
@@ -28,8 +29,8 @@ _CHUNK_ELEMENTS = 2**20
 # Most values of a grid of interpolations: 1 GiB.
 _MOST_VALUES = 2**28
 
-# Rows of the pieces that XLA computes, which compiles for seconds for each number of rows and keeps
-# every program. It gains nothing with fewer rows, and little with more.
+# Least rows for XLA, which compiles for seconds for each number of rows, and keeps every program:
+# fewer would not gain, and more are filled up to one of four numbers for each power of two.
 _COMPILED_ROWS = 2**12
 
 
@@ -48,25 +49,32 @@ class CompiledCalls:
         """Returns `flow.name(x, condition)`: in a graph as it is, else compiled and in pieces."""
         if not tf.executing_eagerly():
             return getattr(self._flow, name)(x, condition)
-        sizes = self._sizes(len(x))
-        if len(sizes) <= 1:
-            return self.function(name, len(x))(x, condition)
+        most = max(1, _CHUNK_ELEMENTS // self._flow.event_size)
+        if len(x) <= most:
+            return self._run_piece(name, x, condition)
         pieces = [
-            self.function(name, len(piece))(piece, given)
-            for _, piece, given in row_chunks(sizes, x, condition, self._flow.condition_shape)
+            self._run_piece(name, piece, given)
+            for _, piece, given in row_chunks(most, x, condition, self._flow.condition_shape)
         ]
         return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *pieces)
 
-    def _sizes(self, rows):
-        """Returns the rows of the pieces in which `rows` rows are computed."""
-        most = max(1, _CHUNK_ELEMENTS // self._flow.event_size)
-        if most > _COMPILED_ROWS and self._flow.uses_xla():
-            most = _COMPILED_ROWS
-        return [most] * (rows // most) + ([rows % most] if rows % most else [])
+    def _run_piece(self, name, x, condition):
+        rows = len(x)
+        if rows < _COMPILED_ROWS or not self._flow.uses_xla():
+            return self.function(name)(x, condition)
+        step = 2 ** (rows.bit_length() - 3)
+        more = -rows % step
+        if more:
+            x = _filled_up(x, more)
+            if condition is not None and condition.shape == (rows, *self._flow.condition_shape):
+                condition = _filled_up(condition, more)
+        result = self.function(name, xla=True)(x, condition)
+        if more:  # Faster than to slice.
+            return tf.nest.map_structure(lambda part: tf.split(part, [rows, more])[0], result)
+        return result
 
-    def function(self, name: str, rows: int = 0) -> Callable:
-        """Returns a method as a graph, compiled by XLA for `_COMPILED_ROWS` rows."""
-        xla = rows == _COMPILED_ROWS and self._flow.uses_xla()
+    def function(self, name: str, xla: bool = False) -> Callable:
+        """Returns a method as a graph, perhaps compiled by XLA."""
         if (name, xla) not in self._functions:
             # TensorFlow counts the graphs made of one function's code, and warns of many: a
             # partial has no code.
@@ -76,6 +84,12 @@ class CompiledCalls:
                 jit_compile=xla or None,
             )
         return self._functions[name, xla]
+
+
+def _filled_up(x, rows):
+    """Returns `x` with more rows, of zeros."""
+    # `tf.pad` takes twice as long.
+    return tf.raw_ops.Pad(input=x, paddings=[[0, rows], *[[0, 0]] * (x.shape.rank - 1)])
 
 
 class FlowCalls(keras.Model):
@@ -94,11 +108,14 @@ class FlowCalls(keras.Model):
           NaN where a row, its condition or a weight is NaN. The gradient of such rows is 0.
         """
         x, condition = self._prepared(x, condition)
-        nats = self._calls.run("_log_prob", x, condition)
-        if not (tf.executing_eagerly() and tape_is_recording()):
+        if not tf.executing_eagerly():
+            return self._log_prob(x, condition)
+        nats = self._calls.run("_unmarked_log_prob", x, condition)
+        if np.isfinite(nats).all():
             return nats
+        nats = self._calls.run("_log_prob", x, condition)
         good = tf.math.is_finite(nats)
-        if tf.reduce_all(good) or not tf.reduce_any(good):
+        if not (tape_is_recording() and tf.reduce_any(good)):
             return nats
         # The gradient of a row whose numbers overflow is NaN, and so would be that of the others.
         row = tf.argmax(good)

@@ -1,6 +1,5 @@
 """Rows with their conditions, in chunks."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,15 +10,15 @@ from tfnvp.inputs.rules import check_count
 
 
 def row_chunks(
-    size: int | Sequence[int],
+    size: int,
     x: npt.ArrayLike,
     condition: npt.ArrayLike | None = None,
     condition_shape: Sequence[int] | None = None,
 ) -> Iterator[tuple]:
-    """Yields `(first, rows, condition)` for consecutive chunks of rows.
+    """Yields `(first, rows, condition)` for consecutive chunks of at most `size` rows.
 
     Args:
-      size: int, rows of a chunk; the last one can have fewer. Or the rows of each chunk.
+      size: int, rows of a chunk; the last one can have fewer.
       x: `[n, ...]`, array, tensor, list or table.
       condition: `[*condition_shape]` or `[1, *condition_shape]`, one for all rows, which goes with
         every chunk; or `[n, *condition_shape]`, cut into chunks with the rows; or None.
@@ -37,9 +36,8 @@ def row_chunks(
     >>> list(row_chunks(2, [10, 20, 30], [[1], [2], [3]], condition_shape=(1,)))
     [(0, [10, 20], [[1], [2]]), (2, [30], [[3]])]
     """
-    sizes = [size] * -(-len(x) // size) if isinstance(size, int) else size
-    for first, last in itertools.pairwise(itertools.accumulate(sizes, initial=0)):
-        piece = slice(first, last)
+    for first in range(0, len(x), size):
+        piece = slice(first, first + size)
         yield first, x[piece], conditions_of(piece, len(x), condition, condition_shape)
 
 

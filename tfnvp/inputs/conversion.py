@@ -98,9 +98,14 @@ KINDS = (
     Kind("a function", inspect.isroutine, cure=f"{_NUMBERS}, or call it first"),
 )
 
+#: Types of arrays that need no rule: most calls have one.
+_PLAIN = {np.dtype(name).str for name in ("float32", "float64", "int32", "int64", "uint8")}
+
 
 def kind_of(x: Any, name: str = "x") -> Kind | None:
     """Returns the first of `KINDS` that matches, or None; raises `ValueError` if it is refused."""
+    if isinstance(x, tf.Tensor) or (type(x) is np.ndarray and x.dtype.str in _PLAIN):
+        return None
     kind = next((kind for kind in KINDS if kind.matches(x)), None)
     if kind is not None and kind.convert is None:
         raise ValueError(

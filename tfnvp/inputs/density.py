@@ -34,17 +34,22 @@ def mark_density_zero(
       given: `[batch, ...]`, the data or the latents of the rows.
       condition: `[batch, *condition_shape]`, or None.
     """
-    known = all_of_row(~tf.math.is_nan(given))
-    if condition is not None:
-        known &= all_of_row(tf.math.is_finite(condition))
-    overflows = inside & tf.math.is_nan(nats)
-    if not _weights_are_finite.get():
-        # Weights are read only where they can be the cause: there are many of them.
-        known &= ~overflows | tf.cond(
-            tf.reduce_any(overflows & known), lambda: _are_finite(flow.weights), lambda: True
-        )
-    without = tf.where(known, tf.constant(float("-inf"), nats.dtype), float("nan"))
-    return tf.where(inside & ~overflows & known, nats, without)
+
+    def mark():
+        known = all_of_row(~tf.math.is_nan(given))
+        if condition is not None:
+            known &= all_of_row(tf.math.is_finite(condition))
+        overflows = inside & tf.math.is_nan(nats)
+        if not _weights_are_finite.get():
+            # Weights are read only where they can be the cause: there are many of them.
+            known &= ~overflows | tf.cond(
+                tf.reduce_any(overflows & known), lambda: _are_finite(flow.weights), lambda: True
+            )
+        without = tf.where(known, tf.constant(float("-inf"), nats.dtype), float("nan"))
+        return tf.where(inside & ~overflows & known, nats, without)
+
+    # Nearly always there is nothing to mark.
+    return tf.cond(tf.reduce_all(inside & tf.math.is_finite(nats)), lambda: nats, mark)
 
 
 def _are_finite(weights):
