@@ -130,8 +130,7 @@ class DataSpec:
             return (data,)
         x, y, sample_weight = (*data, None, None)[:3]
         # In eager mode Keras hands on arrays.
-        shape = tf.TensorShape(None if y is None else y.shape)
-        if y is None or (shape.rank and shape[-1] == 0):
+        if y is None or tf.TensorShape(y.shape)[-1:] == (0,):
             return x, None, sample_weight
         if isinstance(x, dict):
             rules.refuse_twice(self.name)
