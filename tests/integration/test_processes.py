@@ -195,8 +195,8 @@ def test_killed_and_stopped_at_any_moment_it_ends_at_the_same_weights(unbroken, 
     resume = ["-m", "tfnvp", "train", "--resume", "--json"]
     for epochs, command, stop in (
         (3, ["-m", "tfnvp", *TRAIN], signal.SIGKILL),
-        (8, resume, signal.SIGINT),
-        (16, resume, signal.SIGTERM),
+        (6, resume, signal.SIGINT),
+        (9, resume, signal.SIGTERM),
     ):
         process = start(command, tmp_path)
         wait_for_epochs(process, history, epochs)
