@@ -210,3 +210,24 @@ def test_of_served_interpolations(signatures, kind):
     weights = RNG.uniform(size=(N, 4)).astype("float32")
     answer = served(signature, kind, corners=corners, weights=weights)
     assert_rows(answer, lambda i: served(signature, kind, i, corners=corners, weights=weights))
+
+
+@pytest.mark.parametrize("kind", ["none", "one each"])
+def test_of_many_sizes_by_few_programs(flows, kind, monkeypatch):
+    """Rows that fill up a program change nothing."""
+    monkeypatch.setattr(calls, "_COMPILED_ROWS", 16)
+    monkeypatch.setattr(type(flows[kind]), "uses_xla", lambda flow: True)
+    run, used = calls.CompiledCalls(flows[kind]), set()
+
+    def encode(x, condition):
+        used.add(len(x))
+        return flows[kind]._encode(x, condition)
+
+    monkeypatch.setattr(run, "function", lambda name, xla=False: encode)
+    for rows in range(16, 40):
+        condition = None if kind == "none" else tf.constant(C[:rows])
+        found = run.run("_encode", tf.constant(X[:rows]), condition)
+        expected = flows[kind].encode(X[:rows], condition)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    # Four as they are, and those of an octave: 20, 24, 28, 32, and then 40.
+    assert used == {16, 17, 18, 19, 20, 24, 28, 32, 40}

@@ -1,5 +1,6 @@
 """The public methods of a flow as compiled functions: densities, latents, samples."""
 
+import collections
 import functools
 import math
 from collections.abc import Callable
@@ -30,8 +31,10 @@ _CHUNK_ELEMENTS = 2**20
 _MOST_VALUES = 2**28
 
 # Least rows for XLA, which compiles for seconds for each number of rows, and keeps every program:
-# fewer would not gain, and more are filled up to one of four numbers for each power of two.
+# fewer would not gain. After so many numbers of rows, others are filled up to one of four for each
+# power of two.
 _COMPILED_ROWS = 2**12
+_EXACT_SIZES = 4
 
 
 class CompiledCalls:
@@ -43,7 +46,7 @@ class CompiledCalls:
 
     def __init__(self, flow: Any):
         self._flow = flow
-        self._functions = {}
+        self._functions, self._sizes = {}, collections.defaultdict(set)
 
     def run(self, name: str, x: tf.Tensor, condition: tf.Tensor | None) -> Any:
         """Returns `flow.name(x, condition)`: in a graph as it is, else compiled and in pieces."""
@@ -62,8 +65,10 @@ class CompiledCalls:
         rows = len(x)
         if rows < _COMPILED_ROWS or not self._flow.uses_xla():
             return self.function(name)(x, condition)
-        step = 2 ** (rows.bit_length() - 3)
-        more = -rows % step
+        sizes = self._sizes[name]
+        if len(sizes) < _EXACT_SIZES:
+            sizes.add(rows)
+        more = 0 if rows in sizes else -rows % 2 ** (rows.bit_length() - 3)
         if more:
             x = _filled_up(x, more)
             if condition is not None and condition.shape == (rows, *self._flow.condition_shape):
