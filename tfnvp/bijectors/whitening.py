@@ -108,16 +108,15 @@ class Whitening(Bijector):
         """
         y = np.asarray(check_sample(self, y), "float64").reshape((-1, self.mean.shape[0]))
         mean, scale = location_and_scale(y)
-        epsilon, rows = self.epsilon, y - mean
-        if epsilon is None:
-            epsilon, rows = _RIDGE, rows / scale
-        else:
-            scale = np.ones_like(scale)
-        few = self.epsilon is None or len(rows) <= rows.shape[1]
-        covariance = _covariance(rows, shrunk=few)
+        rows = y - mean
         if self.epsilon is None:
+            rows, epsilon = rows / scale, _RIDGE
+            covariance = _covariance(rows, shrunk=True)
             constant = ~rows.any(axis=0)
             covariance[constant, constant] = 1.0
+        else:
+            scale, epsilon = np.ones_like(scale), self.epsilon
+            covariance = _covariance(rows, shrunk=len(rows) <= rows.shape[1])
         variances, axes = np.linalg.eigh(covariance)
         self.mean.assign(mean)
         self._set_matrix((axes / np.sqrt(np.maximum(variances, 0.0) + epsilon)) @ axes.T / scale)
@@ -150,15 +149,12 @@ class Whitening(Bijector):
 
 def _covariance(rows, shrunk):
     """Covariance of centred rows `[n, D]`, as it is or by Ledoit's and Wolf's estimate."""
-    covariance = rows.T @ rows / len(rows)
-    if not shrunk:
-        return covariance
-    identity = np.eye(len(covariance)) * np.trace(covariance) / len(covariance)
-    distance = np.sum((covariance - identity) ** 2)
-    squares = np.sum(rows**2, axis=1)
-    error = (np.mean(squares**2) - np.sum(covariance**2)) / len(rows)
-    share = min(error / distance, 1.0) if distance > 0 else 0.0
-    return (1 - share) * covariance + share * identity
+    # One centred row is 0: there is nothing to shrink.
+    if not shrunk or len(rows) == 1:
+        return rows.T @ rows / len(rows)
+    from sklearn.covariance import ledoit_wolf
+
+    return ledoit_wolf(rows, assume_centered=True)[0]
 
 
 def _array(value, shape, name):

@@ -24,6 +24,7 @@ _OF_LABELS = (
     keras.layers.Hashing,
     keras.layers.IntegerLookup,
 )
+
 # Share of the distinct values of a variable that must stay distinct.
 _DISTINCT = 0.9
 

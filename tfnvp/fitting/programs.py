@@ -114,8 +114,8 @@ def choose_steps(
         return 1
     limits = [limit for limit in step_limits if limit]
     most = min(_MOST_STEPS, max(1, _MOST_NUMBERS // event_size))
-    if batches:
-        most = 1 if batches == 1 else min(most, _FEW_STEPS if batches <= _FEW_STEPS else most)
+    if batches and batches <= _FEW_STEPS:
+        most = 1 if batches == 1 else min(most, _FEW_STEPS)
     return max(n for n in range(1, most + 1) if all(limit % n == 0 for limit in limits))
 
 
