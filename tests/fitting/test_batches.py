@@ -72,11 +72,21 @@ def test_arrays_with_a_number_of_steps_stay_with_keras(arguments):
 
 
 def test_a_sample_is_spread_over_arrays_that_may_be_sorted():
-    x, condition = batches.sample(numbered(100), 10)
+    x, condition = batches.sample(numbered(100)._replace(sample_weight=None), 10)
     np.testing.assert_array_equal(condition[:, 0], np.arange(0, 100, 10))
     np.testing.assert_array_equal(x[:, 0], condition[:, 0])
     both = Data({"x": numbered(100).x, "condition": numbered(100).condition})
     np.testing.assert_array_equal(batches.sample(both, 10)[1], condition)
+
+
+def test_rows_of_weight_0_are_in_no_sample():
+    weights = np.float32([0, 1, 2, 0] * 25)
+    data = numbered(100)._replace(sample_weight=weights)
+    dataset = tf.data.Dataset.from_tensor_slices(tuple(data)).batch(4)
+    for source in (data, Data(dataset)):
+        x, condition = batches.sample(source, 10)
+        assert len(x) == 10 and (weights[x[:, 0].astype(int)] > 0).all()
+        np.testing.assert_array_equal(x[:, 0], condition[:, 0])
 
 
 class Sequence(keras.utils.PyDataset):

@@ -119,3 +119,17 @@ def test_tables_of_pandas_and_polars_are_arrays():
     for column in (pandas.Series(X[:, 0], index=range(8, 16)), polars.Series(X[:, 0])):
         _, _, weights = DataSpec((3,)).check(X, None, abs(column))
         np.testing.assert_array_equal(weights, np.abs(X[:, 0]))
+
+
+def test_batches_of_streams_go_through_the_table():
+    class Batches(keras.utils.PyDataset):
+        num_batches = 1
+
+        def __getitem__(self, index):
+            return MASKED, None, X.astype(">f4")[:, 0]
+
+    for stream in (Batches(), ((MASKED, None, X.astype(">f4")[:, 0]) for _ in range(1))):
+        found, _, _ = DataSpec((3,)).check(stream)
+        x, condition, weights = found[0] if isinstance(found, Batches.__base__) else next(found)
+        np.testing.assert_array_equal(np.isnan(x), MASKED.mask)
+        assert condition is None and weights.dtype.isnative

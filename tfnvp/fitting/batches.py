@@ -81,10 +81,13 @@ def split_validation(data: Data, fraction: float | None) -> tuple[Data, Data | N
 def sample(data: Data, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns at most `rows` data points and conditions: spread over arrays, else the first ones.
 
+    Rows of weight 0 are left out.
+
     Raises:
       ValueError: for a generator, which cannot be read twice, and data without rows.
     """
     if data.is_arrays:
+        data = _with_weight(data)
         step = math.ceil(data.rows / rows)
         x, condition = data.map(lambda part: part[::step]).parts
         return np.asarray(x), None if condition is None else np.asarray(condition)
@@ -94,8 +97,8 @@ def sample(data: Data, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
         count += len(piece[0])
         if count >= rows:
             break
-    if not pieces:
-        raise ValueError("the training data is empty: it gave no batch")
+    if not count:
+        raise ValueError("the training data is empty: it has no row with a weight above 0")
     x, condition = zip(*pieces, strict=True)
     x = np.concatenate(x)[:rows]
     return x, None if condition[0] is None else np.concatenate(condition)[:rows]
@@ -125,8 +128,16 @@ def _batches(source: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
             f"Received: {type(source).__name__}"
         )
     for batch in batches:
-        x, condition = Data.of(batch).parts
+        x, condition = _with_weight(Data.of(batch)).parts
         yield np.asarray(x), None if condition is None else np.asarray(condition)
+
+
+def _with_weight(data):
+    """Returns data without the rows of weight 0, which nothing may depend on."""
+    if data.sample_weight is None:
+        return data
+    counts = np.asarray(data.sample_weight) != 0.0
+    return data.map(lambda part: np.asarray(part)[counts])
 
 
 def count_batches(data: Data, batch_size: int | None) -> int | None:

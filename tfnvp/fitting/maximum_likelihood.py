@@ -124,8 +124,8 @@ class MaximumLikelihood(Steps):
         held_out = self._held_out(arguments)
         if held_out is None:
             data, held_out = batches.split_validation(data, arguments.pop("validation_split", 0))
-        self._initialize_and_advise(data, held_out, names)
         given, data = data, relative(data, arguments.get("steps_per_epoch"))
+        self._initialize_and_advise(data, held_out, names)
         if held_out is not None:
             held_out = relative(held_out, arguments.get("validation_steps"))
             arguments["validation_data"] = batches.validation_for_keras(held_out, arguments)

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.fitting.batches import Data
+from tfnvp.inputs.conversion import MappedBatches
 from tfnvp.inputs.rules import check_some_weight
 
 
@@ -40,7 +41,8 @@ def relative(data: Data, steps: int | None = None) -> Data:
         count = steps or x.num_batches
         if not count or len(first := x[0]) < 3 or not isinstance(first, tuple):
             return data
-        return data._replace(x=_RelativeBatches(x, _mean(x[i][2] for i in range(count))))
+        mean = _mean(x[i][2] for i in range(count))
+        return data._replace(x=MappedBatches(x, lambda batch: _divided(batch, mean)))
     if isinstance(x, Iterator):
         return data._replace(x=_relative_generator(x))
     return data
@@ -76,24 +78,3 @@ def _relative_generator(batches):
     mean = _mean([first[2]])
     for batch in itertools.chain([first], batches):
         yield _divided(batch, mean)
-
-
-class _RelativeBatches(keras.utils.PyDataset):
-    """The batches of a `PyDataset`, with relative weights."""
-
-    def __init__(self, source, mean):
-        super().__init__(source.workers, source.use_multiprocessing, source.max_queue_size)
-        self._source, self._mean = source, mean
-
-    @property
-    def num_batches(self):
-        return self._source.num_batches
-
-    def __getitem__(self, index):
-        return _divided(self._source[index], self._mean)
-
-    def on_epoch_begin(self):
-        self._source.on_epoch_begin()
-
-    def on_epoch_end(self):
-        self._source.on_epoch_end()

@@ -157,6 +157,38 @@ def is_stream(data: Any) -> bool:
     return isinstance(data, streams) or inspect.isgenerator(data) or loader
 
 
+class MappedBatches(keras.utils.PyDataset):
+    """The batches of a `PyDataset`, each changed by a function."""
+
+    def __init__(self, source: keras.utils.PyDataset, function: Callable[[Any], Any]):
+        super().__init__(source.workers, source.use_multiprocessing, source.max_queue_size)
+        self._source, self._function = source, function
+
+    @property
+    def num_batches(self):
+        return self._source.num_batches
+
+    def __getitem__(self, index):
+        return self._function(self._source[index])
+
+    def on_epoch_begin(self):
+        self._source.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._source.on_epoch_end()
+
+
+def with_arrays(stream: Any) -> Any:
+    """Returns a stream whose batches are converted by `to_array`, where they are Python objects."""
+
+    def convert(batch):
+        return tf.nest.map_structure(lambda part: part if part is None else to_array(part), batch)
+
+    if isinstance(stream, keras.utils.PyDataset):
+        return MappedBatches(stream, convert)
+    return (convert(batch) for batch in stream) if inspect.isgenerator(stream) else stream
+
+
 def column_names(x: Any) -> list[str] | None:
     """Returns the names of a table's columns, or None for data without names."""
     x = x.get("x") if isinstance(x, dict) else x

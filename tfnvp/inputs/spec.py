@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfnvp import advice
 from tfnvp.inputs import rules
 from tfnvp.inputs.columns import column_namer, spread_sample, suspicious_columns
-from tfnvp.inputs.conversion import column_names, is_stream, kind_of, to_array
+from tfnvp.inputs.conversion import column_names, is_stream, kind_of, to_array, with_arrays
 from tfnvp.inputs.support import DataSide, all_of_row, like_rows, support_of
 from tfnvp.precision import LARGEST, check_precision
 from tfnvp.quantization import check_levels, dequantize
@@ -211,7 +211,7 @@ class DataSpec:
             rows, conditions = rules.split_dictionary(x, condition, self.name)
         rules.refuse_parts(rows, len(self.event_shape), self.name)
         if is_stream(rows):
-            return x, condition, sample_weight
+            return with_arrays(x), condition, sample_weight
         rows = np.asarray(to_array(rows, self.name))
         self._check_rows(rows, training, names)
         if conditions is None:
