@@ -85,7 +85,8 @@ def test_rows_of_weight_0_are_in_no_sample():
     dataset = tf.data.Dataset.from_tensor_slices(tuple(data)).batch(4)
     for source in (data, Data(dataset)):
         x, condition = batches.sample(source, 10)
-        assert len(x) == 10 and (weights[x[:, 0].astype(int)] > 0).all()
+        assert len(x) == 10
+        assert (weights[x[:, 0].astype(int)] > 0).all()
         np.testing.assert_array_equal(x[:, 0], condition[:, 0])
 
 

@@ -132,4 +132,5 @@ def test_batches_of_streams_go_through_the_table():
         found, _, _ = DataSpec((3,)).check(stream)
         x, condition, weights = found[0] if isinstance(found, Batches.__base__) else next(found)
         np.testing.assert_array_equal(np.isnan(x), MASKED.mask)
-        assert condition is None and weights.dtype.isnative
+        assert condition is None
+        assert weights.dtype.isnative

@@ -165,16 +165,16 @@ class MappedBatches(keras.utils.PyDataset):
         self._source, self._function = source, function
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int | None:
         return self._source.num_batches
 
     def __getitem__(self, index):
         return self._function(self._source[index])
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         self._source.on_epoch_begin()
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self._source.on_epoch_end()
 
 
