@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfnvp._atomic import replacing
-from tfnvp.advice import warn_of_columns, warn_of_skipped
+from tfnvp.advice import warn_of_skipped
 from tfnvp.data import table_values
 from tfnvp.data.splits import PARTS, Splits, split_at_random
 from tfnvp.data.table_formats import as_table, open_table, read_arrays, write_csv
-from tfnvp.inputs.columns import column_namer
+from tfnvp.inputs.columns import advise_on_columns, column_namer
 from tfnvp.precision import check_precision
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def load_table(
     rows, *others = (part.astype("float32") for part in (rows, *others))
     if parts:
         return Splits(file.stem, rows, *others)
-    warn_of_columns({name: tables[0][name].to_numpy() for name in columns})
+    advise_on_columns({name: tables[0][name].to_numpy() for name in columns})
     return split_at_random(file.stem, rows, columns=tuple(columns) if opened.has_names else None)
 
 
