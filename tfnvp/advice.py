@@ -69,14 +69,19 @@ def warn_of_columns(
         warn(f"more than half of the values are the same in {named}: {no_bound}")
 
 
-def warn_of_atom(column: str, bound: float, count: int, rows: int) -> None:
-    """Warns of a column that is exactly on its bound in many rows, which are left out."""
-    warn(
-        f"{column!r} is exactly on its bound {bound:.8g} in {count} of {rows} rows "
-        f"({count / rows:.1%}): they are an atom, which no density describes, and are left out. The "
-        f"flow describes only the others: times {1 - count / rows:.4g} its density is that of all "
-        "rows. Model how often the bound is reached apart, or add noise to these rows"
+def warn_of_rows_outside(fault: str, atom: float) -> None:
+    """Warns of rows outside of bounds, which are left out.
+
+    Args:
+      fault: which rows they are.
+      atom: share of all rows that are exactly on a bound, if it counts, otherwise 0.
+    """
+    meaning = (
+        ". Rows on a bound are an atom, which no density describes: the flow describes only the "
+        f"others, and its density, times {1 - atom:.4g}, is that of all rows. Model how often the "
+        "bound is reached apart"
     )
+    warn(f"{fault}. These rows are left out{meaning if atom else ''}")
 
 
 # --- grey levels --------------------------------------------------------------------------------

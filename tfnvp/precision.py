@@ -103,7 +103,7 @@ def interior(
     low: np.ndarray,
     high: np.ndarray,
     dtype: str,
-    name: Callable[[tuple], str] = "`low`, `high` of variable {}".format,
+    name: Callable[[tuple], str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the smallest and largest numbers of a type that lie strictly between bounds.
 
@@ -114,7 +114,7 @@ def interior(
       low: lower bounds, -inf for none.
       high: upper bounds of the same shape, inf for none.
       dtype: the type of floats, to which bounds are rounded as data is.
-      name: function from the index of a variable to what messages call it.
+      name: function from the index of a variable to what messages call its bounds.
 
     Raises:
       ValueError: if there is no number between the bounds of a variable.
@@ -133,8 +133,9 @@ def interior(
     if len(empty := np.argwhere(~(least <= largest))):
         index = tuple(map(int, empty[0]))
         pair = f"({np.asarray(low)[index]}, {np.asarray(high)[index]})"
+        variable = f"bounds of variable {', '.join(map(str, index))}" if index else "bounds"
         raise ValueError(
-            f"{name(index)} must be a lower and an upper bound, with numbers of "
+            f"{name(index) if name else variable} must have low below high, with numbers of "
             f"{np.dtype(dtype).name} between them. Received: {pair}"
         )
     return least, largest

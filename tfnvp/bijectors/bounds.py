@@ -1,6 +1,6 @@
 """Variables with a lower or upper bound, or both, from real numbers and back."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt

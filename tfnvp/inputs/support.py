@@ -111,7 +111,7 @@ class DataSide:
     def find_unusable(
         self, x: np.ndarray, name: str, variable: Callable[[tuple], str] | None = None
     ) -> str | None:
-        """Returns what `find_outside` does, with what to do about rows that are to be trained on."""
+        """Returns what `find_outside` does, with what to do about rows that are trained on."""
         fault = self.find_outside(x, name, variable)
         return f"{fault}. {CURE}" if fault and self._bounds is not None else fault
 
