@@ -36,8 +36,8 @@ def bounds_of(bounds: Any, size: int) -> list[Pair | None] | None:
       List of pairs, None for a variable without bounds; or None if there are no bounds at all.
 
     Raises:
-      ValueError: for another number of entries, an index that is none of a variable, a name, or an
-        entry that is no pair of bounds, low below high.
+      ValueError: for another number of entries, a key that is not the index of a variable, or an
+        entry that is not a pair of bounds, low below high.
 
     >>> bounds_of({0: (0, None)}, 2)
     [(0.0, None), None]
@@ -71,7 +71,7 @@ def bounds_of_columns(
       source: what messages call the table.
 
     Raises:
-      ValueError: for a name that is not a column, or an entry that is no pair of bounds.
+      ValueError: for a name that is not a column, or an entry that is not a pair of bounds.
 
     >>> bounds_of_columns({"rain": (0, None)}, ["day", "rain"], "t.csv")
     (None, (0.0, None))

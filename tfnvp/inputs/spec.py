@@ -280,9 +280,8 @@ class DataSpec:
             except ValueError as error:
                 return str(error)
         fault = self.find_unsupported(x, variable)
-        if self.support is None:
-            side = self.data_side
-            fault = fault or rules.extreme(side.unbounded(x) if side else x, self.name)
+        free = self.data_side.unbounded(x) if self.data_side else x
+        fault = fault or (None if self.support else rules.extreme(free, self.name))
         if condition is not None:
             fault = fault or rules.out_of_range(np.asarray(condition), "condition")
         return fault or rules.unusable_weights(sample_weight)
