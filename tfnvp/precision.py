@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 #: Squares of larger numbers leave the range of float32 when they are added up.
 LARGEST = 1e15
@@ -100,9 +101,9 @@ def check_resolution(rows: np.ndarray, name: Callable[[tuple], str], dtype: str)
 
 
 def interior(
-    low: np.ndarray,
-    high: np.ndarray,
-    dtype: str,
+    low: npt.ArrayLike,
+    high: npt.ArrayLike,
+    dtype: npt.DTypeLike,
     name: Callable[[tuple], str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the smallest and largest numbers of a type that lie strictly between bounds.

@@ -92,6 +92,12 @@ def test_rows_that_are_scored_outside_give_a_warning_without_a_cure():
     assert np.flatnonzero(~inside.numpy()).tolist() == [4]
 
 
+def test_a_distance_that_tensorflow_takes_as_0_is_on_the_bound():
+    x = rows()
+    x[7, 1] = 1e-40
+    assert "must be above 0. Received: 9.9999461e-41 in x[7, 1]; 1 of" in bounded.find_fault(x)
+
+
 def test_extreme_values_are_refused_in_variables_without_bounds_alone():
     x = rows()
     x[5, 1] = 1e9

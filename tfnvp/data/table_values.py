@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfnvp.advice import warn_of_rows_outside, warn_of_skipped
-from tfnvp.inputs.bounds import ATOM, CURE, Pair, as_arrays, outside_of_bounds
+from tfnvp.inputs.bounds import ATOM, CURE, Pair, as_arrays, is_outside, outside_of_bounds
 
 if TYPE_CHECKING:
     import pyarrow
@@ -200,7 +200,7 @@ def rows_inside(
     with np.errstate(over="ignore"):
         rows = rows.astype("float32")
     low, high = (end.astype("float32") for end in as_arrays(bounds))
-    outside = ((rows <= low) | (rows >= high)) & np.isfinite(rows)
+    outside = is_outside(rows, low, high)
     for i in np.flatnonzero(outside.any(axis=0)):
         column = rows[:, i]
         fault = outside_of_bounds(column, low[i], high[i], lambda row: f"row {row + 1}")

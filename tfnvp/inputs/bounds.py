@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tfnvp.inputs.columns import column_namer
 from tfnvp.precision import interior
@@ -90,6 +91,21 @@ def as_arrays(pairs: Sequence[Pair | None]) -> tuple[np.ndarray, np.ndarray]:
     return low, np.array([np.inf if high is None else high for _, high in ends])
 
 
+def is_outside(values: np.ndarray, low: npt.ArrayLike, high: npt.ArrayLike) -> np.ndarray:
+    """Whether finite values are on a bound or beyond it, in their type: bool of their shape.
+
+    Args:
+      values: `[..., variables]`.
+      low: lower bounds, `[variables]` or a number, -inf for none.
+      high: upper bounds, as `low`.
+
+    >>> is_outside(np.array([0.0, 0.5, np.nan]), 0.0, np.inf).tolist()
+    [True, False, False]
+    """
+    least, largest = interior(low, high, values.dtype)
+    return ((values < least) | (values > largest)) & np.isfinite(values)
+
+
 def outside_of_bounds(
     column: np.ndarray, low: float, high: float, place: Callable[[int], str]
 ) -> str:
@@ -104,7 +120,7 @@ def outside_of_bounds(
     >>> outside_of_bounds(np.array([0.5, 0.0, -1.0]), 0.0, np.inf, "row {}".format)
     'must be above 0. Received: 0 in row 1; 2 of 3 values (66.67%) are not, 1 of them exactly 0'
     """
-    bad = ((column <= low) | (column >= high)) & np.isfinite(column)
+    bad = is_outside(column, low, high)
     rule = f"between {low:.8g} and {high:.8g}"
     if np.isinf(low) or np.isinf(high):
         rule = f"below {high:.8g}" if np.isinf(low) else f"above {low:.8g}"
