@@ -7,7 +7,6 @@ the line of the user's program that called tfnvp.
 import inspect
 import pathlib
 import warnings
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -46,46 +45,43 @@ def _listed(texts: Iterable[str]) -> str:
 # --- columns of tables --------------------------------------------------------------------------
 
 
-def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
-    """Warns of columns without a density: constant, repeated, whole numbers, mostly one value.
+def warn_of_columns(
+    constant: Iterable[str], repeated: Iterable[str], whole: Iterable[str], mostly: Iterable[str]
+) -> None:
+    """Warns of columns without a density.
 
     Args:
-      columns: mapping of names to arrays of numbers, which may have gaps.
+      constant: names of columns of one value.
+      repeated: texts such as "'b' repeats 'a'".
+      whole: names of columns of whole numbers.
+      mostly: names of columns of which more than half of the values are the same.
     """
-    finite = {name: column[np.isfinite(column)] for name, column in columns.items()}
-    constant = [name for name, column in finite.items() if len(column) and np.ptp(column) == 0]
+    no_bound = "they have no density, and their likelihood no bound"
     if constant:
         named = _listed(map(repr, constant))
         warn(f"constant columns: {named}; leave them out: they have no density")
-    seen, repeated = {}, []
-    for name, column in columns.items():
-        first = seen.setdefault(zlib.crc32(np.ascontiguousarray(column)), name)
-        same = first != name and np.array_equal(column, columns[first], equal_nan=True)
-        if same and name not in constant:
-            repeated.append(f"{name!r} repeats {first!r}")
     if repeated:
         warn(f"column {_listed(repeated)}: together they have no density; leave one of each out")
-    no_bound = "no density, and their likelihood no bound"
-    whole = [n for n, column in finite.items() if n not in constant and _is_whole(column)]
     if whole:
-        warn(f"only whole numbers in {_listed(map(repr, whole))}: they have {no_bound}")
-    mostly = [n for n, column in finite.items() if n not in constant + whole and _is_atom(column)]
+        warn(f"only whole numbers in {_listed(map(repr, whole))}: {no_bound}")
     if mostly:
         named = _listed(map(repr, mostly))
-        warn(f"more than half of the values are the same in {named}: they have {no_bound}")
+        warn(f"more than half of the values are the same in {named}: {no_bound}")
 
 
-def _is_atom(column: np.ndarray) -> bool:
-    """Whether one value makes more than half of a column, which is then its median."""
-    middle = len(column) // 2
-    return len(column) > 0 and (column == np.partition(column, middle)[middle]).mean() > 0.5
+def warn_of_rows_outside(fault: str, atom: float) -> None:
+    """Warns of rows outside of bounds, which are left out.
 
-
-def _is_whole(column: np.ndarray) -> bool:
-    # Large numbers are all whole, as floats. Smaller ones have 4 binary digits after the point.
-    if column.dtype.kind == "f":
-        column = column[np.abs(column) < 2.0 ** (np.finfo(column.dtype).nmant - 4)]
-    return len(column) > 0 and not (column % 1).any()
+    Args:
+      fault: which rows they are.
+      atom: share of all rows that are exactly on a bound, if it counts, otherwise 0.
+    """
+    meaning = (
+        ". Rows on a bound are an atom, which no density describes: the flow describes only the "
+        f"others, and its density, times {1 - atom:.4g}, is that of all rows. Model how often the "
+        "bound is reached apart"
+    )
+    warn(f"{fault}. These rows are left out{meaning if atom else ''}")
 
 
 # --- grey levels --------------------------------------------------------------------------------

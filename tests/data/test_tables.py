@@ -328,3 +328,23 @@ def test_spreadsheets_run_nothing_of_a_written_csv(tmp_path):
         assert tables.read_table(file)["t"].to_pylist() == marked
     tables.store_table(pa.table(columns), tmp_path / "t.parquet")
     assert tables.read_table(tmp_path / "t.parquet").column_names == names
+
+
+def test_bounds_of_columns(tmp_path, rows, recwarn):
+    rows = np.abs(rows)
+    table = write(tmp_path / "positive.parquet", rows)
+    splits = data.load_table(table, bounds={"c2": (0, None)})
+    assert splits.bounds == (None, None, (0.0, None))
+    assert splits.named_bounds() == {"c2": (0.0, None)}
+    assert not recwarn.list
+    rows[[3, 8], 2], rows[5, 0] = [0.0, -1.0], np.nan
+    table = write(tmp_path / "positive.parquet", rows)
+    message = r"column 'c2' must be above 0\. Received: 0 in row 4; 2 of 20 .*`skip_bad` for a tab"
+    with pytest.raises(ValueError, match=message):
+        data.load_table(table, bounds={"c2": (0, None)})
+    # One row of 20 is an atom; others are only outside.
+    with pytest.warns(UserWarning, match="row 4; .* are left out. .*times 0.95, is that of all"):
+        splits = data.load_table(table, True, bounds={"c2": (0, None)})
+    assert len(splits.train) + len(splits.validation) + len(splits.test) == 17
+    with pytest.warns(UserWarning, match="1 of 20 .* are left out$"):
+        data.load_table(table, True, bounds={"c2": (-0.5, None)})

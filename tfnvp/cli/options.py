@@ -52,6 +52,13 @@ class Source:
         str | None,
         Option(help="Columns of the table, with commas between. Default: all.", metavar="NAMES"),
     ] = None
+    bounds: Annotated[
+        list[str] | None,
+        Option(
+            help="Bounds that columns of the table lie between: rain=0:,share=0:1.",
+            metavar="NAME=LOW:HIGH",
+        ),
+    ] = None
     records: Annotated[
         Path | None,
         Option(help="Records instead, read as a stream; see `tfnvp records`.", metavar="DIR"),
@@ -81,6 +88,11 @@ class Source:
             raise ValueError("--columns are those of a --table")
         if self.levels is not None and self.images is None:
             raise ValueError("--levels are those of --images")
+        # One text, as the configuration of a run keeps it.
+        texts = [self.bounds] if isinstance(self.bounds, str) else self.bounds or ()
+        object.__setattr__(self, "bounds", ",".join(texts) or None)
+        if self.bounds is not None and self.table is None:
+            raise ValueError("--bounds are those of a --table")
 
     @property
     def given(self) -> dict[str, Any]:
@@ -197,7 +209,8 @@ def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits
         levels = source.levels or (flow and flow.levels) or 256
         splits = tfnvp.data.load_images(source.images, source.image_size, source.skip_bad, levels)
     elif source.table is not None:
-        splits = tfnvp.data.load_table(source.table, source.skip_bad, source.columns)
+        bounds = bounds_in(source.bounds)
+        splits = tfnvp.data.load_table(source.table, source.skip_bad, source.columns, bounds)
     elif source.records is not None:
         splits = tfnvp.data.read_records(source.records, source.skip_bad)
     else:
@@ -205,6 +218,30 @@ def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits
     if flow is not None:
         require_shape(flow, splits.event_shape, splits.name)
     return splits
+
+
+def bounds_in(text: str | None) -> dict[str, tuple[float | None, float | None]]:
+    """Returns the bounds in a text NAME=LOW:HIGH, or several with commas between, by name.
+
+    Raises:
+      ValueError: for another text, or a name that is given twice.
+
+    >>> bounds_in("rain=0:, share=0:1")
+    {'rain': (0.0, None), 'share': (0.0, 1.0)}
+    """
+    found = {}
+    for part in text.split(",") if text else ():
+        name, ends = (text.strip() for text in part.rpartition("=")[::2])
+        try:
+            low, high = (float(end) if end.strip() else None for end in ends.split(":"))
+        except ValueError:
+            name = ""
+        if not name or (low is None and high is None):
+            raise ValueError(f"--bounds must be NAME=LOW:HIGH, one may be left out. Got: {part!r}")
+        if name in found:
+            raise ValueError(f"--bounds must name a column once. Received twice: {name!r}")
+        found[name] = low, high
+    return found
 
 
 def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":

@@ -118,7 +118,7 @@ def _print(summary, scores, table, output):
     if summary["without_density"]:
         console.print(
             "rows with density 0, log-density -inf, left out of the mean: "
-            f"{summary['without_density']}, the first is row {np.argmin(scores.log_density) + 1}"
+            f"{summary['without_density']}, the first is row {np.nanargmin(scores.log_density) + 1}"
         )
     if summary["skipped"]:
         first = np.argmax(np.isnan(scores.log_density)) + 1

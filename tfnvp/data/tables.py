@@ -2,17 +2,18 @@
 
 import functools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfnvp._atomic import replacing
-from tfnvp.advice import warn_of_columns, warn_of_skipped
+from tfnvp.advice import warn_of_skipped
 from tfnvp.data import table_values
 from tfnvp.data.splits import PARTS, Splits, split_at_random
 from tfnvp.data.table_formats import as_table, open_table, read_arrays, write_csv
-from tfnvp.inputs.columns import column_namer
+from tfnvp.inputs.bounds import Pair, bounds_of_columns
+from tfnvp.inputs.columns import advise_on_columns, column_namer
 from tfnvp.precision import check_precision
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def load_table(
-    file: str | pathlib.Path, skip_bad: bool = False, columns: str | None = None
+    file: str | pathlib.Path,
+    skip_bad: bool = False,
+    columns: str | None = None,
+    bounds: Mapping[str, Pair] | None = None,
 ) -> Splits:
     """Reads a table of real numbers: `.csv`, `.parquet`, `.npy` or `.npz` (of one array).
 
@@ -29,17 +33,20 @@ def load_table(
 
     Args:
       file: path of the file.
-      skip_bad: bool, leave out rows with missing or infinite values, or with text in a column of
-        numbers, with a warning that counts them.
+      skip_bad: bool, leave out rows with missing or infinite values, with text in a column of
+        numbers, or on or beyond a bound, with warnings that count them.
       columns: names of the columns to read, in one text with commas between them. Default: all,
         which must then hold numbers.
+      bounds: mapping of names of columns to `(low, high)`, such as `{"rain": (0, None)}`, between
+        which all values must lie; None is no bound.
 
     Returns:
       `Splits` of float32 `[n, columns]` with the names of the columns; the flow standardises them
       itself.
 
     Raises:
-      ValueError: if the file is missing, of another type, or not a finite table of numbers.
+      ValueError: if the file is missing, of another type, or not a finite table of numbers inside
+        of their bounds; or if `bounds` are not pairs of bounds of columns.
     """
     file = pathlib.Path(file)
     names = table_values.names_in(columns)
@@ -51,15 +58,21 @@ def load_table(
         tables = [_whole(opened, file)]
     tables = [table_values.with_types(table, gaps=skip_bad) for table in tables]
     columns = tables[0].column_names
-    rows = (table_values.rows_of_table(table, file, "float64") for table in tables)
+    pairs = bounds_of_columns(bounds, columns, file) if bounds else None
+    rows = [table_values.rows_of_table(table, file, "float64") for table in tables]
+    inside = [table_values.rows_inside(part, pairs, columns, file, skip_bad) for part in rows]
     # Training rows, or all of them, before they are rounded.
-    rows, *others = (table_values.finite_rows(part, file, skip_bad, columns) for part in rows)
+    rows, *others = (
+        table_values.finite_rows(part[kept], file, skip_bad, columns)
+        for part, kept in zip(rows, inside, strict=True)
+    )
     check_precision(rows, column_namer(columns), file)
     rows, *others = (part.astype("float32") for part in (rows, *others))
     if parts:
-        return Splits(file.stem, rows, *others)
-    warn_of_columns({name: tables[0][name].to_numpy() for name in columns})
-    return split_at_random(file.stem, rows, columns=tuple(columns) if opened.has_names else None)
+        return Splits(file.stem, rows, *others, bounds=pairs)
+    advise_on_columns({name: tables[0][name].to_numpy()[inside[0]] for name in columns})
+    names = tuple(columns) if opened.has_names else None
+    return split_at_random(file.stem, rows, columns=names)._replace(bounds=pairs)
 
 
 def table_chunks(
