@@ -8,7 +8,7 @@ import inspect
 import pathlib
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,9 +67,15 @@ def warn_of_columns(columns: Mapping[str, np.ndarray]) -> None:
         warn(f"column {_listed(repeated)}: together they have no density; leave one of each out")
     no_bound = "no density, and their likelihood no bound"
     whole = [n for n, column in finite.items() if n not in constant and _is_whole(column)]
+    in_order = [name for name in whole if _is_in_order(finite[name])]
+    if in_order:
+        named = _listed(map(repr, in_order))
+        warn(f"distinct whole numbers in order in {named}: leave out what only numbers the rows")
+    whole = [name for name in whole if name not in in_order]
     if whole:
         warn(f"only whole numbers in {_listed(map(repr, whole))}: they have {no_bound}")
-    mostly = [n for n, column in finite.items() if n not in constant + whole and _is_atom(column)]
+    other = [name for name in finite if name not in constant + in_order + whole]
+    mostly = [name for name in other if _is_atom(finite[name])]
     if mostly:
         named = _listed(map(repr, mostly))
         warn(f"more than half of the values are the same in {named}: they have {no_bound}")
@@ -79,6 +85,12 @@ def _is_atom(column: np.ndarray) -> bool:
     """Whether one value makes more than half of a column, which is then its median."""
     middle = len(column) // 2
     return len(column) > 0 and (column == np.partition(column, middle)[middle]).mean() > 0.5
+
+
+def _is_in_order(column: np.ndarray) -> bool:
+    # A few values can be in order by chance.
+    steps = np.diff(column)
+    return len(steps) >= 10 and bool((steps > 0).all() or (steps < 0).all())
 
 
 def _is_whole(column: np.ndarray) -> bool:
@@ -277,6 +289,20 @@ def warn_of_missing_header(file: Any, names: Iterable[str]) -> None:
     """Warns of a `.csv` whose first line holds numbers instead of names."""
     named = ", ".join(names)
     warn(f"{file} seems to have no header: its first row is read as names of columns: {named}")
+
+
+def warn_of_text_form(file: Any, decimal: str, names: Sequence[str] | None) -> None:
+    """Warns of a table of text that is read in a way that few tables need."""
+    if decimal != ".":
+        warn(f"{file} is read with the decimal mark {decimal!r}")
+    if names is not None:
+        warn(f"{file} is read with the names of its columns in a comment: {', '.join(names)}")
+
+
+def warn_of_index_columns(file: Any, names: Sequence[str]) -> None:
+    """Warns of columns that only number the rows of a table."""
+    listed = _listed(map(repr, names))
+    warn(f"{file} is read without its index, {listed}: `columns` can name it")
 
 
 def warn_of_grey_images(grey: int, total: int, folder: Any) -> None:
