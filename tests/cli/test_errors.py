@@ -35,7 +35,7 @@ BAD_USE = [
     (["train", "--images", "nowhere"], "no folder nowhere"),
     (["train", "--images", "runs/empty"], "no images in runs/empty"),
     (["train", "--levels", "2"], "--levels are those of --images"),
-    (["train", "--columns", "a"], "--columns are those of a --table"),
+    (["train", "--columns", "a"], "--columns, --delimiter and --encoding are those of a --table"),
     (["records", "x", "--table", "a.csv", "--levels", "2"], "--levels are those of --images"),
     (["records", "x"], "give one of --images and --table"),
     (["report", "RUN", "-o", "nowhere/x.html"], "no folder nowhere"),

@@ -46,11 +46,24 @@ class Source:
     ] = None
     images: Annotated[Path | None, Option(help="A folder of images instead.", metavar="DIR")] = None
     table: Annotated[
-        Path | None, Option(help="A table instead: .csv, .parquet, .npy, .npz.", metavar="FILE")
+        Path | None,
+        Option(
+            help="A table instead: .csv, .tsv, .txt (also .gz, .bz2, .zst), .parquet, .feather, "
+            ".xlsx, .npy, .npz.",
+            metavar="FILE",
+        ),
     ] = None
     columns: Annotated[
         str | None,
         Option(help="Columns of the table, with commas between. Default: all.", metavar="NAMES"),
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        Option(help="Character between values of a table of text. Default: found.", metavar="CHAR"),
+    ] = None
+    encoding: Annotated[
+        str | None,
+        Option(help="Encoding of a table of text. Default: UTF-8.", metavar="NAME"),
     ] = None
     records: Annotated[
         Path | None,
@@ -77,8 +90,9 @@ class Source:
         named = (self.dataset, self.images, self.table, self.records)
         if sum(option is not None for option in named) > 1:
             raise ValueError("give one of --dataset, --images, --table and --records")
-        if self.columns is not None and self.table is None:
-            raise ValueError("--columns are those of a --table")
+        of_table = ("columns", "delimiter", "encoding")
+        if self.table is None and any(getattr(self, name) is not None for name in of_table):
+            raise ValueError("--columns, --delimiter and --encoding are those of a --table")
         if self.levels is not None and self.images is None:
             raise ValueError("--levels are those of --images")
 
@@ -197,7 +211,8 @@ def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits
         levels = source.levels or (flow and flow.levels) or 256
         splits = tfnvp.data.load_images(source.images, source.image_size, source.skip_bad, levels)
     elif source.table is not None:
-        splits = tfnvp.data.load_table(source.table, source.skip_bad, source.columns)
+        text = source.delimiter, source.encoding
+        splits = tfnvp.data.load_table(source.table, source.skip_bad, source.columns, *text)
     elif source.records is not None:
         splits = tfnvp.data.read_records(source.records, source.skip_bad)
     else:
