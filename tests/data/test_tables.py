@@ -172,7 +172,7 @@ def test_names_and_separators(tmp_path):
         with pytest.raises(ValueError, match="several columns of the name 'a'"):
             read(file)
     for delimiter in (";", "ab"):
-        with pytest.raises(ValueError, match="no numbers but string|must be one character"):
+        with pytest.raises(ValueError, match=r"no numbers but string|must be one character"):
             data.load_table(file, delimiter=delimiter)
 
 
@@ -218,7 +218,7 @@ def test_what_is_ambiguous_in_text_is_not_guessed(tmp_path):
     with pytest.raises(ValueError, match="Expected 2 columns, got 3"):
         data.load_table(file)
     file.write_bytes("a,b\n1.5,2.5\n".encode("utf-16-le"))
-    with pytest.raises(ValueError, match="bytes of value 0.* `encoding`, such as utf-16-le"):
+    with pytest.raises(ValueError, match=r"bytes of value 0.* `encoding`, such as utf-16-le"):
         data.load_table(file)
     assert data.table_columns(file, encoding="utf-16-le") == ("a", "b")
 
@@ -354,7 +354,7 @@ ROWS = np.arange(3000, dtype="float32").reshape(1000, 3)
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(data.table_formats, "_ROWS", 300)
+    monkeypatch.setattr(data.typed_tables, "_ROWS", 300)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])

@@ -10,8 +10,9 @@ from tfnvp._atomic import replacing
 from tfnvp.advice import warn_of_index_columns
 from tfnvp.data import table_values
 from tfnvp.data.splits import PARTS, Splits, split_at_random
-from tfnvp.data.table_formats import TextOptions, as_table, open_table, read_arrays, write_csv
+from tfnvp.data.table_formats import TextOptions, open_table, write_csv
 from tfnvp.data.table_rows import TableRows
+from tfnvp.data.typed_tables import as_table, read_arrays
 
 if TYPE_CHECKING:
     import pyarrow
