@@ -9,6 +9,7 @@ import numpy as np
 
 from tfnvp._atomic import read_json, reading, replacing
 from tfnvp.data import table_values
+from tfnvp.data.table_rows import TableRows
 from tfnvp.data.tables import read_table
 from tfnvp.inputs.chunks import conditions_of
 from tfnvp.inputs.conversion import to_array
@@ -232,16 +233,17 @@ def rows_of(
     Raises:
       ValueError: if a column is missing or holds no numbers; without names, for another number.
     """
-    if columns is not None:
-        # The columns of the model hold numbers: only the rows with texts in them get no score.
-        table = table_values.as_numbers(table_values.select(table, columns, source))
-        return table_values.rows_of_table(table, source, empty=True)
+    table = table_values.select(table, columns, source)
     if (table.num_columns,) != flow.event_shape:
         raise ValueError(
             f"{source} has {table.num_columns} columns, and the model was trained on "
             f"{flow.event_shape[0]} without names"
         )
-    return table_values.rows_of_table(table_values.with_types(table, gaps=True), source)
+    found = TableRows(table.column_names, source)
+    rows = found.add(table)
+    if columns is None:  # Columns that are known by name hold numbers, but for some rows.
+        found.check_columns()
+    return rows
 
 
 def finite_rows(

@@ -46,7 +46,12 @@ class Source:
     ] = None
     images: Annotated[Path | None, Option(help="A folder of images instead.", metavar="DIR")] = None
     table: Annotated[
-        Path | None, Option(help="A table instead: .csv, .parquet, .npy, .npz.", metavar="FILE")
+        Path | None,
+        Option(
+            help="A table instead: .csv, .tsv, .txt (also .gz, .bz2, .zst), .parquet, .feather, "
+            ".xlsx, .npy, .npz.",
+            metavar="FILE",
+        ),
     ] = None
     columns: Annotated[
         str | None,
@@ -58,6 +63,14 @@ class Source:
             help="Bounds that columns of the table lie between: rain=0:,share=0:1.",
             metavar="NAME=LOW:HIGH",
         ),
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        Option(help="Character between values of a table of text. Default: found.", metavar="CHAR"),
+    ] = None
+    encoding: Annotated[
+        str | None,
+        Option(help="Encoding of a table of text. Default: UTF-8.", metavar="NAME"),
     ] = None
     records: Annotated[
         Path | None,
@@ -84,15 +97,15 @@ class Source:
         named = (self.dataset, self.images, self.table, self.records)
         if sum(option is not None for option in named) > 1:
             raise ValueError("give one of --dataset, --images, --table and --records")
-        if self.columns is not None and self.table is None:
-            raise ValueError("--columns are those of a --table")
         if self.levels is not None and self.images is None:
             raise ValueError("--levels are those of --images")
         # One text, as the configuration of a run keeps it.
         texts = [self.bounds] if isinstance(self.bounds, str) else self.bounds or ()
         object.__setattr__(self, "bounds", ",".join(texts) or None)
-        if self.bounds is not None and self.table is None:
-            raise ValueError("--bounds are those of a --table")
+        of_table = ("columns", "bounds", "delimiter", "encoding")
+        given = [f"--{name}" for name in of_table if getattr(self, name) is not None]
+        if given and self.table is None:
+            raise ValueError(f"{' and '.join(given)} are those of a --table")
 
     @property
     def given(self) -> dict[str, Any]:
@@ -209,8 +222,14 @@ def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits
         levels = source.levels or (flow and flow.levels) or 256
         splits = tfnvp.data.load_images(source.images, source.image_size, source.skip_bad, levels)
     elif source.table is not None:
-        bounds = bounds_in(source.bounds)
-        splits = tfnvp.data.load_table(source.table, source.skip_bad, source.columns, bounds)
+        splits = tfnvp.data.load_table(
+            source.table,
+            source.skip_bad,
+            source.columns,
+            bounds_in(source.bounds),
+            source.delimiter,
+            source.encoding,
+        )
     elif source.records is not None:
         splits = tfnvp.data.read_records(source.records, source.skip_bad)
     else:

@@ -75,8 +75,16 @@ def advise_on_columns(columns: Mapping[str, np.ndarray]) -> None:
             repeated.append(f"{name!r} repeats {first!r}")
     others = {name: column for name, column in finite.items() if name not in constant}
     whole = [name for name, column in others.items() if _is_whole(column)]
+    in_order = [name for name in whole if _is_in_order(others[name])]
     mostly = [n for n, column in others.items() if n not in whole and mostly_one_value(column)]
-    advice.warn_of_columns(constant, repeated, whole, mostly)
+    whole_otherwise = [name for name in whole if name not in in_order]
+    advice.warn_of_columns(constant, repeated, in_order, whole_otherwise, mostly)
+
+
+def _is_in_order(column):
+    steps = np.diff(column)
+    # A few values can be in order by chance.
+    return len(steps) >= 10 and bool((steps > 0).all() or (steps < 0).all())
 
 
 def _is_whole(column):
