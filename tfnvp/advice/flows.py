@@ -121,6 +121,11 @@ def warn_of_roll_back(what: str, cause: str, factor: float, count: int, most: in
     warn(f"{what}. {cause}. {back} ({count} of at most {most} times)", RuntimeWarning)
 
 
+def warn_of_hdf5(file: Any) -> None:
+    """Warns of a flow that is saved under a name of another format."""
+    warn(f"{file} is written in Keras' format .keras, not as HDF5: rename it to load it")
+
+
 def warn_of_renamed(old: str, new: str) -> None:
     """Warns of an old name that the next minor version removes."""
     warn(f"`{old}` is now called `{new}`", DeprecationWarning)
