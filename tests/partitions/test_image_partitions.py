@@ -92,7 +92,7 @@ def test_pairs_of_pixels_want_images_of_even_size(shape):
 
 
 def test_a_direction_is_horizontal_or_vertical():
-    with pytest.raises(ValueError, match="`direction` must be .* Received: 'rows'"):
+    with pytest.raises(ValueError, match=r"`direction` must be .* Received: 'rows'"):
         Stripes("rows")
 
 
