@@ -16,7 +16,7 @@ def test_number_of_parameters():
 
 def test_it_is_the_formula():
     """One pixel, where only the middle of a kernel counts."""
-    network = GatedConvNet(3, filters=2, blocks=1)
+    network = GatedConvNet(3, filters=5, blocks=1)
     x = np.random.default_rng(0).normal(size=(4, 1, 1, 5))
     network(x)
     perturb(network, 1.0)
@@ -33,7 +33,7 @@ def test_it_is_the_formula():
     block = network.residuals[0]
     h = conv(network.stem, x[:, 0, 0])
     inner = conv(block.second, celu(conv(block.first, celu(h))))
-    h = h + inner[:, :2] / (1 + np.exp(-inner[:, 2:]))
+    h = h + inner[:, :5] / (1 + np.exp(-inner[:, 5:]))
     h = (h - h.mean(axis=-1, keepdims=True)) / np.sqrt(h.var(axis=-1, keepdims=True) + 1e-5)
     h = h * block.norm.gamma.numpy() + block.norm.beta.numpy()
     expected = conv(network.projection, celu(h))
