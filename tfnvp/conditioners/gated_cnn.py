@@ -74,17 +74,18 @@ class GatedConvNet(keras.layers.Layer):
         self.output_channels = int(output_channels)
         self.filters = int(filters)
         self.blocks = int(blocks)
-        self.parity = parity
+        self.parity = None if parity is None else int(parity)
         self.dropout = float(dropout)
         self.zero_init = bool(zero_init)
 
         dtype = self.dtype_policy
-        self.stem = _Convolution(filters, 3, dtype=dtype, name="stem")
+        self.stem = _Convolution(self.filters, 3, dtype=dtype, name="stem")
         self.residuals = [
-            _GatedBlock(filters, dropout, dtype=dtype, name=f"block_{i}") for i in range(blocks)
+            _GatedBlock(self.filters, dropout, dtype=dtype, name=f"block_{i}")
+            for i in range(blocks)
         ]
         self.projection = _Convolution(
-            output_channels,
+            self.output_channels,
             3,
             initializer="zeros" if zero_init else "glorot_uniform",
             dtype=dtype.variable_dtype,

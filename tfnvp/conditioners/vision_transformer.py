@@ -99,7 +99,7 @@ class VisionTransformer(keras.layers.Layer):
         ]
         self.norm = _normalization("norm", dtype)
         self.projection = keras.layers.Dense(
-            patch * patch * output_channels,
+            self.patch**2 * self.output_channels,
             kernel_initializer="zeros" if zero_init else "glorot_uniform",
             dtype=dtype.variable_dtype,
             name="projection",
