@@ -20,7 +20,7 @@ class SavedFlow(keras.Model):
     def save(self, filepath: Any, *args, **kwargs) -> None:
         """Saves weights, configuration and optimizer, with the arguments of `keras.Model.save`.
 
-        A name that ends in `.h5`, as tools such as MLflow give, is warned of: the file is in the
+        A name that ends in `.h5`, as tools such as MLflow choose, gives a warning: the file is in the
         format of `.keras`, and loads under a name that ends so.
 
         Raises:
