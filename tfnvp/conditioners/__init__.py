@@ -4,5 +4,12 @@ from tfnvp.conditioners.gradient_checkpointing import GradientCheckpointing
 from tfnvp.conditioners.mlp import MLP
 from tfnvp.conditioners.residual_cnn import ResidualCNN
 from tfnvp.conditioners.standardized_condition import StandardizedCondition
+from tfnvp.conditioners.standardized_inputs import StandardizedInputs
 
-__all__ = ["MLP", "GradientCheckpointing", "ResidualCNN", "StandardizedCondition"]
+__all__ = [
+    "MLP",
+    "GradientCheckpointing",
+    "ResidualCNN",
+    "StandardizedCondition",
+    "StandardizedInputs",
+]

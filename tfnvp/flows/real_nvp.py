@@ -28,7 +28,8 @@ class RealNVP(VectorFlow):
         each coupling.
       scale: how raw outputs become log-scales: "tanh" (bounded by a learned factor), "sigmoid",
         "softclamp" or "exp"; see `tfnvp.bijectors.AffineCoupling`.
-      condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
+      condition_shape: int or tuple, for a conditional flow `p(x | condition)`; with a
+        `condition_network`, the shape or shapes of its inputs, which functional models know.
       standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
         1, computed by `fit` or `adapt` from the data, while entries of only zeros and ones are
         unchanged; or "robust", for median and quartiles instead; see
@@ -59,6 +60,10 @@ class RealNVP(VectorFlow):
         them again for the backward pass: less memory, more time, the same gradients; see
         `tfnvp.conditioners.GradientCheckpointing`.
       name: name of the model.
+      condition_network: Keras layer or model `c = network(condition)` that all couplings share: it
+        runs once in each call, is trained with the flow, saved and exported with it. It takes
+        several inputs, as a dictionary or tuple, and whole numbers such as labels; its other
+        inputs are standardised as `standardize_condition` says. See `tfnvp.Flow`.
 
     Raises:
       TypeError, ValueError: for arguments that do not fit, and see `tfnvp.Flow`.
@@ -94,6 +99,7 @@ class RealNVP(VectorFlow):
         gradient_checkpointing: bool = False,
         standardize_condition: bool | str = True,
         name: str | None = None,
+        condition_network: keras.layers.Layer | None = None,
     ):
         super().__init__(
             VectorOptions(
@@ -114,6 +120,7 @@ class RealNVP(VectorFlow):
                 gradient_checkpointing=gradient_checkpointing,
                 standardize_condition=standardize_condition,
                 name=name,
+                condition_network=condition_network,
             ),
             AffineCoupling,
             coupling_options={"scale": scale},

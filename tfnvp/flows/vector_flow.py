@@ -14,10 +14,16 @@ from tfnvp.arguments import check_flags, check_int
 from tfnvp.bijectors import ActNorm, Chain, Logit, LULinear, Standardization, Whitening
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
-from tfnvp.conditioners import MLP, GradientCheckpointing, StandardizedCondition
+from tfnvp.conditioners import (
+    MLP,
+    GradientCheckpointing,
+    StandardizedCondition,
+    StandardizedInputs,
+)
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
+from tfnvp.inputs.condition_network import describe_conditions
 from tfnvp.partitions import EvenOdd, Mask, MoveAll, Partition
 
 tfb = tfp.bijectors
@@ -47,6 +53,7 @@ class VectorOptions:
     gradient_checkpointing: bool
     standardize_condition: bool | str
     name: str | None
+    condition_network: keras.layers.Layer | None = None
 
     def check(self) -> None:
         """Raises `ValueError` for an invalid number of couplings or an invalid flag."""
@@ -76,7 +83,8 @@ class VectorOptions:
                 dtype=self.conditioner_dtype,
                 name=f"conditioner_{i}",
             )
-            standardize = self.condition_shape is not None and self.standardize_condition
+            takes_raw = self.condition_shape is not None and self.condition_network is None
+            standardize = takes_raw and self.standardize_condition
             networks.append(wrapped(network, self.gradient_checkpointing, standardize))
         return networks
 
@@ -117,13 +125,16 @@ class VectorFlow(Flow):
             options, conditioner_dtype=policy_name(options.conditioner_dtype)
         )
         arguments = {**vars(options), **coupling_options, **other_options}
+        del arguments["condition_network"]  # Described when it is saved.
         options.check()
         config = {name: serialize(value) for name, value in arguments.items()}
         config["standardize"] = _SAVED.get(options.standardize, options.standardize)
         event_shape = event_shape_tuple(options.event_shape)
         before = data_side(event_shape, options.logit_alpha, options.standardize, options.whiten)
         size = math.prod(event_shape)
-        if size < 2 and options.condition_shape is None:
+        network = wrapped_inputs(options.condition_network, options.standardize_condition)
+        _, condition_shape = describe_conditions(network, options.condition_shape)
+        if size < 2 and condition_shape is None:
             raise ValueError(
                 "`event_shape` must have two variables or more, or the flow a `condition_shape`: "
                 "a coupling changes some variables, given the others and the condition. "
@@ -136,7 +147,7 @@ class VectorFlow(Flow):
                 network,
                 partition,
                 (size,),
-                condition_shape=options.condition_shape,
+                condition_shape=condition_shape,
                 name=f"coupling_{i}",
                 **coupling_options,
             )
@@ -153,6 +164,7 @@ class VectorFlow(Flow):
             options.condition_shape,
             options.levels,
             options.name,
+            network,
         )
         self._config = config
 
@@ -207,6 +219,15 @@ def wrapped(
     if not standardize_condition:
         return network
     return StandardizedCondition(network, robust=standardize_condition == "robust")
+
+
+def wrapped_inputs(
+    network: keras.layers.Layer | None, standardize_condition: bool | str
+) -> keras.layers.Layer | None:
+    """Returns a condition network with standardised inputs, if the flow's argument asks for it."""
+    if network is None or not standardize_condition or isinstance(network, StandardizedInputs):
+        return network
+    return StandardizedInputs(network, robust=standardize_condition == "robust")
 
 
 def with_linear_maps(couplings: list, size: int, linear: str | None) -> list:
