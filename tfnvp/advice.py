@@ -173,8 +173,8 @@ def warn_of_condition_scale(condition: np.ndarray, is_standardized: bool, name: 
     cure = "The flow standardises them once `fit` or `flow.adapt(x, condition)` has seen some"
     if not is_standardized:
         cure = (
-            "Make the flow with `standardize_condition=True`, or put `tfnvp.conditioners."
-            "StandardizedCondition` around couplings' networks, `StandardizedInputs` around its own"
+            "Make the flow with `standardize_condition=True`, or its couplings with `tfnvp.conditio"
+            "ners.StandardizedCondition` around their networks, its own with `StandardizedInputs`"
         )
     if len(far):
         warn(

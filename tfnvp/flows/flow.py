@@ -22,7 +22,7 @@ from tfnvp.flows.calls import CompiledCalls, FlowCalls
 from tfnvp.flows.diagnostics import Diagnostics, diagnose
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
-from tfnvp.inputs.condition_network import describe_conditions
+from tfnvp.inputs.condition_network import compiles_well, describe_conditions
 from tfnvp.inputs.density import mark_density_zero
 from tfnvp.inputs.spec import DataSpec
 from tfnvp.inputs.support import DataSide, finite_rows, like_rows, support_of
@@ -55,9 +55,11 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
       name: name of the model.
       condition_network: Keras layer or model `c = network(condition)`, whose output the bijector
         takes as its condition. It runs once in each call, is trained with the flow, and is saved
-        and exported with it. Whole numbers stay what they are, so labels can go to a
-        `keras.layers.Embedding`. `tfnvp.conditioners.StandardizedInputs` around it standardises its
-        other inputs.
+        and exported with it. The condition of a network with several inputs is a dictionary or
+        tuple of arrays. Whole numbers stay what they are, so labels can go to a
+        `keras.layers.Embedding`; `tfnvp.conditioners.StandardizedInputs` around the network
+        standardises its other inputs. `flow.distribution` and `flow.bijector` take
+        `flow.embed_condition(condition)`.
 
     Raises:
       TypeError: if `bijector` is not a bijector, `condition_network` not a Keras layer, or `base`
@@ -290,7 +292,8 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         # On CPUs, XLA's products of half precision are slower than TensorFlow's.
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
         alone = self.distribute_strategy.num_replicas_in_sync == 1
-        return self.compiles_well and alone and (on_gpu or policies <= {"float32"})
+        known = self.compiles_well and compiles_well(self.condition_network)
+        return known and alone and (on_gpu or policies <= {"float32"})
 
     def get_config(self) -> dict:
         return {

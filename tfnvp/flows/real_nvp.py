@@ -73,6 +73,16 @@ class RealNVP(VectorFlow):
     >>> round(float(flow.log_prob([[0.0, 0.0]])[0]), 3)
     -1.838
 
+    Labels from 0 to 9 as conditions, by an embedding that is trained with the flow:
+
+    >>> import keras
+    >>> labels = keras.Sequential([keras.layers.Embedding(10, 8), keras.layers.Flatten()])
+    >>> flow = tfnvp.RealNVP(2, 2, (8,), condition_shape=1, condition_network=labels)
+    >>> flow.sample(5, seed=0, condition=[3, 7], per_condition=True).shape.as_list()
+    [2, 5, 2]
+    >>> flow.log_prob([[0.0, 0.0], [1.0, 1.0]], condition=[3, 7]).shape.as_list()
+    [2]
+
     Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.
     """
 

@@ -74,10 +74,8 @@ class SavedFlow(keras.Model):
             "layers": [i for i, layer in enumerate(layers) if not layer.trainable],
             "variables": [i for i, variable in enumerate(variables) if not variable.trainable],
         }
-        config = {"name": self.name} | ({"frozen": frozen} if any(frozen.values()) else {})
-        if self.condition_network is not None:
-            config["condition_network"] = serialize(self.condition_network)
-        return config
+        config = {"name": self.name, "condition_network": serialize(self.condition_network)}
+        return config | ({"frozen": frozen} if any(frozen.values()) else {})
 
     def _trainable_parts(self):
         """Returns all layers, outer before inner ones, and all variables that they can train."""

@@ -225,7 +225,8 @@ def wrapped_inputs(
     network: keras.layers.Layer | None, standardize_condition: bool | str
 ) -> keras.layers.Layer | None:
     """Returns a condition network with standardised inputs, if the flow's argument asks for it."""
-    if network is None or not standardize_condition or isinstance(network, StandardizedInputs):
+    is_wrapped = isinstance(network, StandardizedInputs)
+    if is_wrapped or not standardize_condition or not isinstance(network, keras.layers.Layer):
         return network
     return StandardizedInputs(network, robust=standardize_condition == "robust")
 

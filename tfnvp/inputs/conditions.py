@@ -13,6 +13,12 @@ from tfnvp.inputs.conversion import to_array
 from tfnvp.inputs.support import all_of_row, like_rows
 from tfnvp.precision import LARGEST
 
+#: Where a condition goes in Keras' methods.
+WHERE = (
+    ". In `fit` and `evaluate` it is the second argument, or the second part of each batch; "
+    'for `predict` it goes with the data, {"x": x, "condition": condition}'
+)
+
 
 class ConditionInput(NamedTuple):
     """One array of a condition.
@@ -193,6 +199,19 @@ class ConditionSpec:
                 array if part.takes_labels else tf.where(like_rows(good, array), array, 0.5)
             ),
             condition,
+        )
+
+
+def check_presence(condition: Any, conditions: ConditionSpec | None, where: str = "") -> None:
+    """Raises `ValueError` unless there is a condition exactly where the flow takes one."""
+    if condition is None and conditions is not None:
+        missing = f"the flow has condition_shape={conditions.shape}{where}"
+        raise ValueError(f"`condition` is missing: {missing}")
+    if condition is not None and conditions is None:
+        kind = type(condition).__name__
+        shape = kind if isinstance(condition, dict) else f"an array of shape {np.shape(condition)}"
+        raise ValueError(
+            f"`condition` is given, and the flow has no condition_shape. Received: condition={shape}"
         )
 
 

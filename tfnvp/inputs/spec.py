@@ -10,19 +10,13 @@ import tensorflow as tf
 from tfnvp import advice
 from tfnvp.inputs import rules
 from tfnvp.inputs.columns import column_namer, spread_sample, suspicious_columns
-from tfnvp.inputs.conditions import ConditionSpec, repeated
+from tfnvp.inputs.conditions import WHERE, ConditionSpec, check_presence, repeated
 from tfnvp.inputs.conversion import column_names, is_stream, kind_of, to_array
 from tfnvp.inputs.support import DataSide, all_of_row, like_rows, support_of
 from tfnvp.precision import LARGEST, check_precision
 from tfnvp.quantization import check_levels, dequantize
 
 __all__ = ["DataSpec", "support_of"]
-
-# Where a condition goes in Keras' methods.
-_WHERE = (
-    ". In `fit` and `evaluate` it is the second argument, or the second part of each batch; "
-    'for `predict` it goes with the data, {"x": x, "condition": condition}'
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +74,7 @@ class DataSpec:
         """
         x = rules.with_shape(self.to_floats(x), self.event_shape, self.name)
         if condition is None:
-            self._check_presence(None)
+            check_presence(None, self.conditions)
             return x, None
         condition = self.prepare_condition(condition, x.shape[0])
         condition = condition if embed is None else embed(condition)
@@ -88,7 +82,7 @@ class DataSpec:
 
     def prepare_condition(self, condition: Any, rows: int | None = None) -> Any:
         """Returns checked conditions as tensors, `[1, ...]` where one is for all rows."""
-        self._check_presence(condition)
+        check_presence(condition, self.conditions)
         if condition is None:
             raise ValueError("`condition` must be given, to a flow that takes one. Received: None")
         return self.conditions.prepare(condition, rows, self.name)
@@ -111,17 +105,6 @@ class DataSpec:
         if rules.check_dtype(x.dtype, self.name, self.whole_numbers):
             return dequantize(x, self.levels)
         return tf.cast(x, tf.float32)
-
-    def _check_presence(self, condition: Any, where: str = "") -> None:
-        if condition is None and self.conditions is not None:
-            missing = f"the flow has condition_shape={self.conditions.shape}{where}"
-            raise ValueError(f"`condition` is missing: {missing}")
-        if condition is not None and self.conditions is None:
-            shape = "a dictionary" if isinstance(condition, dict) else np.shape(condition)
-            raise ValueError(
-                "`condition` is given, and the flow has no condition_shape. Received: condition=an "
-                f"array of shape {shape}"
-            )
 
     # --- Batches of Keras' methods, in graphs ---------------------------------------------------
 
@@ -225,7 +208,7 @@ class DataSpec:
         rows = np.asarray(to_array(rows, self.name))
         self._check_rows(rows, training, names)
         if conditions is None:
-            self._check_presence(None, _WHERE)
+            check_presence(None, self.conditions, WHERE)
         elif self.conditions is None:  # It may stand for no condition, see `unpack_batch`.
             conditions = np.asarray(to_array(conditions, "condition"))
             rules.check_count(len(conditions), len(rows), f"`{self.name}`", one_for_all=False)
@@ -255,7 +238,7 @@ class DataSpec:
             raise ValueError(f"`{self.name}` must come in batches: `dataset.batch(rows)`. {shape}")
         rules.check_batch_shape(first.shape, self.event_shape, self.name)
         if not others and not isinstance(parts[0], dict):
-            self._check_presence(None, _WHERE)
+            check_presence(None, self.conditions, WHERE)
         if self.conditions is None and isinstance(next(iter(others), None), tf.TensorSpec):
             rules.check_unused(others[0].shape)
 
