@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfnvp.inputs.chunks import row_chunks
-from tfnvp.inputs.conditions import ConditionSpec
+from tfnvp.inputs.conditions import ConditionInput, ConditionSpec
 
 of_shape = ConditionSpec.of_shape
 
@@ -33,6 +33,15 @@ def test_flows_without_condition_and_scalar_conditions():
     assert [part for *_, part in row_chunks(2, [1, 2, 3], 0.5, of_shape(()))] == [0.5, 0.5]
     assert [part for *_, part in row_chunks(2, [1, 2, 3], [4, 5, 6], of_shape(()))] == [[4, 5], [6]]
     assert list(row_chunks(2, [])) == []
+
+
+def test_each_of_several_arrays_is_cut_or_for_all():
+    spec = ConditionSpec((ConditionInput("a", (2,)), ConditionInput("b", (1,), "int32")))
+    chunks = list(row_chunks(2, [1, 2, 3], {"a": [0.5, 0.5], "b": [7, 8, 9]}, spec))
+    assert [part for *_, part in chunks] == [
+        {"a": [0.5, 0.5], "b": [7, 8]},
+        {"a": [0.5, 0.5], "b": [9]},
+    ]
 
 
 @pytest.mark.parametrize("conditions", [2, 5])

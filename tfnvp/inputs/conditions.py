@@ -211,7 +211,8 @@ def check_presence(condition: Any, conditions: ConditionSpec | None, where: str 
         kind = type(condition).__name__
         shape = kind if isinstance(condition, dict) else f"an array of shape {np.shape(condition)}"
         raise ValueError(
-            f"`condition` is given, and the flow has no condition_shape. Received: condition={shape}"
+            "`condition` is given, and the flow has no condition_shape. Received: "
+            f"condition={shape}"
         )
 
 

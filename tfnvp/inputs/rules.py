@@ -13,7 +13,7 @@ _TOO_FAR = 1e6
 
 _LABELS = (
     "give labels as one-hot vectors, which `keras.utils.to_categorical` makes from numbers from "
-    "0 on, and `pandas.get_dummies` from texts"
+    "0 on, and `pandas.get_dummies` from texts, or to a `condition_network` with an `Embedding`"
 )
 
 # What to do about data of other types, by the kinds of NumPy: objects, dates and durations.
