@@ -8,7 +8,7 @@ import tensorflow as tf
 import tfnvp
 from tests.conftest import perturb
 from tfnvp.bijectors import AffineCoupling, Chain
-from tfnvp.conditioners import MLP, StandardizedInputs
+from tfnvp.conditioners import MLP, StandardizedCondition, StandardizedInputs
 from tfnvp.inputs.condition_network import compiles_well, describe_conditions
 from tfnvp.partitions import Split
 
@@ -241,6 +241,29 @@ def test_a_condition_that_is_not_finite_gives_nan_though_the_network_hides_it():
     np.testing.assert_array_equal(np.isnan(nats), np.arange(N) == 1)
     with pytest.raises(ValueError, match=r"`condition` must be finite.*condition\[1, 0\]"):
         flow.log_prob(X, bad)
+
+
+def test_a_label_that_the_embedding_does_not_have_is_never_taken_for_another():
+    flow, labels = with_labels(), np.where(np.arange(N) == 3, 4, LABELS)
+    nats = tf.function(flow.log_prob, jit_compile=True)(X, tf.constant(labels))
+    np.testing.assert_array_equal(np.isnan(nats), np.arange(N) == 3)
+    # This fits: a data set is checked only there.
+    flow.compile("adam", jit_compile=False)
+    flow.adapt(X, LABELS)
+    data = tf.data.Dataset.from_tensor_slices((X, labels)).batch(4)
+    with pytest.raises(ValueError, match=r"In batch 1 .*`condition` must hold labels from 0 to 3"):
+        flow.fit(data, verbose=0)
+
+
+def test_couplings_that_standardise_do_so_to_what_the_network_gives():
+    coupling = AffineCoupling(
+        StandardizedCondition(MLP(2, (4,))), Split(1), 2, condition_shape=4, name="c"
+    )
+    network = perturb(keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)]))
+    flow = tfnvp.Flow(coupling, 2, condition_network=network)
+    assert flow.condition_shape == (3,)
+    flow.adapt(X, C)
+    np.testing.assert_allclose(coupling.conditioner.mean, network(C).numpy().mean(0), atol=1e-5)
 
 
 # --- Files ----------------------------------------------------------------------------------------

@@ -196,17 +196,18 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         return tf.where(usable, log_prob, tf.constant(float("nan"), log_prob.dtype))
 
     def embed_prepared(self, condition: Any) -> tf.Tensor | None:
-        """Returns the condition that the bijector takes: NaN for rows that are not finite.
+        """Returns the condition that the bijector takes: NaN for rows that no network can use.
 
         Args:
           condition: conditions as `data_spec.prepare` returns them, or None.
         """
         if condition is None or self.condition_network is None:
             return condition
-        embedded = tf.cast(self.condition_network(condition), tf.float32)
-        # Networks can hide NaN: in graphs, TensorFlow's ReLU returns 0.
-        finite = self._conditions.finite_rows(condition, largest=np.finfo("float32").max)
-        return tf.where(like_rows(finite, embedded), embedded, float("nan"))
+        # Networks can hide NaN, as TensorFlow's ReLU does in graphs, and XLA takes any label.
+        usable = self._conditions.usable_rows(condition, largest=np.finfo("float32").max)
+        embedded = self.condition_network(self._conditions.masked(condition, usable))
+        embedded = tf.cast(embedded, tf.float32)
+        return tf.where(like_rows(usable, embedded), embedded, float("nan"))
 
     def _inverse(self, x, condition):
         """Returns `(z, log|det dz/dx|)`: what subclasses override to change how data is encoded."""

@@ -187,19 +187,24 @@ class ConditionSpec:
                 return fault
         return None
 
-    def finite_rows(self, condition: Any, largest: float = LARGEST) -> tf.Tensor:
-        """Whether no number of a row is NaN, or larger than `largest`: bool `[batch]`."""
-        good = [all_of_row(tf.abs(array) <= largest) for _, array in self.floats(condition)]
-        return tf.reduce_all(tf.stack(good), axis=0) if good else tf.constant(True)
+    def usable_rows(self, condition: Any, largest: float = LARGEST) -> tf.Tensor:
+        """Whether no number of a row is NaN or above `largest`, and its labels are known: bool."""
+        good = tf.constant(True)
+        for part, array in self.parts(condition):
+            if not part.takes_labels:
+                good &= all_of_row(tf.abs(array) <= largest)  # False for NaN.
+            elif part.categories is not None:
+                good &= all_of_row((array >= 0) & (array < part.categories))
+        return good
 
     def masked(self, condition: Any, good: tf.Tensor) -> Any:
         """Returns the condition with harmless numbers in the rows that are not good."""
-        return self.map(
-            lambda part, array: (
-                array if part.takes_labels else tf.where(like_rows(good, array), array, 0.5)
-            ),
-            condition,
-        )
+
+        def harmless(part, array):
+            value = tf.cast(0.0 if part.takes_labels else 0.5, array.dtype)
+            return tf.where(like_rows(good, array), array, value)
+
+        return self.map(harmless, condition)
 
 
 def check_presence(condition: Any, conditions: ConditionSpec | None, where: str = "") -> None:

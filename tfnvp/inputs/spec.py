@@ -165,7 +165,7 @@ class DataSpec:
         """
         usable = all_of_row(tf.abs(x) <= LARGEST)  # False for NaN.
         if condition is not None:
-            usable &= self.conditions.finite_rows(condition)
+            usable &= self.conditions.usable_rows(condition)
         nan = tf.constant(float("nan"), x.dtype)
         x, inside = self.mask_unsupported_rows(tf.where(like_rows(usable, x), x, nan))
         if condition is not None:
