@@ -288,6 +288,18 @@ def test_it_is_saved_with_its_flow(of_two, frozen, tmp_path):
     flow.condition_network.trainable = True
 
 
+def test_images_have_one_too(eagerly, tmp_path):
+    flow = tfnvp.ImageRealNVP(
+        (2, 2, 1), 1, 2, 1, levels=None, condition_shape=1, condition_network=embedding()
+    )
+    images = RNG.uniform(0.1, 0.9, (N, 2, 2, 1)).astype("float32")
+    perturb(flow).save(tmp_path / "flow.keras")
+    loaded = keras.saving.load_model(tmp_path / "flow.keras")
+    expected = flow.log_prob(images, LABELS)
+    np.testing.assert_allclose(loaded.log_prob(images, LABELS), expected, rtol=1e-6)
+    assert np.abs(flow.log_prob(images, LABELS[::-1]) - expected).min() > 0
+
+
 def test_statistics_of_conditions_are_saved(tmp_path):
     flow = tfnvp.RealNVP(2, 2, (4,), condition_shape=3, condition_network=keras.layers.Dense(4))
     assert isinstance(flow.condition_network, StandardizedInputs)
