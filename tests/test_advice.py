@@ -19,34 +19,34 @@ def test_units_make_no_grey_levels(unit, recwarn):
 
 def test_conditions_far_from_one_get_a_warning(recwarn):
     for fine in (5 * NORMAL + 5, np.array([[5.0, -30.0, 0.0]]), NORMAL[:4] * 10):
-        advice.warn_of_condition_scale(fine, is_standardized=False)
+        advice.warn_of_condition_scale(fine, is_standardized=False, name="condition")
     assert not recwarn.list
     far = NORMAL * [1.0, 1000.0, 1.0]
     with pytest.warns(UserWarning, match="variable 1 has the mean.*standardize_condition=True"):
-        advice.warn_of_condition_scale(far, is_standardized=False)
+        advice.warn_of_condition_scale(far, is_standardized=False, name="condition")
     with pytest.warns(UserWarning, match=r"once `fit` or `flow.adapt\(x, condition\)`"):
-        advice.warn_of_condition_scale(far, is_standardized=True)
+        advice.warn_of_condition_scale(far, is_standardized=True, name="condition")
 
 
 def test_conditions_outside_of_the_training_range_get_a_warning(recwarn):
-    low, high = np.array([0.0, 7.0]), np.array([10.0, 7.0])
-    advice.warn_of_condition_range(np.array([[19.0, 7.0], [-9.0, 7.0]]), low, high)
+    seen = np.array([0.0, 7.0]), np.array([10.0, 7.0])
+    advice.warn_of_condition_range(np.array([[19.0, 7.0], [-9.0, 7.0]]), seen, "condition")
     assert not recwarn.list
     for far, message in (
         ([21.0, 7.0], "variable 0 is 21 "),
         ([5.0, 8.0], "variable 1 is 8 .* 7 t"),
     ):
         with pytest.warns(UserWarning, match=f"outside of the training range: {message}"):
-            advice.warn_of_condition_range(np.array([far]), low, high)
+            advice.warn_of_condition_range(np.array([far]), seen, "condition")
 
 
 def test_labels_get_a_warning(recwarn):
     codes = np.arange(64)[:, None] % 3
     for fine in (codes.astype("float32"), codes % 2):
-        advice.warn_of_labels(fine)
+        advice.warn_of_labels(fine, "condition")
     assert not recwarn.list
     with pytest.warns(UserWarning, match="one-hot"):
-        advice.warn_of_labels(codes)
+        advice.warn_of_labels(codes, "condition")
 
 
 def test_impossible_bits_per_dimension_get_a_warning(recwarn):

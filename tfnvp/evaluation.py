@@ -66,7 +66,7 @@ def evaluate(
         raise ValueError("`rows` must hold one row or more. Received: none")
     if flow.levels is None:
         draws = 1
-    chunks = row_chunks(_ROWS, rows, condition, flow.condition_shape)
+    chunks = row_chunks(_ROWS, rows, condition, flow.data_spec.conditions)
     log_probs = np.concatenate(
         [_mean_over_draws(flow, x, draws, seed + first, given) for first, x, given in chunks]
     )

@@ -125,7 +125,7 @@ def make_reference(
             f"{source} must hold rows of finite numbers. Received: {len(rows)} rows, none of them"
         )
     whole = np.isfinite(rows).all(axis=1)
-    condition = conditions_of(whole, len(rows), condition, flow.condition_shape)
+    condition = conditions_of(whole, len(rows), condition, flow.data_spec.conditions)
     rows = table_values.finite_rows(rows, source, skip_bad=True)
     log_density = np.sort(flow.log_prob(rows, condition).numpy())
     if len(log_density) > _MOST:
@@ -185,7 +185,7 @@ def score(
     whole = np.isfinite(rows).all(axis=1)
     log_density = np.full(len(rows), np.nan, "float32")
     if whole.any():
-        given = conditions_of(whole, len(rows), condition, flow.condition_shape)
+        given = conditions_of(whole, len(rows), condition, flow.data_spec.conditions)
         log_density[whole] = flow.log_prob(rows[whole], given)
     if reference is None:
         return Scores(log_density, None, None, None)

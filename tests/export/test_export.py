@@ -188,6 +188,32 @@ def test_one_condition_serves_all_rows(conditional_served):
             np.testing.assert_allclose(got[key], expected[key], rtol=1e-5, atol=1e-5)
 
 
+def test_each_input_of_a_condition_network_has_a_name(tmp_path):
+    angle, label = keras.Input((2,), name="angle"), keras.Input((1,), name="label", dtype="int32")
+    embedded = keras.layers.Flatten()(keras.layers.Embedding(4, 2)(label))
+    both = keras.layers.Concatenate()([angle, embedded])
+    network = keras.Model([angle, label], keras.layers.Dense(3, activation="tanh")(both))
+    flow = small_flow(condition_network=network)
+    angles, labels = np.float32([[0, 1], [2, 3], [4, -1]]), np.int32([[3], [0], [1]])
+    flow.adapt(np.eye(3), (angles, labels))
+    version = flow.export(tmp_path, signatures=["log_prob", "interpolate", "sample_rows"])
+    served = load(version)
+    x, arrays = np.eye(3, dtype="float32"), {"condition_angle": angles, "condition_label": labels}
+    got = served["log_prob"](x=tf.constant(x), **{k: tf.constant(v) for k, v in arrays.items()})
+    np.testing.assert_allclose(got["log_prob"], flow.log_prob(x, (angles, labels)), rtol=1e-4)
+    got = served["interpolate"](
+        corners=tf.tile(x[:, tf.newaxis], (1, 4, 1)),
+        weights=tf.tile([[1.0, 0.0, 0.0, 0.0]], (3, 1)),
+        condition_angle=tf.constant(angles),
+        condition_label=tf.constant(labels[1:2]),
+    )
+    np.testing.assert_allclose(got["x"], x, atol=1e-4)
+    described = json.loads((version / model_card.SIGNATURE_FILE).read_text())
+    assert described["flow"]["condition_shape"] == {"angle": [2], "label": [1]}
+    assert described["flow"]["condition_mean"] == {"angle": [2.0, 1.0]}
+    assert described["signatures"]["log_prob"]["inputs"]["condition_label"]["dtype"] == "int32"
+
+
 def test_a_model_with_permutations_loads_without_warnings(tmp_path, caplog):
     flow = small_flow(partition="random")
     model = tf.saved_model.load(str(flow.export(tmp_path, signatures=["log_prob"])))

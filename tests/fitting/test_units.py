@@ -35,6 +35,9 @@ FLOWS = {
     "RealNVP, robust": lambda: tfnvp.RealNVP(3, standardize="robust", **SMALL),
     "RealNVP, LU": lambda: tfnvp.RealNVP(3, linear="lu", whiten=True, **SMALL),
     "RealNVP, conditional": lambda: tfnvp.RealNVP(3, condition_shape=2, **SMALL),
+    "RealNVP, condition network": lambda: tfnvp.RealNVP(
+        3, condition_shape=2, condition_network=keras.layers.Dense(4, "tanh"), **SMALL
+    ),
     "batch-normalised": lambda: own(BatchNormalization(3)),
     "own, whitened": lambda: own(Whitening(3)),
 }

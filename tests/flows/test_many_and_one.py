@@ -1,5 +1,6 @@
 """A call on many rows gives each row what a call on it alone gives, with its own condition."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -26,6 +27,7 @@ CONDITIONS = {
     "none": (None, lambda i: None),
     "one for all": (C[5], lambda i: C[5]),
     "one each": (C, lambda i: C[i : i + 1]),
+    "one each, by a network": (C, lambda i: C[i : i + 1]),
 }
 each_condition = pytest.mark.parametrize("kind", CONDITIONS)
 each_temperature = pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0, 2.0])
@@ -45,6 +47,11 @@ def flows():
         "none": perturb(tfnvp.RealNVP(2, 2, (4,))),
         **dict.fromkeys(
             ("one for all", "one each"), perturb(tfnvp.RealNVP(2, 2, (4,), condition_shape=3))
+        ),
+        "one each, by a network": perturb(
+            tfnvp.RealNVP(
+                *(2, 2, (4,)), condition_shape=3, condition_network=keras.layers.Dense(5, "tanh")
+            )
         ),
     }
 
@@ -79,7 +86,7 @@ CALLS = {
     "decode_and_log_prob": lambda flow, x, c: flow.decode_and_log_prob(x, c)[1],
     "predict": predict,
     "distribution": lambda flow, x, c: flow.distribution.log_prob(
-        x, **({} if c is None else {"condition": c})
+        x, **({} if c is None else {"condition": flow.embed_condition(c)})
     ),
 }
 
@@ -159,7 +166,7 @@ def served(signature, kind, i=None, /, **inputs):
     inputs = {k: v[rows] if np.ndim(v) else v for k, v in inputs.items()}
     if kind == "one for all":
         inputs["condition"] = C[5:6]
-    elif kind == "one each":
+    elif "one each" in kind:
         inputs["condition"] = C[rows]
     (*_, answer) = signature(*map(tf.convert_to_tensor, inputs.values())).values()
     return answer

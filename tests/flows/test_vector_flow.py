@@ -12,8 +12,9 @@ from tests.conftest import perturb
 from tfnvp import scoring
 from tfnvp.bijectors import ActNorm, AffineCoupling, DiagonalScaling, LULinear
 from tfnvp.conditioners import GradientCheckpointing, StandardizedCondition
-from tfnvp.flows.vector_flow import VectorFlow, VectorOptions, hidden_units_for, partitions_for
+from tfnvp.flows.vector_flow import VectorFlow, VectorOptions, hidden_units_for
 from tfnvp.partitions import EvenOdd, Mask, MoveAll, Split
+from tfnvp.partitions.of_couplings import partitions_for
 
 SHARED = set(inspect.signature(tfnvp.NICE).parameters)
 

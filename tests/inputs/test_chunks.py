@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 
 from tfnvp.inputs.chunks import row_chunks
+from tfnvp.inputs.conditions import ConditionInput, ConditionSpec
+
+of_shape = ConditionSpec.of_shape
 
 
 @pytest.mark.parametrize("rows", [1, 999, 1000, 1001, 2001])
@@ -14,7 +17,7 @@ def test_every_row_has_its_condition(rows, kind):
         "one for each": np.stack([x, -x], axis=1),
     }[kind]
     together = []
-    for first, chunk, part in row_chunks(1000, x, condition, (2,)):
+    for first, chunk, part in row_chunks(1000, x, condition, of_shape((2,))):
         assert chunk[0] == first
         assert len(chunk) <= 1000
         if kind != "one for each":
@@ -27,12 +30,21 @@ def test_every_row_has_its_condition(rows, kind):
 
 def test_flows_without_condition_and_scalar_conditions():
     assert [part for *_, part in row_chunks(2, [1, 2, 3])] == [None, None]
-    assert [part for *_, part in row_chunks(2, [1, 2, 3], 0.5, ())] == [0.5, 0.5]
-    assert [part for *_, part in row_chunks(2, [1, 2, 3], [4, 5, 6], ())] == [[4, 5], [6]]
+    assert [part for *_, part in row_chunks(2, [1, 2, 3], 0.5, of_shape(()))] == [0.5, 0.5]
+    assert [part for *_, part in row_chunks(2, [1, 2, 3], [4, 5, 6], of_shape(()))] == [[4, 5], [6]]
     assert list(row_chunks(2, [])) == []
+
+
+def test_each_of_several_arrays_is_cut_or_for_all():
+    spec = ConditionSpec((ConditionInput("a", (2,)), ConditionInput("b", (1,), "int32")))
+    chunks = list(row_chunks(2, [1, 2, 3], {"a": [0.5, 0.5], "b": [7, 8, 9]}, spec))
+    assert [part for *_, part in chunks] == [
+        {"a": [0.5, 0.5], "b": [7, 8]},
+        {"a": [0.5, 0.5], "b": [9]},
+    ]
 
 
 @pytest.mark.parametrize("conditions", [2, 5])
 def test_a_wrong_number_of_conditions_is_refused(conditions):
     with pytest.raises(ValueError, match=f"{conditions} conditions for 3 rows"):
-        list(row_chunks(2, np.zeros([3, 4]), np.zeros([conditions, 1]), (1,)))
+        list(row_chunks(2, np.zeros([3, 4]), np.zeros([conditions, 1]), of_shape((1,))))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfnvp.inputs.conditions import ConditionInput, ConditionSpec
 from tfnvp.inputs.spec import DataSpec
 from tfnvp.inputs.support import DataSide, all_of_row, support_of
 
@@ -15,6 +16,9 @@ PIXELS = RNG.integers(0, 256, (8, 2, 2)).astype("uint8")
 plain = DataSpec((3,))
 conditional = DataSpec((3,), condition_shape=(2,))
 one_number = DataSpec((3,), condition_shape=(1,))
+label = ConditionInput("label", (1,), "int32", categories=4)
+several = DataSpec((3,), conditions=ConditionSpec((ConditionInput("angle", (2,)), label)))
+LABELS = np.arange(8) % 4
 image = DataSpec((2, 2), levels=256, whole_numbers=True, support=(-0.05, 1.05))
 binary = DataSpec((2, 2), levels=2, whole_numbers=True)
 
@@ -93,6 +97,30 @@ REFUSED = {
         (X, changed(CONDITION, (7, 0), np.nan)),
         r"`condition` must be finite.*condition\[7, 0\]",
     ),
+    "another name": (
+        several,
+        (X, {"angle": CONDITION, "kind": LABELS}),
+        r"dictionary with the keys 'angle', 'label', or a tuple.*Received: \['angle', 'kind'\]",
+    ),
+    "one part of two": (several, (X, CONDITION), "a tuple of 2 arrays.*Received: a ndarray"),
+    "one part of another shape": (
+        several,
+        (X, (CONDITION[:, :1], LABELS)),
+        r"`condition\['angle'\]` must have the shape \[batch, 2\]",
+    ),
+    "one part of fewer rows": (several, (X, (CONDITION, LABELS[:5])), "5 conditions for 8 rows"),
+    "one part not finite": (
+        several,
+        (X, (changed(CONDITION, (7, 0), np.inf), LABELS)),
+        r"`condition\['angle'\]` must be finite.*\['angle'\]\[7, 0\]: inf",
+    ),
+    "labels as floats": (
+        several,
+        (X, (CONDITION, LABELS.astype("float32"))),
+        r"`condition\['label'\]` holds labels.*astype\('int32'\)",
+    ),
+    "a label too many": (several, (X, (CONDITION, LABELS + 1)), "from 0 to 3.*from 1 to 4"),
+    "a negative label": (several, (X, (CONDITION, LABELS - 1)), "from 0 to 3.*from -1 to 2"),
     "levels above": (image, (PIXELS.astype(int) + 300,), "grey levels from 0 to .* 255"),
     "levels below": (image, (PIXELS.astype(int) - 300,), "grey levels from 0 to .* 255"),
     "256 levels where two are meant": (binary, (255 * (PIXELS % 2),), "> 127` makes two levels"),
@@ -194,6 +222,26 @@ def test_data_sets_are_checked_by_their_types_and_shapes():
     conditional.check(dataset(X, CONDITION).batch(4), training=True)
     conditional.check(dataset({"x": X, "condition": CONDITION}).batch(4), training=True)
     plain.check(dataset(X, X[:, 0]).batch(4).map(lambda x, weights: (x, None, weights)))
+
+
+@pytest.mark.parametrize("give", [dict, tuple, list])
+def test_several_conditions_become_a_dictionary_of_arrays(give):
+    parts = {"label": LABELS, "angle": CONDITION}
+    given = parts if give is dict else give([CONDITION, LABELS])
+    x, found, _ = several.check(X, given, training=True)
+    assert set(found) == {"label", "angle"}
+    np.testing.assert_array_equal(found["label"], LABELS[:, np.newaxis])
+    _, prepared = several.prepare(x, given)
+    assert {k: v.dtype.name for k, v in prepared.items()} == {"angle": "float32", "label": "int32"}
+    _, one_label = several.prepare(X, (CONDITION, 3))
+    np.testing.assert_array_equal(one_label["label"], np.full((8, 1), 3))
+    labels = tf.constant(changed(LABELS[:, np.newaxis], 5, 4), "int32")
+    bad = {"angle": tf.constant(changed(CONDITION, (2, 0), np.nan)), "label": labels}
+    _, masked, usable = several.mask_unusable_rows(tf.constant(X), bad)
+    np.testing.assert_array_equal(usable, ~np.isin(np.arange(8), (2, 5)))
+    assert masked["label"][5, 0] == 0
+    assert np.isfinite(masked["angle"]).all()
+    assert "`condition['angle']` must be finite" in several.find_fault(X, bad)
 
 
 # --- calls of a flow ------------------------------------------------------------------------------

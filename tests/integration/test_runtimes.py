@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -37,6 +38,7 @@ FLOWS = {
     "image": None,  # All signatures.
     "vector": ARRAYS,
     "conditional": ("log_prob", "encode", "sample", "sample_rows"),
+    "labels": ("log_prob", "sample_rows"),  # By a condition network.
     "custom": None,
     "pixels": ("encode_uint8", "log_prob_uint8", "sample_rows"),
 }
@@ -50,6 +52,9 @@ def make_flow(name):
         return tfnvp.RealNVP(6, couplings=2, hidden_units=(16,))
     if name == "conditional":
         return tfnvp.NICE(3, couplings=2, hidden_units=(8,), base="logistic", condition_shape=2)
+    if name == "labels":
+        network = keras.Sequential([keras.layers.Embedding(4, 3), keras.layers.Flatten()])
+        return tfnvp.NICE(3, 2, hidden_units=(8,), condition_shape=1, condition_network=network)
     if name == "custom":
         tfb, tfd = tfp.bijectors, tfp.distributions
         bijector = tfb.Chain([tfb.Softplus(), tfb.Shift(tf.Variable([1.0, 2.0, 0.5]))])
@@ -82,7 +87,9 @@ def make_feeds(flow):
         pixels = generator.integers(0, flow.levels, (ROWS, *flow.event_shape)).astype("uint8")
         feeds |= {"log_prob_uint8/x": pixels, "encode_uint8/x": pixels}
     if flow.condition_shape is not None:
-        condition = generator.normal(size=(ROWS, *flow.condition_shape)).astype("float32")
+        (part,) = flow.data_spec.conditions.inputs
+        condition = generator.normal(size=(ROWS, *part.shape))
+        condition = (np.abs(condition) if part.takes_labels else condition).astype(part.dtype)
         feeds |= {f"{name}/condition": condition for name in {n.split("/")[0] for n in feeds}}
     return feeds
 

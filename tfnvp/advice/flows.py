@@ -16,16 +16,16 @@ def warn_of_unsupported_rows(fault: str) -> None:
     warn(f"{fault}. The log-density of such rows is -inf, and their latents are NaN")
 
 
-def warn_of_labels(condition: np.ndarray) -> None:
+def warn_of_labels(condition: np.ndarray, name: str) -> None:
     """Warns of integer conditions with values above 1, which may be labels."""
     if condition.dtype.kind in "iu" and condition.max(initial=0) > 1:
         warn(
-            "`condition` holds whole numbers. Give labels as one-hot vectors, by "
+            f"`{name}` holds whole numbers. Give labels as one-hot vectors, by "
             "`keras.utils.to_categorical`; amounts as floats, by `condition.astype('float32')`"
         )
 
 
-def warn_of_condition_scale(condition: np.ndarray, is_standardized: bool) -> None:
+def warn_of_condition_scale(condition: np.ndarray, is_standardized: bool, name: str) -> None:
     """Warns of conditions far from 1, from which networks learn slowly or not at all."""
     if not (rows := len(condition)):
         return
@@ -38,42 +38,42 @@ def warn_of_condition_scale(condition: np.ndarray, is_standardized: bool) -> Non
     cure = "The flow standardises them once `fit` or `flow.adapt(x, condition)` has seen some"
     if not is_standardized:
         cure = (
-            "Make the flow with `standardize_condition=True`, or its couplings with "
-            "`tfnvp.conditioners.StandardizedCondition` around their networks"
+            "Make the flow with `standardize_condition=True`, or its couplings with `tfnvp.conditio"
+            "ners.StandardizedCondition` around their networks, its own with `StandardizedInputs`"
         )
     if len(far):
         warn(
-            "`condition` holds values far from 1, from which networks learn slowly: variable "
+            f"`{name}` holds values far from 1, from which networks learn slowly: variable "
             f"{far[0]} has the mean {center[far[0]]:.4g}, deviation {spread[far[0]]:.4g}. {cure}"
         )
 
 
-def warn_of_condition_range(condition: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+def warn_of_condition_range(condition: np.ndarray, seen: tuple, name: str) -> None:
     """Warns of conditions outside of the training range by more than the width of that range.
 
     Args:
       condition: `[n, ..., channels]`.
-      low: `[channels]`, the smallest values in training.
-      high: `[channels]`, the largest.
+      seen: pair of `[channels]`, the smallest and the largest values in training.
+      name: what the message calls it.
     """
-    values = condition.reshape(-1, len(low))
+    values, (low, high) = condition.reshape(-1, len(seen[0])), seen
     width = high - low
     far = (values < low - width) | (values > high + width)
     if far.any():
         row, i = np.argwhere(far)[0]
         warn(
-            f"`condition` is far outside of the training range: variable {i} is "
+            f"`{name}` is far outside of the training range: variable {i} is "
             f"{values[row, i]:.8g} ({far[:, i].sum()} such values), and was from {low[i]:.8g} to "
             f"{high[i]:.8g}. Give conditions in the units of training; the flow standardises them"
         )
 
 
-def warn_of_constant_condition(low: np.ndarray, high: np.ndarray, rows: int) -> None:
+def warn_of_constant_condition(low: np.ndarray, high: np.ndarray, rows: int, name: str) -> None:
     """Warns of entries of a condition that are the same in all rows that initialise a flow."""
     if len(constant := np.flatnonzero(low == high)):
         others = f" (and {len(constant) - 1} more)" * (len(constant) > 1)
         warn(
-            f"`condition` is constant: variable {constant[0]}{others} is {low[constant[0]]:.8g} in "
+            f"`{name}` is constant: variable {constant[0]}{others} is {low[constant[0]]:.8g} in "
             f"all {rows} rows that initialise the flow: leave it out, or shuffle a sorted data set"
         )
 

@@ -1,6 +1,5 @@
 """What both coupling layers share: split, condition, transform the moved part, merge."""
 
-import contextlib
 from typing import Any
 
 import keras
@@ -8,6 +7,7 @@ import tensorflow as tf
 
 from tfnvp._internals import prefer_static as ps
 from tfnvp.bijectors import bijector
+from tfnvp.conditioners.first_call import first_outputs
 from tfnvp.partitions import Partition
 
 
@@ -73,19 +73,7 @@ class Coupling(bijector.Bijector):
         inputs = tf.zeros((1, *passed_shape), self.conditioner.compute_dtype)
         if self.takes_condition:
             inputs = [inputs, tf.zeros((1, *self.condition_shape), inputs.dtype)]
-        # Tapes do not record inside of `tf.init_scope`, which is needed only in graphs.
-        eager = contextlib.nullcontext() if tf.executing_eagerly() else tf.init_scope()
-        with eager, tf.GradientTape() as tape:
-            outputs = self.conditioner(inputs)
-        self._split_outputs(outputs, shape)
-        weights = [v.value for v in self.conditioner.weights]
-        # A variable, and under a strategy its copies on the replicas.
-        tracked = {id(part) for v in weights for part in (v, *getattr(v, "values", ()))}
-        if others := [v.name for v in tape.watched_variables() if id(v) not in tracked]:
-            raise ValueError(
-                "`conditioner` must hold its variables as weights of Keras: others are neither "
-                f"trained nor saved. Received: {self.conditioner!r}, which reads {others}"
-            )
+        self._split_outputs(first_outputs(self.conditioner, inputs, "conditioner"), shape)
 
     def _split_outputs(self, outputs, shape):
         """Returns a tensor for each parameter; raises `ValueError` unless all have that shape.

@@ -5,6 +5,7 @@ from tfnvp.conditioners.gradient_checkpointing import GradientCheckpointing
 from tfnvp.conditioners.mlp import MLP
 from tfnvp.conditioners.residual_cnn import ResidualCNN
 from tfnvp.conditioners.standardized_condition import StandardizedCondition
+from tfnvp.conditioners.standardized_inputs import StandardizedInputs
 from tfnvp.conditioners.vision_transformer import VisionTransformer
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "GradientCheckpointing",
     "ResidualCNN",
     "StandardizedCondition",
+    "StandardizedInputs",
     "VisionTransformer",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import jinja2
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -121,7 +122,10 @@ def _condition_statistics(flow, with_range):
         return {}
     figures = flow.condition_scale.figures()
     names = [*figures] if with_range else ["mean", "standard_deviation"]
-    return {f"condition_{name}": figures[name].tolist() for name in names}
+    return {
+        f"condition_{name}": tf.nest.map_structure(np.ndarray.tolist, figures[name])
+        for name in names
+    }
 
 
 def _describe(signature):

@@ -49,10 +49,10 @@ def export(
     All inputs but `num_samples` and the `seed` and `temperature` of `sample` have a batch dimension
     of any size, and so have all outputs. Row `i` of `interpolate` decodes
     `sum_k weights[i, k] * encode(corners[i, k])`; one set of corners serves all rows. A
-    conditional flow also takes `condition`, one for each row or one for all. With a custom base
-    distribution there is no `temperature`. The last line exists only for flows
-    that take integers (`flow.accepts_integers`): pixels count as the middles of their bins,
-    `(x + 0.5) / levels`.
+    conditional flow also takes `condition`, one for each row or one for all; with a condition
+    network of several inputs, a `condition_NAME` for each. With a custom base distribution there is
+    no `temperature`. The last line exists only for flows that take integers
+    (`flow.accepts_integers`): pixels count as the middles of their bins, `(x + 0.5) / levels`.
 
     The same seed gives the same samples on every replica, compiled by XLA or not.
 

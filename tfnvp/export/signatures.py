@@ -62,11 +62,15 @@ def make_signatures(
     if flow.accepts_integers and flow.levels is not None:
         pixels = _rows("x", flow.event_shape, tf.uint8)
         inputs |= {"log_prob_uint8": [pixels], "encode_uint8": [pixels]}
-    if flow.condition_shape is not None:
-        condition = _rows("condition", flow.condition_shape)
-        inputs = {name: [*specifications, condition] for name, specifications in inputs.items()}
+    conditions = flow.data_spec.conditions
+    given = [
+        _rows("condition" if part.key is None else f"condition_{part.key}", part.shape, part.dtype)
+        for part in (conditions.inputs if conditions else ())
+    ]
     return {
-        name: Signature(_checked(getattr(answers, name), specifications), specifications)
+        name: Signature(
+            _checked(getattr(answers, name), specifications, given), [*specifications, *given]
+        )
         for name, specifications in inputs.items()
     }
 
@@ -85,12 +89,18 @@ def _rows(name, shape, dtype=tf.float32):
     return tf.TensorSpec((None, *shape), dtype, name=name)
 
 
-def _checked(function, specifications):
-    """Returns a graph function that checks shapes, which runtimes do not do for a SavedModel."""
+def _checked(function, specifications, conditions):
+    """Returns a graph function that checks shapes, which runtimes do not do for a SavedModel.
+
+    Its last arguments are the arrays of the condition.
+    """
 
     def checked(*tensors):
-        named = zip(specifications, tensors, strict=True)
-        return function(**{s.name: tf.ensure_shape(tensor, s.shape) for s, tensor in named})
+        named = zip((*specifications, *conditions), tensors, strict=True)
+        tensors = {s.name: tf.ensure_shape(tensor, s.shape) for s, tensor in named}
+        if conditions and conditions[0].name != "condition":
+            tensors["condition"] = tuple(tensors.pop(s.name) for s in conditions)
+        return function(**tensors)
 
     return tf.function(checked)
 
@@ -153,8 +163,12 @@ class _Answers:
         if condition is not None:
             rows = tf.shape(weights)[:1]
             corners = tf.broadcast_to(corners, tf.concat([rows, tf.shape(corners)[1:]], axis=0))
-            shape = tf.concat([rows, tf.shape(condition)[1:]], axis=0)
-            conditions = tf.repeat(tf.broadcast_to(condition, shape), 4, axis=0)
+
+            def for_corners(part):
+                shape = tf.concat([rows, tf.shape(part)[1:]], axis=0)
+                return tf.repeat(tf.broadcast_to(part, shape), 4, axis=0)
+
+            conditions = tf.nest.map_structure(for_corners, condition)
         z = self._encode(tf.reshape(corners, (-1, *flow.event_shape)), conditions)
         z = tf.reshape(z, (-1, 4, *flow.latent_shape))
         weights = tf.reshape(weights, [-1, 4] + [1] * len(flow.latent_shape))

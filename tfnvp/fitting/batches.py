@@ -78,7 +78,7 @@ def split_validation(data: Data, fraction: float | None) -> tuple[Data, Data | N
     return data.map(lambda part: part[:train]), data.map(lambda part: part[train:])
 
 
-def sample(data: Data, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
+def sample(data: Data, rows: int) -> tuple[np.ndarray, Any]:
     """Returns at most `rows` data points and conditions: spread over arrays, else the first ones.
 
     Rows of weight 0 are left out.
@@ -90,7 +90,7 @@ def sample(data: Data, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
         data = _with_weight(data)
         step = math.ceil(data.rows / rows)
         x, condition = data.map(lambda part: part[::step]).parts
-        return np.asarray(x), None if condition is None else np.asarray(condition)
+        return np.asarray(x), _arrays(condition)
     pieces, count = [], 0
     for piece in _batches(data.x):
         pieces.append(piece)
@@ -101,7 +101,13 @@ def sample(data: Data, rows: int) -> tuple[np.ndarray, np.ndarray | None]:
         raise ValueError("the training data is empty: it has no row with a weight above 0")
     x, condition = zip(*pieces, strict=True)
     x = np.concatenate(x)[:rows]
-    return x, None if condition[0] is None else np.concatenate(condition)[:rows]
+    if condition[0] is None:
+        return x, None
+    return x, tf.nest.map_structure(lambda *parts: np.concatenate(parts)[:rows], *condition)
+
+
+def _arrays(condition: Any) -> Any:
+    return None if condition is None else tf.nest.map_structure(np.asarray, condition)
 
 
 def first_rows(data: Data, event_shape: tuple, rows: int = 1024) -> np.ndarray | None:
@@ -114,7 +120,7 @@ def first_rows(data: Data, event_shape: tuple, rows: int = 1024) -> np.ndarray |
     return x[np.isfinite(x.reshape(len(x), -1)).all(axis=1)] if x.dtype.kind == "f" else x
 
 
-def _batches(source: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+def _batches(source: Any) -> Iterator[tuple[np.ndarray, Any]]:
     """Iterates over data points and conditions of data that is not arrays."""
     if isinstance(source, keras.utils.PyDataset):
         count = source.num_batches
@@ -129,7 +135,7 @@ def _batches(source: Any) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         )
     for batch in batches:
         x, condition = _with_weight(Data.of(batch)).parts
-        yield np.asarray(x), None if condition is None else np.asarray(condition)
+        yield np.asarray(x), _arrays(condition)
 
 
 def _with_weight(data):

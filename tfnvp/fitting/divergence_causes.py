@@ -90,7 +90,7 @@ def name_explosion(flow: Any, x: tf.Tensor, condition: Any = None) -> str:
     >>> print(name_explosion(flow, tf.ones([3, 2])))
     The log-scale of coupling_1 exploded: it reached 200
     """
-    x, condition = flow.data_spec.prepare(x, condition)
+    x, condition = flow.data_spec.prepare(x, condition, flow.embed_condition)
     largest = {}
     for step in walk(flow.bijector, x, len(flow.event_shape), condition):
         name = step.bijector.name

@@ -1,5 +1,6 @@
 """Sets the data-dependent parts of a flow from data and conditions."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,20 +12,15 @@ from tfnvp._internals import all_layers
 from tfnvp.bijectors import ActNorm, BatchNormalization, Standardization
 from tfnvp.bijectors.compose import adapts, initialize, walk
 from tfnvp.bijectors.coupling import Coupling
-from tfnvp.conditioners import StandardizedCondition
+from tfnvp.conditioners import StandardizedCondition, StandardizedInputs
+from tfnvp.conditioners.parts import packed
 from tfnvp.inputs.columns import column_namer, largest_distances, spread_sample
+from tfnvp.inputs.condition_network import OF_LABELS
+from tfnvp.inputs.conditions import ConditionSpec
 from tfnvp.inputs.support import DataSide
 
 # Ranges of nearly all values of a column: means and deviations would be those of a single row.
 _FAR = 1e3
-
-# Layers whose inputs are labels, of any size.
-_OF_LABELS = (
-    keras.layers.Embedding,
-    keras.layers.CategoryEncoding,
-    keras.layers.Hashing,
-    keras.layers.IntegerLookup,
-)
 
 # Share of the distinct values of a variable that must stay distinct.
 _DISTINCT = 0.9
@@ -40,62 +36,116 @@ class ConditionScale:
 
     Args:
       bijector: the flow's bijector.
+      network: the flow's condition network, or None.
+      conditions: `ConditionSpec` of the flow, or None.
     """
 
-    def __init__(self, bijector: Any):
+    def __init__(self, bijector: Any, network: Any = None, conditions: ConditionSpec | None = None):
         layers = [
             layer
             for part in (bijector, *bijector.submodules)
             if isinstance(part, Coupling)
             for layer in all_layers(part.conditioner)
         ]
-        self._layers = [layer for layer in layers if isinstance(layer, StandardizedCondition)]
-        #: Whether the networks take whole numbers as labels.
-        self.takes_labels = any(isinstance(layer, _OF_LABELS) for layer in layers)
+        self.conditions = conditions
+        # All of the couplings' layers have the same statistics.
+        inner = [layer for layer in layers if isinstance(layer, StandardizedCondition)]
+        self._behind_network = [] if network is None else inner
+        #: Whether the networks of couplings take whole numbers as labels.
+        self.takes_labels = network is None and any(isinstance(v, OF_LABELS) for v in layers)
+        # Pairs of an array of conditions and the layers that standardise it.
+        self._parts = [(part, inner) for part in conditions.inputs] if inner else []
+        if network is not None:
+            statistics = network.statistics if isinstance(network, StandardizedInputs) else {}
+            self._parts = [
+                (part, [statistics[str(part.key)]])
+                for part in conditions.inputs
+                if statistics and not part.takes_labels
+            ]
 
     def __bool__(self) -> bool:
-        return bool(self._layers)
+        return bool(self._parts or self._behind_network)
 
     def initialize(self, condition: Any, overwrite: bool = True) -> None:
         """Sets mean and deviation from conditions, and warns of constant ones.
 
         Args:
-          condition: `[batch, *condition_shape]`.
+          condition: `[batch, *condition_shape]`, or a structure of such arrays.
           overwrite: also set layers that have been initialised before.
         """
-        layers = [layer for layer in self._layers if overwrite or not layer.is_initialized]
-        for layer in layers:
-            layer.adapt(condition)
-        if layers:
-            advice.warn_of_constant_condition(*layers[0].seen(), len(condition))
+        for part, layers, values in self._given(condition):
+            layers = [layer for layer in layers if overwrite or not layer.is_initialized]
+            for layer in layers:
+                layer.adapt(values)
+            if layers:
+                seen = layers[0].seen()
+                advice.warn_of_constant_condition(*seen, len(values), part.name)
 
-    def standardize(self, condition: Any) -> np.ndarray:
-        """Returns conditions as the networks get them: `[n, *condition_shape]`."""
-        return np.asarray(self._layers[0].standardize(condition))
+    def initialize_couplings(self, embedded: Any, overwrite: bool = True) -> None:
+        """Sets mean and deviation in couplings behind a condition network, from its outputs."""
+        for layer in self._behind_network:
+            if overwrite or not layer.is_initialized:
+                layer.adapt(embedded)
+
+    def _given(self, condition):
+        """Returns input, layers and values of each array of conditions that is standardised."""
+        arrays = {part.key: array for part, array in self.conditions.parts(condition)}
+        return [
+            (part, layers, np.asarray(arrays[part.key]).reshape(-1, *(part.shape or (1,))))
+            for part, layers in self._parts
+        ]
+
+    def standardize(self, condition: Any) -> list:
+        """Returns `(input, values, standardised values)` of each array of conditions."""
+        return [
+            (part, values, np.asarray(layers[0].standardize(values)))
+            for part, layers, values in self._given(condition)
+        ]
 
     def seen(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Returns the smallest and largest conditions of the initialisation, or None before it."""
-        return self._layers[0].seen() if self._layers else None
+        """Returns the smallest and largest conditions of the initialisation, or None before it.
 
-    def figures(self) -> dict[str, np.ndarray]:
-        """Returns the statistics of conditions in the layers, arrays by name."""
-        first = self._layers[0]
+        Of several arrays, those of the first.
+        """
+        return self._parts[0][1][0].seen() if self._parts else None
+
+    def figures(self) -> dict[str, Any]:
+        """Returns the statistics of conditions by name: arrays, or dictionaries of them by key."""
+        names = {
+            "mean": "mean",
+            "standard_deviation": "deviation",
+            "smallest": "low",
+            "largest": "high",
+        }
         return {
-            "mean": first.mean.numpy(),
-            "standard_deviation": first.deviation.numpy(),
-            "smallest": first.low.numpy(),
-            "largest": first.high.numpy(),
+            name: packed(
+                {
+                    part.key if part.key is None else str(part.key): getattr(layers[0], v).numpy()
+                    for part, layers in self._parts
+                }
+            )
+            for name, v in names.items()
         }
 
     def advise(self, condition: Any) -> None:
         """Warns of conditions that the networks cannot use well: `[n, *condition_shape]`."""
-        condition = np.asarray(condition)
-        if not len(condition) or self.takes_labels:
+        if self.takes_labels:
             return
-        if (seen := self.seen()) is not None:
-            advice.warn_of_condition_range(condition, *seen)
-        else:
-            advice.warn_of_condition_scale(condition, is_standardized=bool(self))
+        standardised = {part.key: layers[0] for part, layers in self._parts}
+        for part, values in self.conditions.floats(condition):
+            values = np.asarray(values)
+            if not len(values):
+                continue
+            seen = part.key in standardised and standardised[part.key].seen()
+            if seen:
+                advice.warn_of_condition_range(values, seen, part.name)
+            else:
+                advice.warn_of_condition_scale(values, part.key in standardised, part.name)
+
+    def advise_on_labels(self, condition: Any) -> None:
+        """Warns of whole numbers that may be labels, where the networks take none."""
+        for part, values in [] if self.takes_labels else self.conditions.floats(condition):
+            advice.warn_of_labels(np.asarray(values), part.name)
 
 
 def _usual_rows(rows):
@@ -126,14 +176,21 @@ class Adaptation(keras.layers.Layer):
 
     Args:
       bijector: the bijector of the flow.
-      condition_scale: the `ConditionScale` of the bijector's layers.
+      condition_scale: the `ConditionScale` of the flow.
+      embed: function that makes of conditions what the bijector takes.
       data_side: the `DataSide` of the flow.
     """
 
-    def __init__(self, bijector: Any, condition_scale: ConditionScale, data_side: DataSide):
+    def __init__(
+        self,
+        bijector: Any,
+        condition_scale: ConditionScale,
+        embed: Callable,
+        data_side: DataSide,
+    ):
         super().__init__(name="adaptation", dtype="float32")
         self._bijector = bijector
-        self._condition_scale = condition_scale
+        self._condition_scale, self._embed = condition_scale, embed
         self._data_side = data_side
         self.done = None
         if condition_scale or adapts(bijector):
@@ -158,13 +215,18 @@ class Adaptation(keras.layers.Layer):
         # Behind bounds, logarithms of extreme values are usual.
         usual = _usual_rows(self._data_side.latents(x))
         if condition is not None:
-            usual &= _usual_rows(condition)
+            for _, values in self._condition_scale.conditions.floats(condition):
+                usual &= _usual_rows(values)
         if not usual.all():
             advice.warn_of_extreme_rows(int(np.sum(~usual)), len(usual))
-            x, condition = (v if v is None else np.asarray(v)[usual] for v in (x, condition))
+            x = np.asarray(x)[usual]
+            if condition is not None:
+                spec = self._condition_scale.conditions
+                condition = spec.take(condition, usual, len(usual))
         if condition is not None:
             self._condition_scale.initialize(condition, overwrite)
-            condition = tf.cast(condition, tf.float32)
+            condition = self._embed(condition)
+            self._condition_scale.initialize_couplings(condition, overwrite)
         initialize(self._bijector, x, condition, overwrite)
         if self.done is not None:
             self.done.assign(1)
@@ -178,9 +240,9 @@ class Adaptation(keras.layers.Layer):
           names: what messages call the columns of `x`.
         """
         if condition is not None and self._condition_scale:
-            seen = self._condition_scale.standardize(condition)
-            name, cure = "`condition`: variable {0[0]}".format, 'standardize_condition="robust"'
-            _advise_on_merged_values(condition, seen, name, cure)
+            for part, given, seen in self._condition_scale.standardize(condition):
+                name, cure = f"`{part.name}`: variable {{0[0]}}", 'standardize_condition="robust"'
+                _advise_on_merged_values(given, seen, name.format, cure)
         x = spread_sample(np.asarray(x))
         if x.dtype.kind != "f":
             return

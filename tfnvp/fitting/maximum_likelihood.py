@@ -175,9 +175,8 @@ class MaximumLikelihood(Steps):
             self.adaptation.advise(x, condition, names)
         if data.is_arrays:
             x, condition = data.parts
-            labels = self.condition_scale.takes_labels
-            if condition is not None and self.condition_shape is not None and not labels:
-                advice.warn_of_labels(np.asarray(condition))
+            if condition is not None and self.condition_shape is not None:
+                self.condition_scale.advise_on_labels(condition)
         elif x is data.x and int(getattr(self.optimizer, "iterations", 0)) == 0:
             x = batches.first_rows(data, self.event_shape)
         if isinstance(x, (np.ndarray, tf.Tensor)):
@@ -189,14 +188,15 @@ class MaximumLikelihood(Steps):
 
     def _advise_on_conditions(self, data: Data) -> None:
         condition = data.parts[1] if data.is_arrays else None
-        if condition is not None and self.condition_shape is not None and np.size(condition):
+        if condition is not None and self.condition_shape is not None:
             self.condition_scale.advise(condition)
 
     def _advise_on_round_trip(self, data: Data) -> None:
         """Warns if a trained flow does not give back validation rows; a few of them are enough."""
         rows = min(256, max(2, 2**16 // self.event_size))
         parts = data.map(lambda part: part[:rows]).parts
-        x, condition = self.data_spec.prepare(self.data_spec.to_floats(parts[0]), parts[1])
+        x = self.data_spec.to_floats(parts[0])
+        x, condition = self.data_spec.prepare(x, parts[1], self.embed_condition)
         back, _ = self._forward(self._inverse(x, condition)[0], condition)
         advice.warn_of_round_trip(x, back)
 

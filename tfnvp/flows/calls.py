@@ -14,7 +14,6 @@ from tfnvp._internals import tape_is_recording
 from tfnvp.arguments import check_int
 from tfnvp.bases import sample_base
 from tfnvp.flows.interpolation import four_corner_latents
-from tfnvp.inputs.chunks import row_chunks
 from tfnvp.inputs.sampling import (
     check_conditions,
     check_sampling,
@@ -56,8 +55,8 @@ class CompiledCalls:
         if len(x) <= most:
             return self._run_piece(name, x, condition)
         pieces = [
-            self._run_piece(name, piece, given)
-            for _, piece, given in row_chunks(most, x, condition, self._flow.condition_shape)
+            self._run_piece(name, *(v if v is None else v[i : i + most] for v in (x, condition)))
+            for i in range(0, len(x), most)
         ]
         return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *pieces)
 
@@ -71,12 +70,27 @@ class CompiledCalls:
         more = 0 if rows in sizes else -rows % 2 ** (rows.bit_length() - 3)
         if more:
             x = _filled_up(x, more)
-            if condition is not None and condition.shape == (rows, *self._flow.condition_shape):
-                condition = _filled_up(condition, more)
+            condition = condition if condition is None else _filled_up(condition, more)
         result = self.function(name, xla=True)(x, condition)
         if more:  # Faster than to slice.
             return tf.nest.map_structure(lambda part: tf.split(part, [rows, more])[0], result)
         return result
+
+    def embed(self, condition: Any) -> Any:
+        """Returns what the bijector takes of prepared conditions, each row of which runs once."""
+        flow = self._flow
+        if condition is None or flow.condition_network is None:
+            return condition
+        if not tf.executing_eagerly():
+            return flow.embed_prepared(condition)
+        leaves = tf.nest.flatten(condition)
+        most = max(1, _CHUNK_ELEMENTS // sum(math.prod(leaf.shape[1:]) for leaf in leaves))
+        embed = self.function("embed_prepared")
+        pieces = [
+            embed(tf.nest.map_structure(lambda part, i=i: part[i : i + most], condition))
+            for i in range(0, len(leaves[0]), most)
+        ]
+        return tf.concat(pieces, axis=0) if pieces else embed(condition)
 
     def function(self, name: str, xla: bool = False) -> Callable:
         """Returns a method as a graph, perhaps compiled by XLA."""
@@ -100,19 +114,30 @@ def _filled_up(x, rows):
 class FlowCalls(keras.Model):
     """Densities, latents and samples of `Flow`; all can be used inside of a `tf.function`."""
 
-    def log_prob(self, x: Any, condition: Any = None) -> tf.Tensor:
+    def log_prob(self, x: Any, condition: Any = None, per_condition: bool = False) -> tf.Tensor:
         """Log-density of data points, in nats in data space.
 
         Args:
           x: `[batch, *event_shape]`, floating point.
-          condition: `[batch, *condition_shape]` or `[*condition_shape]`, for conditional flows.
+          condition: `[batch, *condition_shape]` or `[*condition_shape]`, for conditional flows; a
+            dictionary or tuple of such arrays for a condition network of several inputs.
+          per_condition: bool, for several data points for each of `C` conditions: `x` is then
+            `[C, n, *event_shape]` as `sample` returns it, and the result `[C, n]`. A condition
+            network runs on the `C` conditions only.
 
         Returns:
           `[batch]`: -inf for finite rows outside of the flow's support, such as negative numbers
           where it begins with a softplus, and for rows whose numbers leave the range of float32;
           NaN where a row, its condition or a weight is NaN. The gradient of such rows is 0.
         """
-        x, condition = self._prepared(x, condition)
+        if not per_condition:
+            return self._log_prob_of_prepared(*self._prepared(x, condition))
+        condition = self._advise_and_embed(self.data_spec.prepare_condition(condition))
+        x, n = self.data_spec.rows_of_each(x, condition)
+        nats = self._log_prob_of_prepared(x, tf.repeat(condition, n, axis=0))
+        return tf.reshape(nats, (-1, n))
+
+    def _log_prob_of_prepared(self, x, condition):
         if not tf.executing_eagerly():
             return self._log_prob(x, condition)
         nats = self._calls.run("_unmarked_log_prob", x, condition)
@@ -146,14 +171,28 @@ class FlowCalls(keras.Model):
         """Data points of latents, the inverse of `encode`: `[batch, *event_shape]`."""
         return self._calls.run("_decode", *self._prepared(z, condition, self._latent_spec))
 
+    def embed_condition(self, condition: Any) -> tf.Tensor:
+        """Conditions as `flow.distribution` and `flow.bijector` take them.
+
+        Args:
+          condition: as for `log_prob`.
+
+        Returns:
+          `[batch, ...]`, or `[1, ...]` of one condition: the output of the flow's condition
+          network; without one, the conditions as float32.
+        """
+        return self._calls.embed(self.data_spec.prepare_condition(condition))
+
     def _prepared(self, x: Any, condition: Any, spec: DataSpec | None = None) -> tuple:
-        x, condition = (spec or self.data_spec).prepare(x, condition)
-        if tf.executing_eagerly():
-            if spec is None:
-                self.data_spec.advise_on_rows(x)
-            if condition is not None:
-                self.condition_scale.advise(condition)
+        x, condition = (spec or self.data_spec).prepare(x, condition, self._advise_and_embed)
+        if spec is None and tf.executing_eagerly():
+            self.data_spec.advise_on_rows(x)
         return x, condition
+
+    def _advise_and_embed(self, condition):
+        if tf.executing_eagerly():
+            self.condition_scale.advise(condition)
+        return self._calls.embed(condition)
 
     def decode_and_log_prob(self, z: Any, condition: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Data points of latents with their log-densities, in one pass.
@@ -185,7 +224,12 @@ class FlowCalls(keras.Model):
         return sample_base(self.base, base, n, seed, temperature)
 
     def sample(
-        self, n: int, seed: Any = None, temperature: float = 1.0, condition: Any = None
+        self,
+        n: int,
+        seed: Any = None,
+        temperature: float = 1.0,
+        condition: Any = None,
+        per_condition: bool = False,
     ) -> tf.Tensor:
         """Draws data points.
 
@@ -196,25 +240,35 @@ class FlowCalls(keras.Model):
             `keras.utils.set_random_seed` reproduces.
           temperature: float; the base's standard deviation is multiplied by it. Below 1, samples
             are more typical and less varied. Only for the bases "normal" and "logistic".
-          condition: `[*condition_shape]`, or `[n, *condition_shape]`, one for each sample.
+          condition: `[*condition_shape]`, or `[n, *condition_shape]`, one for each sample; a
+            dictionary or tuple of such arrays for a condition network of several inputs.
+          per_condition: bool, draw `n` data points for each of `C` conditions
+            `[C, *condition_shape]`. A condition network runs on the `C` conditions only.
 
         Returns:
-          `[n, *event_shape]`.
+          `[n, *event_shape]`, or `[C, n, *event_shape]` with `per_condition`.
 
         Raises:
           ValueError: if `n` or `temperature` is negative, `temperature` is NaN or infinite, or a
             custom base has a temperature.
         """
         check_sampling(n, temperature, self.base)
-        check_conditions(condition, n, self.condition_shape)
         seed = seed_pair(seed)
+        if per_condition:
+            condition = self._advise_and_embed(self.data_spec.prepare_condition(condition))
+            count = tf.shape(condition)[0]
+            z = self._latents(count * n, seed, temperature)
+            x = self._calls.run("_decode", z, tf.repeat(condition, n, axis=0))
+            return tf.reshape(x, (count, n, *self.event_shape))
+        check_conditions(condition, n, self.data_spec.conditions)
+        return self.decode(self._latents(tf.constant(n), seed, temperature), condition)
+
+    def _latents(self, n, seed, temperature):
         # The noise is drawn outside of what is compiled: XLA makes it slowly on CPUs.
         if tf.executing_eagerly():
             draw = self._calls.function("sample_latents")
-            z = draw(tf.constant(n), seed, tf.constant(temperature, tf.float32))
-        else:
-            z = self.sample_latents(n, seed, temperature)
-        return self.decode(z, condition)
+            return draw(n, seed, tf.constant(temperature, tf.float32))
+        return self.sample_latents(n, seed, temperature)
 
     def interpolate(
         self, corners: Any, rows: int = 8, columns: int = 8, condition: Any = None

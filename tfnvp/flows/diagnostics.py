@@ -97,7 +97,7 @@ def _rows(tensor):
 
 def _log_dets(flow, x, condition):
     """The log-det of each elementary bijector of the flow, from the data to the latents."""
-    x, condition = flow.data_spec.prepare(x, condition)
+    x, condition = flow.data_spec.prepare(x, condition, flow.embed_condition)
     log_dets = {}
     for i, step in enumerate(walk(flow.bijector, x, len(flow.event_shape), condition)):
         name = step.bijector.name

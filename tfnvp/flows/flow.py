@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -21,6 +22,7 @@ from tfnvp.flows.calls import CompiledCalls, FlowCalls
 from tfnvp.flows.diagnostics import Diagnostics, diagnose
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
+from tfnvp.inputs.condition_network import compiles_well, describe_conditions
 from tfnvp.inputs.density import mark_density_zero
 from tfnvp.inputs.spec import DataSpec
 from tfnvp.inputs.support import DataSide, finite_rows, like_rows, support_of
@@ -44,14 +46,24 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
       bijector: any `tfb.Bijector` from latents `z` to data `x`, ours, TFP's or a chain of both.
       event_shape: int or tuple, shape of one data point.
       base: "normal" (the default), "logistic", or a `tfd.Distribution` over the latents.
-      condition_shape: int or tuple, shape of the condition, where the bijector takes one.
+      condition_shape: int or tuple, shape of the condition, where the bijector takes one. With a
+        condition network, the shape of its input, or a dictionary or tuple of the shapes of its
+        inputs; a functional model knows them.
       levels: int, for quantized data such as pixels: the number of grey levels. Data is then
         `(pixel + u) / levels` with `u` uniform in [0, 1), see `tfnvp.data.dequantize`, and the
         metric `bits_per_dim = (-log p(x) + D log levels) / (D log 2)` is reported.
       name: name of the model.
+      condition_network: Keras layer or model `c = network(condition)`, whose output the bijector
+        takes as its condition. It runs once in each call, is trained with the flow, and is saved
+        and exported with it. The condition of a network with several inputs is a dictionary or
+        tuple of arrays. Whole numbers stay what they are, so labels can go to a
+        `keras.layers.Embedding`; `tfnvp.conditioners.StandardizedInputs` around the network
+        standardises its other inputs. `flow.distribution` and `flow.bijector` take
+        `flow.embed_condition(condition)`.
 
     Raises:
-      TypeError: if `bijector` is not a bijector, or `base` neither name nor distribution.
+      TypeError: if `bijector` is not a bijector, `condition_network` not a Keras layer, or `base`
+        neither name nor distribution.
       ValueError: if shapes do not fit together; from calls, if data has the wrong shape, holds
         integers, or is not finite.
 
@@ -80,6 +92,7 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         condition_shape: int | tuple[int, ...] | None = None,
         levels: int | None = None,
         name: str | None = None,
+        condition_network: keras.layers.Layer | None = None,
     ):
         # Likelihoods are float32 with any global policy; conditioners have their own policy.
         super().__init__(name=name, dtype="float32")
@@ -87,22 +100,20 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
             raise TypeError(f"`bijector` must be a tfb.Bijector. Received: {bijector!r}")
         if levels is not None:
             check_int("levels", levels, least=2)
-        if takes_condition(bijector) != (condition_shape is not None):
+        self.event_shape = event_shape_tuple(event_shape)
+        self._conditions, embedded_shape = describe_conditions(condition_network, condition_shape)
+        self.condition_shape = self._conditions and self._conditions.shape
+        if takes_condition(bijector) != (embedded_shape is not None):
             raise ValueError(
                 "`condition_shape` must be given exactly where the bijector takes a condition. "
                 f"Received: condition_shape={condition_shape!r}, bijector {bijector}"
             )
-        self.event_shape = event_shape_tuple(event_shape)
-        self.condition_shape = (
-            None
-            if condition_shape is None
-            else event_shape_tuple(condition_shape, "condition_shape")
-        )
         for part in (bijector, *bijector.submodules):
-            if getattr(part, "condition_shape", None) not in (None, self.condition_shape):
+            if getattr(part, "condition_shape", None) not in (None, embedded_shape):
                 raise ValueError(
                     f"`condition_shape` must be that of {part.name}, {part.condition_shape}. "
-                    f"Received: {self.condition_shape}"
+                    f"Received: {embedded_shape}"
+                    f"{' from `condition_network`' * (condition_network is not None)}"
                 )
         self.base = base = "normal" if base is None else base
         self.levels = levels
@@ -118,13 +129,18 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
             name="flow",
         )
         # Keras trains and saves what it finds in attributes, but does not search `tf.Module`s.
-        self.keras_layers, self.keras_variables = tracking.find(self.distribution)
-        self.condition_scale = ConditionScale(bijector)
+        networks = () if condition_network is None else (condition_network,)
+        self.keras_layers, self.keras_variables = tracking.find(self.distribution, *networks)
+        if networks:
+            self.condition_network = condition_network
+        self.condition_scale = ConditionScale(bijector, condition_network, self._conditions)
         if levels is not None:
             self.bits_per_dim_metric = BitsPerDim(levels, self.event_size)
         self._support = support_of(bijector)
         self._data_side = DataSide(bijector, self.event_shape)
-        self.adaptation = Adaptation(bijector, self.condition_scale, self._data_side)
+        self.adaptation = Adaptation(
+            bijector, self.condition_scale, self.embed_condition, self._data_side
+        )
         self._calls = CompiledCalls(self)
         self.built = True
 
@@ -153,11 +169,12 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
             self.accepts_integers,
             self._support,
             data_side=self._data_side,
+            conditions=self._conditions,
         )
 
     @property
     def _latent_spec(self) -> DataSpec:
-        return DataSpec(self.latent_shape, self.condition_shape, name="z")
+        return DataSpec(self.latent_shape, name="z", conditions=self._conditions)
 
     # --- What the model computes, as graph code -----------------------------------------------
 
@@ -168,9 +185,10 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         """
         x, condition = self.data_spec.unpack(x, condition)
         if not training:
-            return self._log_prob(x, condition)
+            return self._log_prob(x, self.embed_prepared(condition))
         # An unusable row makes the loss NaN, which ends training, but has no gradient.
         x, condition, usable = self.data_spec.mask_unusable_rows(x, condition)
+        condition = self.embed_prepared(condition)
         # Layers inside the bijector inherit `training` from this call's context.
         in_xla = self.compiles_well and self._runs_in_xla()
         if in_xla and programs.halves_are_faster(x, self.bijector.trainable_variables):
@@ -178,6 +196,20 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         else:
             log_prob = self._unmarked_log_prob(x, condition)
         return tf.where(usable, log_prob, tf.constant(float("nan"), log_prob.dtype))
+
+    def embed_prepared(self, condition: Any) -> tf.Tensor | None:
+        """Returns the condition that the bijector takes: NaN for rows that no network can use.
+
+        Args:
+          condition: conditions as `data_spec.prepare` returns them, or None.
+        """
+        if condition is None or self.condition_network is None:
+            return condition
+        # Networks can hide NaN, as TensorFlow's ReLU does in graphs, and XLA takes any label.
+        usable = self._conditions.usable_rows(condition, largest=np.finfo("float32").max)
+        embedded = self.condition_network(self._conditions.masked(condition, usable))
+        embedded = tf.cast(embedded, tf.float32)
+        return tf.where(like_rows(usable, embedded), embedded, float("nan"))
 
     def _inverse(self, x, condition):
         """Returns `(z, log|det dz/dx|)`: what subclasses override to change how data is encoded."""
@@ -263,7 +295,8 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         # On CPUs, XLA's products of half precision are slower than TensorFlow's.
         on_gpu = bool(tf.config.list_physical_devices("GPU"))
         alone = self.distribute_strategy.num_replicas_in_sync == 1
-        return self.compiles_well and alone and (on_gpu or policies <= {"float32"})
+        known = self.compiles_well and compiles_well(self.condition_network)
+        return known and alone and (on_gpu or policies <= {"float32"})
 
     def get_config(self) -> dict:
         return {

@@ -24,7 +24,8 @@ from tfnvp.conditioners import ResidualCNN
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
-from tfnvp.flows.vector_flow import policy_name, wrapped
+from tfnvp.flows.vector_flow import policy_name, wrapped, wrapped_inputs
+from tfnvp.inputs.condition_network import describe_conditions
 from tfnvp.partitions import Channels, Checkerboard
 from tfnvp.quantization import quantize
 
@@ -77,6 +78,10 @@ class ImageRealNVP(Flow):
         them again for the backward pass: less memory, more time, the same gradients; see
         `tfnvp.conditioners.GradientCheckpointing`.
       name: name of the model.
+      condition_network: Keras layer or model `c = network(condition)` that all couplings share: it
+        runs once in each call, is trained with the flow, saved and exported with it. It takes
+        several inputs, as a dictionary or tuple, and whole numbers such as labels; its other
+        inputs are standardised as `standardize_condition` says. See `tfnvp.Flow`.
 
     Raises:
       TypeError, ValueError: for arguments that do not fit, and see `tfnvp.Flow`.
@@ -117,6 +122,7 @@ class ImageRealNVP(Flow):
         gradient_checkpointing: bool = False,
         standardize_condition: bool | str = True,
         name: str | None = None,
+        condition_network: keras.layers.Layer | None = None,
     ):
         conditioner_dtype = policy_name(conditioner_dtype)
         config = {
@@ -147,7 +153,11 @@ class ImageRealNVP(Flow):
                 f"Received: {normalization!r}"
             )
 
-        standardize = condition_shape is not None and standardize_condition
+        standardize = (
+            condition_shape is not None and condition_network is None and standardize_condition
+        )
+        condition_network = wrapped_inputs(condition_network, standardize_condition)
+        _, seen = describe_conditions(condition_network, condition_shape)
 
         def coupling(partition, shape, filters, name):
             """Returns a coupling and its normalization."""
@@ -162,7 +172,7 @@ class ImageRealNVP(Flow):
                 name=f"{name}_network",
             )
             network = wrapped(network, gradient_checkpointing, standardize)
-            members = [AffineCoupling(network, partition, shape, scale, condition_shape, name)]
+            members = [AffineCoupling(network, partition, shape, scale, seen, name)]
             if normalization is not None:
                 members.append(NORMALIZATIONS[normalization](shape, name=f"{name}_{normalization}"))
             return members
@@ -170,7 +180,7 @@ class ImageRealNVP(Flow):
         members = [] if alpha is None else [tfp.bijectors.Invert(Logit(alpha))]
         members += _scale(coupling, image_shape, base_filters, 0, scales)
         chain = Chain(members, name="image_real_nvp")
-        super().__init__(chain, image_shape, base, condition_shape, levels, name)
+        super().__init__(chain, image_shape, base, condition_shape, levels, name, condition_network)
         self.scales = scales
         self._config = config
 

@@ -42,7 +42,8 @@ class NICE(VectorFlow):
         its log-det counts. Or a number: the whitening's `epsilon`, which should be no larger than
         the smallest variances that matter, in the units of the whitening's input: for pixels in
         [0, 1] without `standardize` about 1e-5.
-      condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
+      condition_shape: int or tuple, for a conditional flow `p(x | condition)`; with a
+        `condition_network`, the shape or shapes of its inputs, which functional models know.
       standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
         1, computed by `fit` or `adapt` from the data, while entries of only zeros and ones are
         unchanged; or "robust", for median and quartiles instead; see
@@ -59,6 +60,10 @@ class NICE(VectorFlow):
         `tfnvp.bijectors.Bounds`: the density is 0 on a bound and beyond it, samples lie strictly
         between, and `standardize` and all else see the unbounded variables.
       name: name of the model.
+      condition_network: Keras layer or model `c = network(condition)` that all couplings share: it
+        runs once in each call, is trained with the flow, saved and exported with it. It takes
+        several inputs, as a dictionary or tuple, and whole numbers such as labels; its other
+        inputs are standardised as `standardize_condition` says. See `tfnvp.Flow`.
 
     Raises:
       TypeError, ValueError: for arguments that do not fit, and see `tfnvp.Flow`.
@@ -93,6 +98,7 @@ class NICE(VectorFlow):
         standardize_condition: bool | str = True,
         bounds: Mapping[int, Pair] | Sequence[Pair | None] | None = None,
         name: str | None = None,
+        condition_network: keras.layers.Layer | None = None,
     ):
         super().__init__(
             VectorOptions(
@@ -114,6 +120,7 @@ class NICE(VectorFlow):
                 standardize_condition=standardize_condition,
                 bounds=bounds,
                 name=name,
+                condition_network=condition_network,
             ),
             AdditiveCoupling,
             arrange=lambda couplings, size: [*couplings, DiagonalScaling(size)],

@@ -29,7 +29,8 @@ class RealNVP(VectorFlow):
         each coupling.
       scale: how raw outputs become log-scales: "tanh" (bounded by a learned factor), "sigmoid",
         "softclamp" or "exp"; see `tfnvp.bijectors.AffineCoupling`.
-      condition_shape: int or tuple, for a conditional flow `p(x | condition)`.
+      condition_shape: int or tuple, for a conditional flow `p(x | condition)`; with a
+        `condition_network`, the shape or shapes of its inputs, which functional models know.
       standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
         1, computed by `fit` or `adapt` from the data, while entries of only zeros and ones are
         unchanged; or "robust", for median and quartiles instead; see
@@ -65,6 +66,10 @@ class RealNVP(VectorFlow):
         `tfnvp.bijectors.Bounds`: the density is 0 on a bound and beyond it, samples lie strictly
         between, and `standardize` and all else see the unbounded variables.
       name: name of the model.
+      condition_network: Keras layer or model `c = network(condition)` that all couplings share: it
+        runs once in each call, is trained with the flow, saved and exported with it. It takes
+        several inputs, as a dictionary or tuple, and whole numbers such as labels; its other
+        inputs are standardised as `standardize_condition` says. See `tfnvp.Flow`.
 
     Raises:
       TypeError, ValueError: for arguments that do not fit, and see `tfnvp.Flow`.
@@ -73,6 +78,16 @@ class RealNVP(VectorFlow):
     >>> flow = tfnvp.RealNVP(2, couplings=4, hidden_units=(8, 8))
     >>> round(float(flow.log_prob([[0.0, 0.0]])[0]), 3)
     -1.838
+
+    Labels from 0 to 9 as conditions, by an embedding that is trained with the flow:
+
+    >>> import keras
+    >>> labels = keras.Sequential([keras.layers.Embedding(10, 8), keras.layers.Flatten()])
+    >>> flow = tfnvp.RealNVP(2, 2, (8,), condition_shape=1, condition_network=labels)
+    >>> flow.sample(5, seed=0, condition=[3, 7], per_condition=True).shape.as_list()
+    [2, 5, 2]
+    >>> flow.log_prob([[0.0, 0.0], [1.0, 1.0]], condition=[3, 7]).shape.as_list()
+    [2]
 
     Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), section 3.
     """
@@ -101,6 +116,7 @@ class RealNVP(VectorFlow):
         standardize_condition: bool | str = True,
         bounds: Mapping[int, Pair] | Sequence[Pair | None] | None = None,
         name: str | None = None,
+        condition_network: keras.layers.Layer | None = None,
     ):
         super().__init__(
             VectorOptions(
@@ -122,6 +138,7 @@ class RealNVP(VectorFlow):
                 standardize_condition=standardize_condition,
                 bounds=bounds,
                 name=name,
+                condition_network=condition_network,
             ),
             AffineCoupling,
             coupling_options={"scale": scale},

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from tfnvp import _internals, advice
-from tfnvp.flows.serialization import check_keras_objects, deserialize
+from tfnvp.flows.serialization import check_keras_objects, deserialize, serialize
 
 # Under these names, with a number, the states of random generators are saved.
 _RANDOM_STATE = "random_state_"
@@ -17,11 +17,14 @@ _RANDOM_STATE = "random_state_"
 class SavedFlow(keras.Model):
     """The saving and loading of `Flow`."""
 
+    #: The Keras layer of conditions that all couplings share, or None.
+    condition_network = None
+
     def save(self, filepath: Any, *args, **kwargs) -> None:
         """Saves weights, configuration and optimizer, with the arguments of `keras.Model.save`.
 
-        A name that ends in `.h5`, as tools such as MLflow choose, gives a warning: the file is in the
-        format of `.keras`, and loads under a name that ends so.
+        A name that ends in `.h5`, which tools such as MLflow choose, gives a warning: the file is
+        in the format of `.keras`, and loads under a name that ends so.
 
         Raises:
           ValueError: for a name of another ending.
@@ -78,13 +81,14 @@ class SavedFlow(keras.Model):
         super().compile_from_config(config)
 
     def get_config(self) -> dict:
-        """Returns the name, and which layers and variables do not train though they could."""
+        """Returns name and condition network, and what does not train though it could."""
         layers, variables = self._trainable_parts()
         frozen = {
             "layers": [i for i, layer in enumerate(layers) if not layer.trainable],
             "variables": [i for i, variable in enumerate(variables) if not variable.trainable],
         }
-        return {"name": self.name} | ({"frozen": frozen} if any(frozen.values()) else {})
+        config = {"name": self.name, "condition_network": serialize(self.condition_network)}
+        return config | ({"frozen": frozen} if any(frozen.values()) else {})
 
     def _trainable_parts(self):
         """Returns all layers, outer before inner ones, and all variables that they can train."""
@@ -107,12 +111,12 @@ class SavedFlow(keras.Model):
 def _refuse_shared_layers(networks):
     """Raises `ValueError` if a layer is inside of two networks."""
     holders = {}
-    for network in networks:
-        for layer in _internals.all_layers(network, include_self=False):
-            holder = holders.setdefault(id(layer), network)
-            if holder is not network:
+    for i, network in enumerate(networks):
+        for layer in _internals.all_layers(network):
+            place = holders.setdefault(id(layer), i)
+            if place != i:
                 raise ValueError(
                     "a layer inside of two networks cannot be saved in a .keras file: use the same "
                     "network in both couplings, `flow.save_weights`, or `flow.export`. "
-                    f"Received: {layer.name!r} in {holder.name!r} and {network.name!r}"
+                    f"Received: {layer.name!r} in {networks[place].name!r} and {network.name!r}"
                 )

@@ -6,8 +6,10 @@ import tensorflow as tf
 from tfnvp import _internals
 
 
-def find(module: tf.Module) -> tuple[list[keras.layers.Layer], list[keras.Variable]]:
-    """Returns the Keras layers that a module uses, and its variables outside of them.
+def find(
+    module: tf.Module, *others: keras.layers.Layer
+) -> tuple[list[keras.layers.Layer], list[keras.Variable]]:
+    """Returns the Keras layers that a module uses, with others, and its variables outside of them.
 
     Together they cover every `tf.Variable` of the module, so that a Keras model with both lists as
     attributes trains and saves all of them. Each variable gets a `path` of its own, by which tools
@@ -16,7 +18,7 @@ def find(module: tf.Module) -> tuple[list[keras.layers.Layer], list[keras.Variab
     """
     layers = _internals.objects_in(module, keras.layers.Layer)
     inner = {id(sub) for layer in layers for sub in _internals.all_layers(layer, False)}
-    layers = [layer for layer in layers if id(layer) not in inner]
+    layers = [*(layer for layer in layers if id(layer) not in inner), *others]
     variables = _internals.objects_in(module, keras.Variable)
     known = {id(v.value) for v in variables}
     known.update(id(v.value) for layer in layers for v in layer.weights)

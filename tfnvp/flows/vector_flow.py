@@ -14,12 +14,19 @@ from tfnvp.arguments import check_flags, check_int
 from tfnvp.bijectors import ActNorm, Bounds, Chain, Logit, LULinear, Standardization, Whitening
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
-from tfnvp.conditioners import MLP, GradientCheckpointing, StandardizedCondition
+from tfnvp.conditioners import (
+    MLP,
+    GradientCheckpointing,
+    StandardizedCondition,
+    StandardizedInputs,
+)
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
 from tfnvp.inputs.bounds import Pair, as_arrays, bounds_of
-from tfnvp.partitions import EvenOdd, Mask, MoveAll, Partition
+from tfnvp.inputs.condition_network import describe_conditions
+from tfnvp.partitions import Partition
+from tfnvp.partitions.of_couplings import partitions_for
 
 tfb = tfp.bijectors
 
@@ -49,6 +56,7 @@ class VectorOptions:
     standardize_condition: bool | str
     bounds: Mapping[int, Pair] | Sequence[Pair | None] | None
     name: str | None
+    condition_network: keras.layers.Layer | None = None
 
     def check(self) -> None:
         """Raises `ValueError` for invalid couplings or flags, or two maps of the same data."""
@@ -84,7 +92,8 @@ class VectorOptions:
                 dtype=self.conditioner_dtype,
                 name=f"conditioner_{i}",
             )
-            standardize = self.condition_shape is not None and self.standardize_condition
+            takes_raw = self.condition_shape is not None and self.condition_network is None
+            standardize = takes_raw and self.standardize_condition
             networks.append(wrapped(network, self.gradient_checkpointing, standardize))
         return networks
 
@@ -129,13 +138,16 @@ class VectorFlow(Flow):
             bounds=bounds_of(options.bounds, size),
         )
         arguments = {**vars(options), **coupling_options, **other_options}
+        del arguments["condition_network"]  # Described when it is saved.
         options.check()
         config = {name: serialize(value) for name, value in arguments.items()}
         config["standardize"] = _SAVED.get(options.standardize, options.standardize)
         before = data_side(
             event_shape, options.logit_alpha, options.standardize, options.whiten, options.bounds
         )
-        if size < 2 and options.condition_shape is None:
+        network = wrapped_inputs(options.condition_network, options.standardize_condition)
+        _, condition_shape = describe_conditions(network, options.condition_shape)
+        if size < 2 and condition_shape is None:
             raise ValueError(
                 "`event_shape` must have two variables or more, or the flow a `condition_shape`: "
                 "a coupling changes some variables, given the others and the condition. "
@@ -148,7 +160,7 @@ class VectorFlow(Flow):
                 network,
                 partition,
                 (size,),
-                condition_shape=options.condition_shape,
+                condition_shape=condition_shape,
                 name=f"coupling_{i}",
                 **coupling_options,
             )
@@ -165,6 +177,7 @@ class VectorFlow(Flow):
             options.condition_shape,
             options.levels,
             options.name,
+            network,
         )
         self._config = config
         #: Bounds of the variables, a list with `(low, high)` or None for each, or None.
@@ -226,6 +239,16 @@ def wrapped(
     return StandardizedCondition(network, robust=standardize_condition == "robust")
 
 
+def wrapped_inputs(
+    network: keras.layers.Layer | None, standardize_condition: bool | str
+) -> keras.layers.Layer | None:
+    """Returns a condition network with standardised inputs, if the flow's argument asks for it."""
+    is_wrapped = isinstance(network, StandardizedInputs)
+    if is_wrapped or not standardize_condition or not isinstance(network, keras.layers.Layer):
+        return network
+    return StandardizedInputs(network, robust=standardize_condition == "robust")
+
+
 def with_linear_maps(couplings: list, size: int, linear: str | None) -> list:
     """Puts a learned linear map, of variables in random order, around and between couplings.
 
@@ -256,42 +279,6 @@ def policy_name(conditioner_dtype: str | keras.DTypePolicy | None) -> str:
     program that loads it.
     """
     return keras.dtype_policies.get(conditioner_dtype or keras.config.dtype_policy()).name
-
-
-def partitions_for(
-    partition: Partition | Sequence[Partition] | str | None, couplings: int, size: int
-) -> list[Partition]:
-    """Returns a partition for each coupling: the given ones, or one alternating with its swap."""
-    if size == 1 and (partition is None or partition == "random"):
-        partition = MoveAll()
-    if partition is None:
-        partition = EvenOdd()
-    if isinstance(partition, str):
-        return _random_partitions(partition, couplings, size)
-    if isinstance(partition, Partition):
-        return [partition if i % 2 == 0 else partition.swap() for i in range(couplings)]
-    partitions = list(partition) if isinstance(partition, Iterable) else []
-    if len(partitions) != couplings or not all(isinstance(p, Partition) for p in partitions):
-        raise ValueError(
-            "`partition` must be a tfnvp.partitions.Partition or a sequence of one for each of "
-            f"the {couplings} couplings. Received: {partition!r}"
-        )
-    return partitions
-
-
-def _random_partitions(partition, couplings, size):
-    """Returns random halves, each followed by its swap; the same arguments give the same halves."""
-    if partition != "random":
-        raise ValueError(
-            '`partition` must be "random", a tfnvp.partitions.Partition or a sequence of them. '
-            f"Received: {partition!r}"
-        )
-    generator = np.random.RandomState(0)
-    masks = [
-        Mask(np.argsort(generator.uniform(size=size)) < (size + 1) // 2)
-        for _ in range(0, couplings, 2)
-    ]
-    return [mask for half in masks for mask in (half, half.swap())][:couplings]
 
 
 def hidden_units_for(hidden_units: Sequence, couplings: int) -> list[tuple]:

@@ -13,7 +13,7 @@ _TOO_FAR = 1e6
 
 _LABELS = (
     "give labels as one-hot vectors, which `keras.utils.to_categorical` makes from numbers from "
-    "0 on, and `pandas.get_dummies` from texts"
+    "0 on, and `pandas.get_dummies` from texts, or to a `condition_network` with an `Embedding`"
 )
 
 # What to do about data of other types, by the kinds of NumPy: objects, dates and durations.
@@ -49,7 +49,7 @@ def check_batch_shape(shape: Any, event_shape: tuple, name: str) -> None:
     if shape.rank in (0, 1) and event_shape == (1,):
         hint = "; one number for each row is `condition[:, None]`, one for all `[number]`" + hint
     expected = ", ".join(["batch", *map(str, event_shape)])
-    received = f"Received shape: {shape}" + hint * (name == "condition")
+    received = f"Received shape: {shape}" + hint * name.startswith("condition")
     raise ValueError(f"`{name}` must have the shape [{expected}]. {received}")
 
 
@@ -63,19 +63,31 @@ def check_count(conditions: int, rows: int | None, name: str, one_for_all: bool 
     )
 
 
-def check_conditions(
-    conditions: Any, x: np.ndarray, condition_shape: tuple | None, name: str, finite: bool
-) -> None:
-    """Raises `ValueError` unless there is one condition of the flow's shape for each row."""
-    if np.ndim(conditions):
-        check_count(len(conditions), len(x), f"`{name}`", one_for_all=False)
-    if condition_shape is None or np.shape(conditions)[1:] == (0,):
-        return
-    check_batch_shape(np.shape(conditions), condition_shape, "condition")
-    conditions = np.asarray(conditions)
-    check_dtype(conditions.dtype, "condition", whole_numbers=True)
-    if finite and (fault := not_finite(conditions, "condition")):
-        raise ValueError(fault)
+def with_shape(x: tf.Tensor, event_shape: tuple, name: str) -> tf.Tensor:
+    """Returns `x`, of shape `[batch, *event_shape]`; a runtime checks what is not known."""
+    check_batch_shape(x.shape, event_shape, name)
+    known = x.shape.rank is not None and x.shape[1:].is_fully_defined()
+    return x if known else tf.ensure_shape(x, (None, *event_shape))
+
+
+def check_condition_dtype(dtype: Any, name: str, labels: bool) -> None:
+    """Raises `ValueError` unless a type is of numbers, and of whole ones where they are labels."""
+    if not check_dtype(dtype, name, whole_numbers=True) and labels:
+        raise ValueError(
+            f"`{name}` holds labels, which the condition network takes as whole numbers: give them "
+            f"as `{name}.astype('int32')`. Received dtype: {dtype.name}"
+        )
+
+
+def unknown_label(labels: np.ndarray, name: str, categories: int | None) -> str | None:
+    """Describes a label that an embedding does not have, or returns None."""
+    if categories is None or not labels.size or (0 <= labels.min() <= labels.max() < categories):
+        return None
+    return (
+        f"`{name}` must hold labels from 0 to {categories - 1}, which the condition network's "
+        f"`Embedding({categories}, ...)` has. Received: labels from {labels.min()} to "
+        f"{labels.max()}"
+    )
 
 
 def check_weights(sample_weight: Any, rows: int) -> None:

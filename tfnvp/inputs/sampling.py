@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.inputs.conditions import ConditionSpec
 from tfnvp.inputs.rules import check_count
 
 _MAX_SEED = 2**31 - 1
@@ -46,10 +47,13 @@ def checked_temperature(temperature: Any) -> tf.Tensor:
     return temperature
 
 
-def check_conditions(condition: Any, n: int, condition_shape: tuple | None) -> None:
+def check_conditions(condition: Any, n: int, conditions: ConditionSpec | None) -> None:
     """Raises `ValueError` unless there is one condition, or one for each sample."""
-    if condition_shape is not None and np.ndim(condition) == len(condition_shape) + 1:
-        check_count(len(condition), n, "the samples")
+    if conditions is None or condition is None:
+        return
+    for part, array in conditions.parts(condition):
+        if part.has_rows(np.ndim(array)):
+            check_count(len(array), n, "the samples")
 
 
 def seed_pair(seed: Any) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """`DataSpec`: what a flow accepts as data, checked in one place."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,18 +10,13 @@ import tensorflow as tf
 from tfnvp import advice
 from tfnvp.inputs import rules
 from tfnvp.inputs.columns import advise_on_variables, column_namer, spread_sample
+from tfnvp.inputs.conditions import WHERE, ConditionSpec, check_presence, repeated
 from tfnvp.inputs.conversion import column_names, is_stream, kind_of, to_array, with_arrays
 from tfnvp.inputs.support import DataSide, all_of_row, like_rows, support_of
 from tfnvp.precision import LARGEST, check_precision
 from tfnvp.quantization import check_levels, dequantize
 
 __all__ = ["DataSpec", "support_of"]
-
-# Where a condition goes in Keras' methods.
-_WHERE = (
-    ". In `fit` and `evaluate` it is the second argument, or the second part of each batch; "
-    'for `predict` it goes with the data, {"x": x, "condition": condition}'
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,24 +25,32 @@ class DataSpec:
 
     Args:
       event_shape: shape of one data point.
-      condition_shape: shape of one condition, or None for flows without.
+      condition_shape: shape of one condition, or a dictionary or tuple of the shapes of several
+        arrays; None for flows without.
       levels: number of grey levels of quantized data, or None.
       whole_numbers: whether whole grey levels are accepted, and dequantized with fresh noise.
       support: smallest and largest value of data, or None for all that float32 holds.
       name: what messages call the data.
       data_side: `DataSide`, the bijectors that data must be in the support of, or None.
+      conditions: `ConditionSpec`. Default: floats of `condition_shape`.
 
     >>> DataSpec((2,)).find_fault(np.array([[0.5, float("nan")]]))
     '`x` must be finite. Received: 1 values that are not, the first is x[0, 1]: nan'
     """
 
     event_shape: tuple[int, ...]
-    condition_shape: tuple[int, ...] | None = None
+    condition_shape: Any = None
     levels: int | None = None
     whole_numbers: bool = False
     support: tuple[float, float] | None = None
     name: str = "x"
     data_side: DataSide | None = None
+    conditions: ConditionSpec | None = None
+
+    def __post_init__(self):
+        if self.conditions is None and self.condition_shape is not None:
+            described = ConditionSpec.of_shape(self.condition_shape)
+            object.__setattr__(self, "conditions", described)
 
     def named(self, name: str) -> "DataSpec":
         """Returns the same specification for data that messages call `name`."""
@@ -54,22 +58,46 @@ class DataSpec:
 
     # --- Calls of a flow ----------------------------------------------------------------------
 
-    def prepare(self, x: Any, condition: Any = None) -> tuple[tf.Tensor, tf.Tensor | None]:
+    def prepare(self, x: Any, condition: Any = None, embed: Callable | None = None) -> tuple:
         """Returns data and conditions as float32 tensors with one row each.
 
         Args:
           x: `[batch, *event_shape]`: array, table, list or tensor, also in graphs.
           condition: `[batch, *condition_shape]`, or one for all, `[*condition_shape]` or
-            `[1, *condition_shape]`; None for flows without.
+            `[1, *condition_shape]`; a dictionary or tuple of such arrays where the flow takes
+            several; None for flows without.
+          embed: function of the checked conditions, whose result is returned instead of them.
+            Where one condition is for all rows, it gets that one.
 
         Raises:
           ValueError: for other shapes, types, or conditions that are not finite.
         """
-        x = self._with_shape(self.to_floats(x), self.event_shape, self.name)
-        self._check_presence(condition)
+        x = rules.with_shape(self.to_floats(x), self.event_shape, self.name)
         if condition is None:
+            check_presence(None, self.conditions)
             return x, None
-        return x, self._prepare_condition(condition, x)
+        condition = self.prepare_condition(condition, x.shape[0])
+        condition = condition if embed is None else embed(condition)
+        return x, tf.nest.map_structure(lambda part: repeated(part, x), condition)
+
+    def prepare_condition(self, condition: Any, rows: int | None = None) -> Any:
+        """Returns checked conditions as tensors, `[1, ...]` where one is for all rows."""
+        check_presence(condition, self.conditions)
+        if condition is None:
+            raise ValueError("`condition` must be given, to a flow that takes one. Received: None")
+        return self.conditions.prepare(condition, rows, self.name)
+
+    def rows_of_each(self, x: Any, condition: tf.Tensor) -> tuple:
+        """Returns data `[C, n, *event_shape]` of `C` conditions as rows of float32, and `n`."""
+        x = to_array(x, self.name)
+        count = condition.shape[0]
+        if not tf.TensorShape(x.shape).is_compatible_with([count, None, *self.event_shape]):
+            event = "".join(f", {size}" for size in self.event_shape)
+            raise ValueError(
+                f"`{self.name}` must have the shape [{count}, n{event}] with `per_condition=True` "
+                f"and {count} conditions. Received shape: {x.shape}"
+            )
+        return self.to_floats(tf.reshape(x, (-1, *self.event_shape))), tf.shape(x)[1]
 
     def to_floats(self, x: Any) -> tf.Tensor:
         """Returns data as float32, whole grey levels dequantized where they are accepted."""
@@ -77,39 +105,6 @@ class DataSpec:
         if rules.check_dtype(x.dtype, self.name, self.whole_numbers):
             return dequantize(x, self.levels)
         return tf.cast(x, tf.float32)
-
-    def _prepare_condition(self, condition: Any, x: tf.Tensor) -> tf.Tensor:
-        rows = x.shape[0]
-        rules.refuse_labels(condition, rows, self.condition_shape)
-        condition = to_array(condition, "condition")
-        rules.check_dtype(condition.dtype, "condition", whole_numbers=True)
-        condition = tf.cast(condition, tf.float32)
-        shape = tf.TensorShape(self.condition_shape)
-        if condition.shape.rank == shape.rank and condition.shape.is_compatible_with(shape):
-            condition = condition[tf.newaxis]
-        condition = self._with_shape(condition, self.condition_shape, "condition")
-        if tf.executing_eagerly() and (fault := rules.not_finite(condition.numpy(), "condition")):
-            raise ValueError(fault)
-        if condition.shape[0] == 1 and rows != 1:
-            condition = tf.repeat(condition, tf.shape(x)[0], axis=0)
-        if not condition.shape[:1].is_compatible_with(x.shape[:1]):
-            rules.check_count(condition.shape[0], rows, f"`{self.name}`")
-        return condition
-
-    @staticmethod
-    def _with_shape(x: tf.Tensor, event_shape: tuple, name: str) -> tf.Tensor:
-        """Returns `x`, of shape `[batch, *event_shape]`; a runtime checks what is not known."""
-        rules.check_batch_shape(x.shape, event_shape, name)
-        known = x.shape.rank is not None and x.shape[1:].is_fully_defined()
-        return x if known else tf.ensure_shape(x, (None, *event_shape))
-
-    def _check_presence(self, condition: Any, where: str = "") -> None:
-        if condition is None and self.condition_shape is not None:
-            missing = f"the flow has condition_shape={self.condition_shape}{where}"
-            raise ValueError(f"`condition` is missing: {missing}")
-        if condition is not None and self.condition_shape is None:
-            shape = f"Received: condition=an array of shape {np.shape(condition)}"
-            raise ValueError(f"`condition` is given, and the flow has no condition_shape. {shape}")
 
     # --- Batches of Keras' methods, in graphs ---------------------------------------------------
 
@@ -130,12 +125,12 @@ class DataSpec:
             return (data,)
         x, y, sample_weight = (*data, None, None)[:3]
         # In eager mode Keras hands on arrays.
-        if y is None or tf.TensorShape(y.shape)[-1:] == (0,):
+        if y is None or (hasattr(y, "shape") and tf.TensorShape(y.shape)[-1:] == (0,)):
             return x, None, sample_weight
         if isinstance(x, dict):
             rules.refuse_twice(self.name)
-        if self.condition_shape is None:
-            rules.check_unused(y.shape)
+        if self.conditions is None:
+            rules.check_unused(tf.nest.flatten(y)[0].shape)
         return {"x": x, "condition": y}, None, sample_weight
 
     def mask_unsupported_rows(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -163,20 +158,18 @@ class DataSpec:
 
         Args:
           x: `[batch, *event_shape]`.
-          condition: `[batch, *condition_shape]`, or None.
+          condition: of `unpack`, or None.
 
         Returns:
           `(x, condition, usable)`: both with harmless numbers in unusable rows, and bool `[batch]`.
         """
-
-        def moderate(part):
-            return all_of_row(tf.abs(part) <= LARGEST)  # False for NaN.
-
-        usable = moderate(x) if condition is None else moderate(x) & moderate(condition)
+        usable = all_of_row(tf.abs(x) <= LARGEST)  # False for NaN.
+        if condition is not None:
+            usable &= self.conditions.usable_rows(condition)
         nan = tf.constant(float("nan"), x.dtype)
         x, inside = self.mask_unsupported_rows(tf.where(like_rows(usable, x), x, nan))
         if condition is not None:
-            condition = tf.where(like_rows(inside, condition), condition, 0.5)
+            condition = self.conditions.masked(condition, inside)
         return x, condition, inside
 
     # --- Data of Keras' methods, before the first batch ----------------------------------------
@@ -215,11 +208,12 @@ class DataSpec:
         rows = np.asarray(to_array(rows, self.name))
         self._check_rows(rows, training, names)
         if conditions is None:
-            self._check_presence(None, _WHERE)
-        else:
+            check_presence(None, self.conditions, WHERE)
+        elif self.conditions is None:  # It may stand for no condition, see `unpack_batch`.
             conditions = np.asarray(to_array(conditions, "condition"))
-            shape = self.condition_shape
-            rules.check_conditions(conditions, rows, shape, self.name, training)
+            rules.check_count(len(conditions), len(rows), f"`{self.name}`", one_for_all=False)
+        else:
+            conditions = self.conditions.check(conditions, len(rows), self.name, training)
         if sample_weight is not None:
             sample_weight = np.asarray(to_array(sample_weight, "sample_weight"))
             rules.check_weights(sample_weight, len(rows))
@@ -244,8 +238,8 @@ class DataSpec:
             raise ValueError(f"`{self.name}` must come in batches: `dataset.batch(rows)`. {shape}")
         rules.check_batch_shape(first.shape, self.event_shape, self.name)
         if not others and not isinstance(parts[0], dict):
-            self._check_presence(None, _WHERE)
-        if self.condition_shape is None and isinstance(next(iter(others), None), tf.TensorSpec):
+            check_presence(None, self.conditions, WHERE)
+        if self.conditions is None and isinstance(next(iter(others), None), tf.TensorSpec):
             rules.check_unused(others[0].shape)
 
     def _check_rows(self, rows: np.ndarray, training: bool, names) -> None:
@@ -283,7 +277,7 @@ class DataSpec:
         free = self.data_side.unbounded(x) if self.data_side else x
         fault = fault or (None if self.support else rules.extreme(free, self.name))
         if condition is not None:
-            fault = fault or rules.out_of_range(np.asarray(condition), "condition")
+            fault = fault or self.conditions.find_unusable(condition)
         return fault or rules.unusable_weights(sample_weight)
 
     def find_unsupported(self, x: np.ndarray, variable: Any = None) -> str | None:

@@ -29,8 +29,9 @@ _ROWS_FOR_BASE = 5000
 # Patterns of the names of weights without weight decay.
 _NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits")
 
-# Arguments of models that the data decides, and fields of recipes that only describe.
+# Arguments of models that are no options of recipes, and fields of recipes that only describe.
 _FROM_DATA = ("event_shape", "image_shape", "levels", "condition_shape", "bounds", "name")
+_NO_OPTIONS = (*_FROM_DATA, "condition_network")
 _DESCRIBING = ("name", "description", "options", "published", "source")
 
 
@@ -44,7 +45,7 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
     """
     options = dict(recipe.options)
     model = getattr(flows, recipes.MODELS[recipe.model])
-    known = [name for name in inspect.signature(model).parameters if name not in _FROM_DATA]
+    known = [name for name in inspect.signature(model).parameters if name not in _NO_OPTIONS]
     if unknown := [name for name in options if name not in known]:
         fields = [name for name in recipes.FIELDS if name not in _DESCRIBING]
         raise ValueError(
