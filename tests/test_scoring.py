@@ -129,7 +129,8 @@ def test_rows_without_score_are_no_reference(flow):
 
 @pytest.mark.parametrize("columns", [None, NAMES])
 def test_references_are_written_and_read_again(tmp_path, columns):
-    reference = scoring.Reference(columns, np.float32([-2.5, -1.0]))
+    densities = np.sort(np.random.default_rng(0).normal(size=9).astype("float32"))
+    reference = scoring.Reference(columns, densities)
     assert scoring.read_reference(tmp_path) is None
     scoring.write_reference(tmp_path, reference)
     for path in (tmp_path, tmp_path / "model.keras"):
@@ -137,7 +138,7 @@ def test_references_are_written_and_read_again(tmp_path, columns):
         assert read.columns == columns
         np.testing.assert_array_equal(read.log_density, reference.log_density)
     content = json.loads((tmp_path / "reference.json").read_text())
-    assert content == {"columns": columns and list(columns), "log_density": [-2.5, -1.0]}
+    assert content == {"columns": columns and list(columns), "log_density": densities.tolist()}
 
 
 def test_columns_are_found_by_name(of_people):

@@ -78,7 +78,7 @@ def test_other_rows_have_the_gradients_that_they_have_alone(name):
     expected = gradient(rows[[0, 2]])
     # Within a graph, only rows outside of the support are known before the flow is computed.
     for function in (gradient, tf.function(gradient))[: 2 if name == "softplus" else 1]:
-        for found, alone in zip(function(rows), expected, strict=True):
+        for found, alone in zip(function(rows[::-1]), expected, strict=True):
             np.testing.assert_allclose(found, alone, rtol=1e-3, atol=1e-5)
 
 
