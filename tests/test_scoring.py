@@ -168,13 +168,13 @@ def test_all_rows_of_a_file_are_finite_or_left_out(of_people, tmp_path):
     write(file, rows[:, ::-1], NAMES[::-1], label=pyarrow.array(["x"] * 7))
     np.testing.assert_allclose(scoring.finite_rows(of_people, file, NAMES), rows, rtol=1e-6)
     rows[3, 1] = np.nan
-    write(file, rows)
+    write(file, rows[:, ::-1], NAMES[::-1])
     with pytest.raises(ValueError, match="1 of 7 rows, the first in row 4; `skip_bad`"):
         scoring.finite_rows(of_people, file, NAMES)
     scoring.write_reference(tmp_path, scoring.Reference(NAMES, np.float32([-1.0])))
     with pytest.warns(UserWarning, match="1 of 7 rows .* the first is row 4"):
         good = scoring.finite_rows_of(of_people, file, tmp_path, skip_bad=True)
-    assert len(good) == 6
+    np.testing.assert_allclose(good, np.delete(rows, 3, axis=0), rtol=1e-6)
     write(file, rows[3:4])
     with pytest.raises(ValueError, match=r"first in row 1$"):
         scoring.finite_rows(of_people, file, NAMES, skip_bad=True)

@@ -20,6 +20,12 @@ def test_masks_hide_what_they_say(kind):
     assert where.get(kind, np.array(True)).all()
 
 
+def test_random_masks_follow_their_seed():
+    first, again, other = (hidden_mask("random", (8, 8), seed) for seed in (0, 0, 1))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
 def test_hidden_pixels_climb_to_the_mode_and_the_others_stay():
     # Independent logistic pixels around 0.25: the mode is known.
     bijector = tfp.bijectors.Chain([tfp.bijectors.Shift(0.25), tfp.bijectors.Scale(0.05)])
