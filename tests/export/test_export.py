@@ -299,6 +299,7 @@ def test_xla_gives_the_same_samples(flow, tmp_path, served):
     got = compiled["log_prob"](x=x)["log_prob"]
     np.testing.assert_allclose(got, flow.log_prob(x), rtol=1e-5, atol=1e-5)
     assert b"_XlaMustCompile" in (tmp_path / "1" / "saved_model.pb").read_bytes()
+    assert load_description(tmp_path / "1")["jit_compile"]
 
 
 # --- Storage ------------------------------------------------------------------------------------
@@ -312,6 +313,7 @@ def test_bfloat16_stores_rounded_kernels(tmp_path):
     )
     sizes = [sum(f.stat().st_size for f in v.glob("variables/*")) for v in (full, half)]
     assert sizes[1] < 0.55 * sizes[0]
+    assert load_description(half)["weights_dtype"] == "bfloat16"
     x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
     got = load(half)["log_prob"](x=tf.constant(x))["log_prob"]
     full_precision = flow.log_prob(x)
@@ -406,6 +408,7 @@ def load_description(version):
 def test_description_matches_the_model(version, served):
     description = load_description(version)
     assert set(description["signatures"]) == set(served) - {"serving_default"}
+    assert description["max_samples"] == 1000
     for name, signature in description["signatures"].items():
         specifications = served[name].structured_input_signature[1]
         assert {n: list(s.shape) for n, s in specifications.items()} == {
