@@ -16,7 +16,8 @@ from tests.conftest import perturb
 from tfnvp._atomic import locked
 from tfnvp.export import SIGNATURES, export, warmup
 from tfnvp.export import card as model_card
-from tfnvp.export.signatures import Signature, default_max_samples
+from tfnvp.export.signatures import Signature, default_max_samples, make_signatures
+from tfnvp.export.weights import StoredWeights
 
 # What `keras.export.ExportArchive()` makes depends on the backend.
 ARCHIVE = type(keras.export.ExportArchive())
@@ -324,6 +325,7 @@ def test_xla_gives_the_same_samples(flow, tmp_path, served):
     got = compiled["log_prob"](x=x)["log_prob"]
     np.testing.assert_allclose(got, flow.log_prob(x), rtol=1e-5, atol=1e-5)
     assert b"_XlaMustCompile" in (tmp_path / "1" / "saved_model.pb").read_bytes()
+    assert load_description(tmp_path / "1")["jit_compile"]
 
 
 # --- Storage ------------------------------------------------------------------------------------
@@ -337,6 +339,7 @@ def test_bfloat16_stores_rounded_kernels(tmp_path):
     )
     sizes = [sum(f.stat().st_size for f in v.glob("variables/*")) for v in (full, half)]
     assert sizes[1] < 0.55 * sizes[0]
+    assert load_description(half)["weights_dtype"] == "bfloat16"
     x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
     got = load(half)["log_prob"](x=tf.constant(x))["log_prob"]
     full_precision = flow.log_prob(x)
@@ -431,6 +434,7 @@ def load_description(version):
 def test_description_matches_the_model(version, served):
     description = load_description(version)
     assert set(description["signatures"]) == set(served) - {"serving_default"}
+    assert description["max_samples"] == 1000
     for name, signature in description["signatures"].items():
         specifications = served[name].structured_input_signature[1]
         assert {n: list(s.shape) for n, s in specifications.items()} == {
@@ -515,6 +519,21 @@ def test_every_signature_with_rows_is_warmed_up(version):
         assert name.encode() in record
 
 
+def test_every_batch_size_and_on_demand_every_signature_is_warmed_up(flow):
+    signatures = make_signatures(flow, StoredWeights(flow), False, 10)
+
+    def requests(sizes, scalars=False):
+        return sorted(warmup.warmup_requests("small", signatures, sizes, scalars, 10))
+
+    assert requests([1, 3]) == sorted(requests([1]) + requests([3]))
+    assert len(set(requests([1, 3]))) == 10
+    further = {*requests([1], scalars=True)} - {*requests([1])}
+    for record, name in zip(
+        sorted(further, key=len), ["sample", "sample_and_log_prob"], strict=True
+    ):
+        assert name.encode() in record
+
+
 def test_warmup_requests_are_those_of_the_official_package():
     # `tensorflow-serving-api` wrote this file; it sorts inputs in another order.
     version = pathlib.Path(tfnvp.__file__).parents[1] / "saved_models" / "two-moons" / "1"
@@ -558,10 +577,15 @@ def test_refusals_name_the_argument_and_leave_nothing(tiny, tmp_path, arguments,
 
 
 def test_weights_that_are_not_finite_are_not_served(tmp_path):
-    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(4,), standardize=False)
-    flow.trainable_variables[-1].assign(flow.trainable_variables[-1] * np.nan)
-    with pytest.raises(ValueError, match=r"must have finite weights.*NaN or inf in"):
-        export(flow, tmp_path)
+    # Of networks and bijectors, trained ones and statistics.
+    flow = tfnvp.RealNVP(2, couplings=1, hidden_units=(4,))
+    for weight in flow.weights:
+        before = weight.numpy()
+        if before.dtype == "float32":
+            weight.assign(np.nan * before)
+            with pytest.raises(ValueError, match=r"must have finite weights.*NaN or inf in"):
+                export(flow, tmp_path)
+            weight.assign(before)
     assert os.listdir(tmp_path) == []
 
 

@@ -15,8 +15,10 @@ def numbered(n):
     return Data(x[:, None] * [1.0, 1.0], x[:, None], x.astype("int64"))
 
 
+@pytest.mark.parametrize("at_once", [1, 2**16], ids=["a read for each batch", "one read"])
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_rows_conditions_and_weights_stay_together(shuffle):
+def test_rows_conditions_and_weights_stay_together(shuffle, at_once, monkeypatch):
+    monkeypatch.setattr(batches, "_READ_AT_ONCE", at_once)
     data = numbered(10)._replace(x={"x": numbered(10).x})
     arguments = batches.for_keras(data, {"batch_size": 4, "epochs": 2}, shuffle)
     dataset = arguments.pop("x")

@@ -76,6 +76,7 @@ def test_other_rows_have_the_gradients_that_they_have_alone(name):
         return tape.gradient(kept, flow.trainable_variables)
 
     expected = gradient(rows[[0, 2]])
+    rows = np.roll(rows, -1, axis=0)  # The first row has no density.
     # Within a graph, only rows outside of the support are known before the flow is computed.
     for function in (gradient, tf.function(gradient))[: 2 if name == "softplus" else 1]:
         for found, alone in zip(function(rows), expected, strict=True):

@@ -15,7 +15,7 @@ def test_check_of_data_from_the_flow_itself():
     flow = tfnvp.RealNVP(3, couplings=4, hidden_units=(8,), base="logistic")
     perturb(flow.bijector)
     report = flow.check(flow.sample(4000, seed=1))
-    assert 0 < report.round_trip_mean <= report.round_trip_max < 1e-4
+    assert 0 < 2 * report.round_trip_mean < report.round_trip_max < 1e-4
     assert report.latent_mean_deviation < 0.15
     assert report.latent_covariance_deviation < 0.35  # Of variances pi^2 / 3.
     assert report.non_finite == 0.0

@@ -190,10 +190,13 @@ def test_config_is_complete(make, tmp_path):
     clone = type(flow).from_config(flow.get_config())
     assert clone.get_config() == flow.get_config()
     assert clone.count_params() == flow.count_params()
+    flow(x, training=True)
     flow.save(tmp_path / "flow.keras")
     restored = keras.saving.load_model(tmp_path / "flow.keras")
     np.testing.assert_array_equal(restored.log_prob(x), flow.log_prob(x))
     np.testing.assert_array_equal(restored.sample(3, seed=0), flow.sample(3, seed=0))
+    # Dropout goes on where it was.
+    np.testing.assert_array_equal(restored(x, training=True), flow(x, training=True))
 
 
 def test_nothing_but_our_kinds_of_objects_is_ever_loaded():
@@ -307,13 +310,14 @@ def test_sample_weights_weigh(moons):
 
 
 def test_bits_per_dim_of_a_known_density():
-    flow = tfnvp.Flow(tfb.Sigmoid(), (2, 3), base="logistic", levels=256)
-    x = np.random.default_rng(0).uniform(0.01, 0.99, (50, 2, 3)).astype("float32")
-    # The sigmoid of a logistic variable is uniform: its density on [0, 1] is 1.
-    np.testing.assert_allclose(flow.log_prob(x), 0.0, atol=1e-4)
+    half = tfb.Chain([tfb.Scale(0.5), tfb.Sigmoid()])
+    flow = tfnvp.Flow(half, (2, 3), base="logistic", levels=256)
+    x = np.random.default_rng(0).uniform(0.01, 0.49, (50, 2, 3)).astype("float32")
+    # The sigmoid of a logistic variable is uniform: its density on [0, 0.5] is 2, one bit less.
+    np.testing.assert_allclose(flow.log_prob(x), 6 * np.log(2.0), atol=1e-4)
     flow.compile()
     result = flow.evaluate(x, verbose=0, return_dict=True)
-    np.testing.assert_allclose(result["bits_per_dim"], 8.0, atol=1e-4)
+    np.testing.assert_allclose(result["bits_per_dim"], 7.0, atol=1e-4)
     np.testing.assert_allclose(float(flow.bits_per_dim(6 * np.log(2.0))), 7.0, rtol=1e-6)
     with pytest.raises(ValueError, match="`levels`"):
         tfnvp.Flow(tfb.Exp(), 1).bits_per_dim(0.0)
@@ -446,9 +450,10 @@ def test_public_methods_are_graph_code(trained):
     def graph(x):
         z = trained.sample_latents(5, tf.constant([1, 2]))
         answers = trained.log_prob(x), trained.encode(x), trained.decode(z)
-        return *answers, *trained.decode_and_log_prob(z)
+        cold = trained.sample(5, (1, 2), temperature=0.5)
+        return *answers, *trained.decode_and_log_prob(z), cold
 
-    expected = log_prob, z, x, x, log_prob
+    expected = log_prob, z, x, x, log_prob, trained.decode(0.5 * z)
     for got, wanted in zip(graph(x), expected, strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-4)
 

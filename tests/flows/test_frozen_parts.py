@@ -68,6 +68,13 @@ def test_frozen_parts_are_frozen_everywhere_and_in_files(make, freeze, tmp_path)
     assert loaded.trainable is flow.trainable
 
 
+def test_variables_of_tensorflow_that_do_not_train_are_frozen():
+    scales = [tf.Variable(2.0, trainable=trainable) for trainable in (True, False)]
+    flow = tfnvp.Flow(tfnvp.bijectors.Chain([tfp.bijectors.Scale(s) for s in scales]), 2)
+    assert by_address(flow.trainable_variables) == {id(scales[0])}
+    assert [s.trainable for s in scales] == [True, False]
+
+
 def test_training_goes_on_with_the_optimizer_of_the_parts_that_train(tmp_path):
     # Needs `fit`: the optimizer has states only of what it has trained.
     flow = perturb(MAKE["real_nvp"]())

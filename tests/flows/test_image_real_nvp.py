@@ -182,6 +182,15 @@ def test_whole_grey_levels_are_dequantized_afresh():
         sharp.sample_images(1)
 
 
+def test_sampled_images_are_the_grey_levels_of_samples():
+    flow = perturb(tfnvp.ImageRealNVP((2, 2, 1), 1, condition_shape=3, levels=32, **SMALL))
+    for seed, temperature, condition in [(0, 1.0, [1, 0, 0]), (1, 0.5, [0, 1, 0])]:
+        given = 16, seed, temperature, condition
+        expected = tfnvp.data.quantize(flow.sample(*given), 32)
+        np.testing.assert_array_equal(flow.sample_images(*given), expected)
+    assert len(np.unique(expected)) > 2
+
+
 class CountingCNN(ResidualCNN):
     calls = 0
 

@@ -16,7 +16,14 @@ def test_masks_hide_what_they_say(kind):
     expected = {"center": 0.25, "random": 0.75}.get(kind, 0.5)
     np.testing.assert_allclose(grey.mean(), expected, atol=0.15 if kind == "random" else 0)
     where = {"top": grey[0], "bottom": grey[-1], "left": grey[:, 0], "right": grey[:, -1]}
+    where["even"] = grey[:, ::2]
     assert where.get(kind, np.array(True)).all()
+
+
+def test_random_masks_follow_their_seed():
+    first, again, other = (hidden_mask("random", (8, 8), seed) for seed in (0, 0, 1))
+    assert (first == again).all()
+    assert (first != other).any()
 
 
 def test_hidden_pixels_climb_to_the_mode_and_the_others_stay():
@@ -29,6 +36,24 @@ def test_hidden_pixels_climb_to_the_mode_and_the_others_stay():
     np.testing.assert_array_equal(filled.numpy()[:, ~hidden], images[:, ~hidden])
     np.testing.assert_allclose(filled.numpy()[:, hidden], 0.25, atol=0.02)
     np.testing.assert_array_equal(filled, inpaint(flow, images, hidden, steps=3000, step_size=1e-4))
+
+
+def test_each_step_adds_its_own_noise():
+    # The density is flat: only noise moves pixels.
+    flow = tfnvp.Flow(tfp.bijectors.Scale(1e4), (32, 32))
+    images, everywhere = np.zeros((4, 32, 32)), np.ones((32, 32), bool)
+
+    def path(steps, seed=0, step_size=1e-6):
+        return inpaint(flow, images, everywhere, steps, step_size, seed).numpy().ravel()
+
+    moved = path(16) - path(0)
+    rates = 1e-3 / (100 + np.arange(16))
+    np.testing.assert_allclose(moved.std(), np.sqrt((rates**2).sum()), rtol=0.1)
+    other = path(16, seed=1) - path(0, seed=1)
+    for one, another in ((path(0), path(0, seed=1)), (moved, other)):
+        assert abs(np.corrcoef(one, another)[0, 1]) < 0.1
+    wide = path(4, step_size=1.0)
+    assert (wide.min(), wide.max()) == (0, 1)
 
 
 def test_bad_arguments_are_named():

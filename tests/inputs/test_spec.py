@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfnvp.inputs import support
 from tfnvp.inputs.conditions import ConditionInput, ConditionSpec
 from tfnvp.inputs.spec import DataSpec
 from tfnvp.inputs.support import DataSide, all_of_row, support_of
@@ -371,12 +372,13 @@ def test_the_inverses_on_the_data_side_decide_the_support():
     assert DataSide(tfb.Invert(Logit()), (2,))
 
 
-def test_the_first_value_outside_of_the_support_is_named():
+def test_the_first_value_outside_of_the_support_is_named(monkeypatch):
     import tensorflow_probability as tfp
 
     rows = np.full((8, 3), 0.2, "float32")
     rows[:, 0] = np.linspace(1, 2, 8)
     rows[6, 1] = rows[7, 0] = 0.0
+    monkeypatch.setattr(support, "_CHUNK_ELEMENTS", 6)  # Two rows at a time.
     positive = DataSpec((3,), data_side=DataSide(tfp.bijectors.Softplus(), (3,)))
     for call in (positive.find_fault, positive.find_unsupported):
         assert "inverse of softplus is finite. Received: x[6, 1] = 0.0" in call(rows)

@@ -70,7 +70,7 @@ class CompiledCalls:
         more = 0 if rows in sizes else -rows % 2 ** (rows.bit_length() - 3)
         if more:
             x = _filled_up(x, more)
-            condition = condition if condition is None else _filled_up(condition, more)
+            condition = None if condition is None else _filled_up(condition, more)
         result = self.function(name, xla=True)(x, condition)
         if more:  # Faster than to slice.
             return tf.nest.map_structure(lambda part: tf.split(part, [rows, more])[0], result)
