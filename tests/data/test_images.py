@@ -86,7 +86,7 @@ def test_pieces_hold_the_images_of_the_whole(tmp_path, monkeypatch):
     chunks = list(chunks)
     assert count == 12
     assert [len(chunk) for chunk in chunks] == [5, 5, 2]
-    whole = data.images.read_images(tmp_path, size=4, levels=16)
+    whole = data.images.ImageFolder(tmp_path, size=4, levels=16).rows()
     np.testing.assert_array_equal(np.concatenate(chunks), whole)
     with pytest.raises(ValueError, match="`levels` of images in files"):
         data.image_chunks(tmp_path, levels=3)

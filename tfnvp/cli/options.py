@@ -21,6 +21,8 @@ from typer import Argument, Option
 import tfnvp
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tfnvp.data import Splits
     from tfnvp.flows import Flow
 
@@ -70,7 +72,22 @@ class Source:
         ),
     ] = None
     skip_bad: Annotated[
-        bool, Option("--skip-bad", help="Leave out damaged images and rows, and count them.")
+        bool,
+        Option(
+            "--skip-bad",
+            help="Leave out damaged images and rows, and images smaller than --image-size, and "
+            "count them.",
+        ),
+    ] = False
+    background: Annotated[
+        str | None,
+        Option(
+            help="Colour behind transparent pixels of images: white (default), black or #rrggbb.",
+            metavar="COLOUR",
+        ),
+    ] = None
+    follow_links: Annotated[
+        bool, Option("--follow-links", help="Also look for images in folders that are links.")
     ] = False
 
     def __post_init__(self) -> None:
@@ -81,6 +98,8 @@ class Source:
             raise ValueError("--columns are those of a --table")
         if self.levels is not None and self.images is None:
             raise ValueError("--levels are those of --images")
+        if self.background is not None and self.images is None:
+            raise ValueError("--background is that of --images")
 
     @property
     def given(self) -> dict[str, Any]:
@@ -185,6 +204,18 @@ def load_flow(model: Path) -> "Flow":
     return flow
 
 
+def load_image_flow(model: Path) -> "Flow":
+    """Loads the model of a command that is for images only.
+
+    Raises:
+      ValueError: as `load_flow`, and for a model of other data.
+    """
+    flow = load_flow(model)
+    if flow.levels is None or len(flow.event_shape) < 2:
+        raise ValueError(f"{model} is not a flow of images")
+    return flow
+
+
 def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits") -> "Splits":
     """Loads data, and checks that it has the flow's shape, if there is a flow.
 
@@ -194,8 +225,7 @@ def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits
       default: name of the data set if the source names none.
     """
     if source.images is not None:
-        levels = source.levels or (flow and flow.levels) or 256
-        splits = tfnvp.data.load_images(source.images, source.image_size, source.skip_bad, levels)
+        splits = tfnvp.data.load_images(**_image_options(source, flow))
     elif source.table is not None:
         splits = tfnvp.data.load_table(source.table, source.skip_bad, source.columns)
     elif source.records is not None:
@@ -205,6 +235,35 @@ def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits
     if flow is not None:
         require_shape(flow, splits.event_shape, splits.name)
     return splits
+
+
+def read_images_of(model: Path, flow: "Flow", source: Source) -> "tuple[list[str], np.ndarray]":
+    """Reads all images of the folder that a source names, whatever their size and number.
+
+    Args:
+      model: path of the model, in its run folder.
+      flow: the model, whose shape and grey levels the images get.
+      source: where the images come from.
+
+    Returns:
+      `(names, rows)`: their paths within the folder, in order, and uint8 `[n, *event_shape]`.
+    """
+    images = tfnvp.data.images.ImageFolder(**_image_options(source_of(model, source), flow))
+    rows = images.rows()
+    return images.names, rows
+
+
+def _image_options(source, flow):
+    """Returns the arguments for reading a folder of images, in the flow's shape if there is one."""
+    return {
+        "folder": source.images,
+        "size": source.image_size,
+        "skip_bad": source.skip_bad,
+        "levels": source.levels or (flow and flow.levels) or 256,
+        "background": source.background or "white",
+        "follow_links": source.follow_links,
+        "event_shape": flow and flow.event_shape,
+    }
 
 
 def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":
@@ -222,13 +281,19 @@ def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":
 
 
 def source_of(model: Path, source: Source) -> Source:
-    """Returns a source, completed by that of the model's run unless it names data itself."""
+    """Returns a source, completed by that of the model's run unless it names data itself.
+
+    Other images than those of the run get the same background.
+    """
     from tfnvp._atomic import reading
     from tfnvp.runs.folder import CONFIG, RunFolder
 
+    run = RunFolder.of(model)
+    if source.images is not None and source.background is None:
+        stored = run.config().get("source_of_data", {})
+        return dataclasses.replace(source, background=stored.get("background"))
     if source.names_data:
         return source
-    run = RunFolder.of(model)
     stored = run.source_of_data(source.given)
     with reading(run.path / CONFIG):
         return Source(**stored)
@@ -236,8 +301,7 @@ def source_of(model: Path, source: Source) -> Source:
 
 def require_shape(flow: "Flow", event_shape: tuple[int, ...], name: Any) -> None:
     """Raises `ValueError` if data does not have the flow's shape."""
-    shape, hint = flow.event_shape, ""
-    if event_shape != shape:
-        if len(event_shape) == 3 and shape[2:] == event_shape[2:] and shape[0] == shape[1]:
-            hint = f"; --image-size {shape[0]} resizes the images of a folder"
-        raise ValueError(f"the model is for data of shape {shape}; {name} has {event_shape}{hint}")
+    if event_shape != flow.event_shape:
+        raise ValueError(
+            f"the model is for data of shape {flow.event_shape}; {name} has {event_shape}"
+        )

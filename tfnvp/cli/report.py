@@ -11,6 +11,7 @@ from tfnvp.cli import options
 from tfnvp.cli.options import Source
 
 _SOURCE = ("dataset", "images", "table", "data_dir", "image_size")
+_SOURCE += ("background", "follow_links")
 
 
 def report(
