@@ -35,7 +35,6 @@ DONE = {
 }
 
 
-@dataclasses.dataclass
 class ImageFolder:
     """The images in a folder and its sub-folders, all of one shape.
 
@@ -70,24 +69,25 @@ class ImageFolder:
     ((2, 4, 4, 1), ['a.png', 'b.png'])
     """
 
-    folder: str | pathlib.Path
-    size: int | None = None
-    skip_bad: bool = False
-    levels: int = 256
-    background: str = "white"
-    follow_links: bool = False
-    event_shape: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        self.folder = pathlib.Path(self.folder)
-        if not 2 <= self.levels <= 256:
-            raise ValueError(f"`levels` must be from 2 to 256. Received: {self.levels}")
-        size = None if self.size is None else (self.size, self.size)
-        channels = None
-        if self.event_shape is not None:
-            size, channels = _size_and_channels(self.event_shape, size)
-        self._reader = ImageReader(size, channels, self.background)
-        self.files = image_files(self.folder, self.follow_links)
+    def __init__(
+        self,
+        folder: str | pathlib.Path,
+        size: int | None = None,
+        skip_bad: bool = False,
+        levels: int = 256,
+        background: str = "white",
+        follow_links: bool = False,
+        event_shape: tuple[int, ...] | None = None,
+    ):
+        if not 2 <= levels <= 256:
+            raise ValueError(f"`levels` must be from 2 to 256. Received: {levels}")
+        self.folder, self.size, self.skip_bad = pathlib.Path(folder), size, skip_bad
+        self.levels, self.event_shape = levels, event_shape
+        shape, channels = (None if size is None else (size, size)), None
+        if event_shape is not None:
+            shape, channels = _size_and_channels(event_shape, shape)
+        self._reader = ImageReader(shape, channels, background)
+        self.files = image_files(self.folder, follow_links)
         self.names: list[str] = []
         self._total, self._done = len(self.files), collections.defaultdict(list)
         if channels is None:
@@ -188,7 +188,7 @@ class ImageFolder:
         if self.size is not None:  # As the user has asked.
             self._done.pop("resized", None)
         size = " x ".join(map(str, self._reader.size or ()))
-        words = {"background": self.background, "levels": self.levels, "size": size}
+        words = {"background": self._reader.background, "levels": self.levels, "size": size}
         done = {text.format(**words): self._done[what] for what, text in DONE.items()}
         done = {text: names for text, names in done.items() if names}
         warn_of_images(f"images in {self.folder}", self._total, done)
