@@ -99,6 +99,11 @@ def log_probs(
 
     Raises:
       ValueError: as `evaluate`.
+
+    >>> import numpy as np, tfnvp
+    >>> flow = tfnvp.NICE((2, 2), couplings=2, hidden_units=(8,), levels=4)
+    >>> log_probs(flow, np.zeros([3, 2, 2], "uint8")).shape
+    (3,)
     """
     rows = to_array(rows, "rows")
     if not len(rows):

@@ -137,6 +137,11 @@ def save_separately(
 
     Raises:
       ValueError: if the images have another shape.
+
+    >>> import tempfile
+    >>> files = save_separately(tempfile.mkdtemp(), np.zeros([2, 4, 4]))
+    >>> [file.name for file in files], Image.open(files[0]).size
+    (['001.png', '002.png'], (4, 4))
     """
     folder, images = pathlib.Path(folder), np.asarray(in_grey_levels(images, levels), "float32")
     folder.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,14 @@ def image_files(folder: str | pathlib.Path, follow_links: bool = False) -> list[
 
     Raises:
       ValueError: if there is no such folder, or no image in it.
+      OSError: if a folder cannot be read.
+
+    >>> import tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("b.png", "a.JPG", ".c.png"):
+    ...     (folder / name).touch()
+    >>> [file.name for file in image_files(folder)]
+    ['a.JPG', 'b.png']
     """
     folder = pathlib.Path(folder)
     if not folder.is_dir():

@@ -51,6 +51,17 @@ class ImageReader:
         they are.
       channels: 1 for grey, 3 for colour. Default: as they are.
       background: "white", "black" or "#rrggbb", the colour behind transparent pixels.
+
+    Raises:
+      ValueError: for another background.
+
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("LA", (3, 2), (0, 0)).save(file, "PNG")
+    >>> pixels, done = ImageReader(size=(4, 4)).read(file)
+    >>> pixels.shape, pixels.max(), done
+    ((4, 4, 1), np.uint8(255), ['transparent', 'small'])
     """
 
     size: tuple[int, int] | None = None
