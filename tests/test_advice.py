@@ -11,30 +11,6 @@ from tfnvp import advice
 NORMAL = np.random.default_rng(0).normal(size=(64, 3))
 
 
-@pytest.mark.parametrize(
-    ("columns", "message"),
-    [
-        ({"k": np.full(9, 5.0)}, "constant columns: 'k'"),
-        ({"k": np.array([5.0, np.nan, 5.0])}, "constant columns: 'k'"),
-        ({"a": NORMAL[:, 0], "b": NORMAL[:, 0].copy()}, "column 'b' repeats 'a'"),
-        ({"n": np.array([1.0, 2.0, np.inf])}, "only whole numbers in 'n'"),
-    ],
-)
-def test_columns_without_a_density_are_named(columns, message):
-    with pytest.warns(UserWarning, match=message) as caught:
-        advice.warn_of_columns({**columns, "fine": NORMAL[:, 2]})
-    assert len(caught) == 1
-
-
-def test_large_values_with_fractions_are_not_whole_numbers(recwarn):
-    # They are whole numbers only in float32, in which they may have been given.
-    for dtype in ("float64", "float32"):
-        advice.warn_of_columns({"big": (3e8 + 1e8 * NORMAL[:, 0]).astype(dtype)})
-    assert not recwarn.list
-    with pytest.warns(UserWarning, match="only whole numbers in 'count'"):
-        advice.warn_of_columns({"count": np.arange(64, dtype="float32") * 1e6})
-
-
 @pytest.mark.parametrize("unit", [1e5, 1e12])
 def test_units_make_no_grey_levels(unit, recwarn):
     advice.warn_of_levels((unit * (NORMAL + 5)).astype("float32"))

@@ -1,5 +1,6 @@
 """Checks of arguments that many constructors take, and masked arrays as arrays with NaN."""
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,12 @@ def check_int(name: str, value: Any, least: int = 1, most: int | None = None) ->
         range_ = "a positive int" if least == 1 else f"an int of {least} or more"
         limit = "" if most is None else f", at most {most}"
         raise ValueError(f"`{name}` must be {range_}{limit}. Received: {value!r}")
+
+
+def check_dropout(dropout: Any) -> None:
+    """Raises `ValueError` unless `dropout` is a share of units that may be dropped."""
+    if not isinstance(dropout, numbers.Real) or not 0 <= dropout < 1:
+        raise ValueError(f"`dropout` must be a number in [0, 1). Received: {dropout!r}")
 
 
 def check_flags(*texts: str, **flags) -> None:

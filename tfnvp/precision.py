@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 #: Squares of larger numbers leave the range of float32 when they are added up.
 LARGEST = 1e15
@@ -97,3 +98,45 @@ def check_resolution(rows: np.ndarray, name: Callable[[tuple], str], dtype: str)
             f"{name(index)} varies by {deviation[index]:.3g} around {rows[(0, *index)]:.6g}, which "
             f"{dtype} cannot tell apart: {cure} first"
         )
+
+
+def interior(
+    low: npt.ArrayLike,
+    high: npt.ArrayLike,
+    dtype: npt.DTypeLike,
+    name: Callable[[tuple], str] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the smallest and largest numbers of a type that lie strictly between bounds.
+
+    Their distances from the bounds, also in units of the distance between both, are normal numbers
+    of the type: TensorFlow takes smaller ones as 0.
+
+    Args:
+      low: lower bounds, -inf for none.
+      high: upper bounds of the same shape, inf for none.
+      dtype: the type of floats, to which bounds are rounded as data is.
+      name: function from the index of a variable to what messages call its bounds.
+
+    Raises:
+      ValueError: if there is no number between the bounds of a variable.
+
+    >>> import numpy as np
+    >>> least, largest = interior(np.array([100.0]), np.array([np.inf]), "float32")
+    >>> least.tolist(), largest.tolist()
+    ([100.00000762939453], [3.4028234663852886e+38])
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        below, above = np.asarray(low, dtype), np.asarray(high, dtype)
+        span = np.where(np.isfinite(below) & np.isfinite(above), above - below, 1)
+        step = (np.finfo(dtype).tiny * np.maximum(span, 1)).astype(dtype)
+        least = np.nextafter(below + step, np.asarray(np.inf, dtype))
+        largest = np.nextafter(above - step, np.asarray(-np.inf, dtype))
+    if len(empty := np.argwhere(~(least <= largest))):
+        index = tuple(map(int, empty[0]))
+        pair = f"({np.asarray(low)[index]}, {np.asarray(high)[index]})"
+        variable = f"bounds of variable {', '.join(map(str, index))}" if index else "bounds"
+        raise ValueError(
+            f"{name(index) if name else variable} must have low below high, with numbers of "
+            f"{np.dtype(dtype).name} between them. Received: {pair}"
+        )
+    return least, largest

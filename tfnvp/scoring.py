@@ -9,6 +9,7 @@ import numpy as np
 
 from tfnvp._atomic import read_json, reading, replacing
 from tfnvp.data import table_values
+from tfnvp.data.table_rows import TableRows
 from tfnvp.data.tables import read_table
 from tfnvp.evaluation import log_probs
 from tfnvp.inputs.chunks import conditions_of
@@ -119,7 +120,7 @@ def make_reference(
       ValueError: if no row is finite.
     """
     rows = np.asarray(to_array(rows, "rows"))
-    whole = _are_finite(rows)
+    whole = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
     if not whole.any():
         raise ValueError(
             f"{source} must hold rows of finite numbers. Received: {len(rows)} rows, none of them"
@@ -182,7 +183,7 @@ def score(
             f"`rows` must have the shape [n, {', '.join(map(str, flow.event_shape))}]. "
             f"Received shape: {rows.shape}"
         )
-    whole = _are_finite(rows)
+    whole = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
     log_density = np.full(len(rows), np.nan, "float32")
     if whole.any():
         given = conditions_of(whole, len(rows), condition, flow.condition_shape)
@@ -200,10 +201,6 @@ def score(
     scored = ~np.isnan(log_density)
     quantile = np.where(scored, quantiles(log_density, reference), np.nan)
     return Scores(log_density, quantile, quantile <= threshold, threshold)
-
-
-def _are_finite(rows):
-    return np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
 
 
 def _log_density(flow, rows, condition):
@@ -243,16 +240,17 @@ def rows_of(
     Raises:
       ValueError: if a column is missing or holds no numbers; without names, for another number.
     """
-    if columns is not None:
-        # The columns of the model hold numbers: only the rows with texts in them get no score.
-        table = table_values.as_numbers(table_values.select(table, columns, source))
-        return table_values.rows_of_table(table, source, empty=True)
+    table = table_values.select(table, columns, source)
     if (table.num_columns,) != flow.event_shape:
         raise ValueError(
             f"{source} has {table.num_columns} columns, and the model was trained on "
             f"{flow.event_shape[0]} without names"
         )
-    return table_values.rows_of_table(table_values.with_types(table, gaps=True), source)
+    found = TableRows(table.column_names, source)
+    rows = found.add(table)
+    if columns is None:  # Columns that are known by name hold numbers, but for some rows.
+        found.check_columns()
+    return rows
 
 
 def finite_rows(

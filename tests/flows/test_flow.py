@@ -451,3 +451,15 @@ def test_public_methods_are_graph_code(trained):
     expected = log_prob, z, x, x, log_prob
     for got, wanted in zip(graph(x), expected, strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-4)
+
+
+def test_a_name_for_hdf5_is_warned_of_and_saved(tmp_path):
+    flow = perturb(tfnvp.RealNVP(3, couplings=2, hidden_units=(8,)))
+    with pytest.warns(UserWarning, match="not as HDF5"):
+        flow.save(tmp_path / "model.h5", overwrite=True)
+    (tmp_path / "model.h5").rename(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.log_prob(np.ones((2, 3))), flow.log_prob(np.ones((2, 3))))
+    assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
+    with pytest.raises(ValueError, match=r"name ends in \.keras"):
+        flow.save(tmp_path / "model.tf")

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfnvp.inputs.columns import suspicious_columns
 from tfnvp.inputs.spec import DataSpec
 from tfnvp.inputs.support import DataSide, all_of_row, support_of
 
@@ -367,12 +366,6 @@ def test_images_are_looked_at_as_columns():
     noisy[:, 0, 1] = 0.5
     with pytest.warns(UserWarning, match=r"constant columns: 'x\[:, 0, 1, 0\]'"):
         spec.advise_on_training_rows(noisy)
-
-
-def test_suspicious_columns_are_found_in_a_sample():
-    normal = RNG.normal(size=(64, 3))
-    sample = np.column_stack([normal, np.full(64, 0.5), np.arange(64), normal[:, 1]])
-    assert suspicious_columns(sample) == [1, 3, 4, 5]
 
 
 def test_columns_of_mostly_one_value_get_a_warning(recwarn):

@@ -102,6 +102,9 @@ def readers_folder(tmp_path_factory):
     header = ",".join("abc")
     np.savetxt(folder / "data.csv", rows, delimiter=",", header=header, comments="")
     np.savetxt(folder / "new.csv", rows[:20] + 1, delimiter=",", header=header, comments="")
+    bounded = np.exp(-np.abs(rows)) * [1, 1, -1]
+    named = {"header": "rain,share,loss", "comments": ""}
+    np.savetxt(folder / "weather.csv", bounded, delimiter=",", **named)
     import pyarrow.csv
     import pyarrow.parquet
 

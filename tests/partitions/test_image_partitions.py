@@ -7,9 +7,11 @@ from tests.conftest import perturb
 from tfnvp.bijectors import AffineCoupling
 from tfnvp.conditioners import ResidualCNN
 from tfnvp.flows.serialization import deserialize, serialize
-from tfnvp.partitions import Channels, Checkerboard
+from tfnvp.partitions import Channels, Checkerboard, PackedCheckerboard, RandomHalves, Stripes
 
-PARTITIONS = [Checkerboard(), Checkerboard(True), Channels(), Channels(True)]
+OF_PAIRS = [Stripes("horizontal"), Stripes("vertical"), PackedCheckerboard()]
+OF_ANY_SIZE = [Checkerboard(), Channels(), RandomHalves(1)]
+PARTITIONS = [p for one in [*OF_ANY_SIZE, *OF_PAIRS] for p in (one, one.swap())]
 SHAPES = [(2, 2, 2), (3, 3, 2), (4, 3, 3), (1, 2, 2), (5, 4, 5)]
 
 
@@ -56,13 +58,57 @@ def test_channels_are_the_figure_of_the_paper():
     np.testing.assert_array_equal(moved, x[..., :2])
 
 
+def test_stripes_are_every_second_row_or_column():
+    x = image((2, 4, 4, 3))
+    for partition, first, second in [
+        (Stripes("horizontal"), x[:, ::2], x[:, 1::2]),
+        (Stripes("vertical"), x[:, :, ::2], x[:, :, 1::2]),
+    ]:
+        for found, expected in zip(partition.split(tf.constant(x)), (first, second), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        for found, expected in zip(
+            partition.swap().split(tf.constant(x)), (second, first), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_packed_checkerboard_has_the_pixels_of_a_checkerboard_row_by_row(swapped):
+    x = tf.constant(image((3, 4, 2)))
+    passed, moved = PackedCheckerboard(swapped).split(x)
+    np.testing.assert_array_equal(tf.reshape(moved, (6, 2)), Checkerboard(swapped).split(x)[1])
+    np.testing.assert_array_equal(tf.reshape(passed, (6, 2)), Checkerboard(not swapped).split(x)[1])
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 1), (4, 3, 1), (4, 4), (None, 4, 1)])
+def test_pairs_of_pixels_want_images_of_even_size(shape):
+    fitting = {(3, 4, 1): [1, 2], (4, 3, 1): [0]}.get(shape, [])
+    for i, partition in enumerate(OF_PAIRS):
+        if i in fitting:
+            assert np.prod(partition.shapes(shape)[0]) == 6
+            continue
+        with pytest.raises(ValueError, match=rf"{type(partition).__name__}.*Received"):
+            partition.shapes(shape)
+
+
+def test_a_direction_is_horizontal_or_vertical():
+    with pytest.raises(ValueError, match=r"`direction` must be .* Received: 'rows'"):
+        Stripes("rows")
+
+
 def test_of_odd_channels_one_more_passes():
     assert Channels().shapes((2, 2, 5)) == ((2, 2, 3), (2, 2, 2))
     assert Channels().swap().shapes((2, 2, 5)) == ((2, 2, 2), (2, 2, 3))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("partition", PARTITIONS, ids=repr)
+@pytest.mark.parametrize(
+    ("partition", "shape"),
+    [
+        *((p, shape) for p in [*OF_ANY_SIZE, *(p.swap() for p in OF_ANY_SIZE)] for shape in SHAPES),
+        *((p, (2, 4, 3)) for p in OF_PAIRS),
+    ],
+    ids=repr,
+)
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
 def test_merge_undoes_split(partition, shape, batch):
     x = tf.constant(image(shape, batch))
@@ -78,9 +124,9 @@ def test_merge_undoes_split(partition, shape, batch):
 
 @pytest.mark.parametrize("partition", PARTITIONS, ids=repr)
 def test_split_and_merge_have_exact_gradients_on_unknown_batches(partition):
-    x = tf.constant(image((3, 4, 3), (2,)))
+    x = tf.constant(image((2, 4, 3), (2,)))
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 3, 4, 3))])
+    @tf.function(input_signature=[tf.TensorSpec((None, 2, 4, 3))])
     def gradient(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
@@ -117,8 +163,8 @@ def test_channels_wants_two_of_them(shape):
 @pytest.mark.parametrize("partition", PARTITIONS, ids=repr)
 def test_couplings_on_images_move_one_part_and_invert(partition):
     """Their log-dets against automatic differentiation: `tests/bijectors`."""
-    b = coupling(AffineCoupling, partition, (3, 2, 3))
-    x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, 2, 3)))
+    b = coupling(AffineCoupling, partition, (4, 2, 3))
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 4, 2, 3)))
     y, log_det = b.forward_and_log_det(x)
     assert not np.allclose(x, y)
     np.testing.assert_array_equal(partition.split(x)[0], partition.split(y)[0])

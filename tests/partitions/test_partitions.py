@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from tfnvp.bijectors import AdditiveCoupling
 from tfnvp.conditioners import MLP
-from tfnvp.partitions import EvenOdd, Mask, MoveAll, Split
+from tfnvp.partitions import EvenOdd, Mask, MoveAll, RandomHalves, Split
 
 PARTITIONS = {
     "split": (Split(2), (5,), [0, 1]),
@@ -13,6 +13,10 @@ PARTITIONS = {
     "even_odd": (EvenOdd(), (6,), [0, 2, 4]),
     "even_odd_of_five": (EvenOdd(), (5,), [0, 2, 4]),
     "even_odd_of_two": (EvenOdd(), (2,), [0]),
+    # Files hold only the seed: these numbers never change.
+    "random_halves": (RandomHalves(1), (6,), [1, 2, 4]),
+    "random_halves_of_five": (RandomHalves(4_000_000_000), (5,), [0, 1, 3]),
+    "random_halves_of_rows": (RandomHalves(2), (2, 4), [2, 3, 6, 7]),
     "mask": (Mask([True, False, False, True]), (4,), [0, 3]),
     "mask_of_rows": (Mask([[True, False], [False, False]]), (2, 2), [0]),
 }
@@ -107,6 +111,8 @@ def test_all_variables_move():
         (lambda: Split(1, swapped=1), TypeError, "`swapped` must be a bool"),
         (lambda: EvenOdd().shapes((1,)), ValueError, "at least one variable on each side"),
         (lambda: EvenOdd().shapes(()), ValueError, "rank 1 or more"),
+        (lambda: RandomHalves(-1), ValueError, "`seed` must be an int of 0 or more"),
+        (lambda: RandomHalves(0).shapes((1,)), ValueError, "at least one variable on each side"),
         (lambda: Mask([]), ValueError, "must not be empty"),
         (lambda: Mask([1, 0]), TypeError, "must be boolean"),
         (lambda: Mask([True, True]), ValueError, "all True"),

@@ -5,6 +5,7 @@ from tfnvp.bijectors.additive_coupling import AdditiveCoupling
 from tfnvp.bijectors.affine_coupling import AffineCoupling
 from tfnvp.bijectors.batch_normalization import BatchNormalization
 from tfnvp.bijectors.bijector import Bijector
+from tfnvp.bijectors.bounds import Bounds
 from tfnvp.bijectors.compose import Chain
 from tfnvp.bijectors.diagonal_scaling import DiagonalScaling
 from tfnvp.bijectors.logit import Logit
@@ -20,6 +21,7 @@ __all__ = [
     "AffineCoupling",
     "BatchNormalization",
     "Bijector",
+    "Bounds",
     "Chain",
     "DiagonalScaling",
     "LULinear",

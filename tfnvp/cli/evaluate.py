@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import options
+from tfnvp.cli import loading, options
 from tfnvp.cli.options import Source
 
 _SPLITS = ("train", "validation", "test")
@@ -33,7 +33,7 @@ def evaluate(
     if split not in (*_SPLITS, None):
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(_SPLITS)}")
     options.import_tensorflow()
-    flow = options.load_flow(model)
+    flow = loading.load_flow(model)
     rows, name = _rows_and_name(model, flow, source, split)
     with options.console.status("evaluating"):
         result = tfnvp.evaluation.evaluate(flow, rows, draws)._asdict()
@@ -59,9 +59,9 @@ def _rows_and_name(model, flow, source, split):
     if table is not None and table.suffix != ".npz" and split is None:
         return tfnvp.scoring.finite_rows_of(flow, table, model, skip_bad), table
     if source.images is not None and split is None:
-        return options.read_images_of(model, flow, source)[1], source.images
+        return loading.read_images_of(model, flow, source)[1], source.images
     split = split or "test"
-    splits = options.load_data_of(model, flow, source)
+    splits = loading.load_data_of(model, flow, source)
     if not splits.source(split).in_memory:
         raise ValueError("training rows of records are streamed: choose --split validation or test")
     return getattr(splits, split), split

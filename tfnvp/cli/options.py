@@ -1,4 +1,4 @@
-"""What the commands share: options, the console, and loading models and data.
+"""What the commands share: options and the console.
 
 `import tfnvp` imports no TensorFlow: the package imports a module when a command first names it.
 """
@@ -13,18 +13,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated, Any, get_args
 
 from rich.console import Console
 from typer import Argument, Option
-
-import tfnvp
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from tfnvp.data import Splits
-    from tfnvp.flows import Flow
 
 # Paths are not wrapped, for pipes and for copying.
 console = Console(highlight=False, soft_wrap=True)
@@ -48,11 +40,31 @@ class Source:
     ] = None
     images: Annotated[Path | None, Option(help="A folder of images instead.", metavar="DIR")] = None
     table: Annotated[
-        Path | None, Option(help="A table instead: .csv, .parquet, .npy, .npz.", metavar="FILE")
+        Path | None,
+        Option(
+            help="A table instead: .csv, .tsv, .txt (also .gz, .bz2, .zst), .parquet, .feather, "
+            ".xlsx, .npy, .npz.",
+            metavar="FILE",
+        ),
     ] = None
     columns: Annotated[
         str | None,
         Option(help="Columns of the table, with commas between. Default: all.", metavar="NAMES"),
+    ] = None
+    bounds: Annotated[
+        list[str] | None,
+        Option(
+            help="Bounds that columns of the table lie between: rain=0:,share=0:1.",
+            metavar="NAME=LOW:HIGH",
+        ),
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        Option(help="Character between values of a table of text. Default: found.", metavar="CHAR"),
+    ] = None
+    encoding: Annotated[
+        str | None,
+        Option(help="Encoding of a table of text. Default: UTF-8.", metavar="NAME"),
     ] = None
     records: Annotated[
         Path | None,
@@ -94,12 +106,17 @@ class Source:
         named = (self.dataset, self.images, self.table, self.records)
         if sum(option is not None for option in named) > 1:
             raise ValueError("give one of --dataset, --images, --table and --records")
-        if self.columns is not None and self.table is None:
-            raise ValueError("--columns are those of a --table")
         if self.levels is not None and self.images is None:
             raise ValueError("--levels are those of --images")
         if self.background is not None and self.images is None:
             raise ValueError("--background is that of --images")
+        # One text, as the configuration of a run keeps it.
+        texts = [self.bounds] if isinstance(self.bounds, str) else self.bounds or ()
+        object.__setattr__(self, "bounds", ",".join(texts) or None)
+        of_table = ("columns", "bounds", "delimiter", "encoding")
+        given = [f"--{name}" for name in of_table if getattr(self, name) is not None]
+        if given and self.table is None:
+            raise ValueError(f"{' and '.join(given)} are those of a --table")
 
     @property
     def given(self) -> dict[str, Any]:
@@ -187,121 +204,25 @@ def import_tensorflow() -> None:
             tf.zeros(())
 
 
-def load_flow(model: Path) -> "Flow":
-    """Loads the model of a command that cannot give it conditions.
+def bounds_in(text: str | None) -> dict[str, tuple[float | None, float | None]]:
+    """Returns the bounds in a text NAME=LOW:HIGH, or several with commas between, by name.
 
     Raises:
-      ValueError: for a conditional model.
+      ValueError: for another text, or a name that is given twice.
+
+    >>> bounds_in("rain=0:, share=0:1")
+    {'rain': (0.0, None), 'share': (0.0, 1.0)}
     """
-    from tfnvp.runs.folder import load_model
-
-    flow = load_model(model)
-    if flow.condition_shape is not None:
-        raise ValueError(
-            f"{model} is conditional, and only `tfnvp export` supports such models: load it in "
-            "Python, by `keras.models.load_model`, and give `condition=` to its methods"
-        )
-    return flow
-
-
-def load_image_flow(model: Path) -> "Flow":
-    """Loads the model of a command that is for images only.
-
-    Raises:
-      ValueError: as `load_flow`, and for a model of other data.
-    """
-    flow = load_flow(model)
-    if flow.levels is None or len(flow.event_shape) < 2:
-        raise ValueError(f"{model} is not a flow of images")
-    return flow
-
-
-def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits") -> "Splits":
-    """Loads data, and checks that it has the flow's shape, if there is a flow.
-
-    Args:
-      source: where the data comes from.
-      flow: the flow that it is for.
-      default: name of the data set if the source names none.
-    """
-    if source.images is not None:
-        splits = tfnvp.data.load_images(**_image_options(source, flow))
-    elif source.table is not None:
-        splits = tfnvp.data.load_table(source.table, source.skip_bad, source.columns)
-    elif source.records is not None:
-        splits = tfnvp.data.read_records(source.records, source.skip_bad)
-    else:
-        splits = tfnvp.data.load_named(source.dataset or default, source.data_dir)
-    if flow is not None:
-        require_shape(flow, splits.event_shape, splits.name)
-    return splits
-
-
-def read_images_of(model: Path, flow: "Flow", source: Source) -> "tuple[list[str], np.ndarray]":
-    """Reads all images of the folder that a source names, whatever their size and number.
-
-    Args:
-      model: path of the model, in its run folder.
-      flow: the model, whose shape and grey levels the images get.
-      source: where the images come from.
-
-    Returns:
-      `(names, rows)`: their paths within the folder, in order, and uint8 `[n, *event_shape]`.
-    """
-    images = tfnvp.data.images.ImageFolder(**_image_options(source_of(model, source), flow))
-    rows = images.rows()
-    return images.names, rows
-
-
-def _image_options(source, flow):
-    """Returns the arguments for reading a folder of images, in the flow's shape if there is one."""
-    return {
-        "folder": source.images,
-        "size": source.image_size,
-        "skip_bad": source.skip_bad,
-        "levels": source.levels or (flow and flow.levels) or 256,
-        "background": source.background or "white",
-        "follow_links": source.follow_links,
-        "event_shape": flow and flow.event_shape,
-    }
-
-
-def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":
-    """Loads the data that a source names, or else the data that a model was trained on.
-
-    Args:
-      model: path of the model, in its run folder.
-      flow: the model.
-      source: where the data comes from.
-    """
-    from tfnvp.runs.folder import RunFolder
-
-    default = RunFolder.of(model).config().get("dataset", "digits")
-    return load_data(source_of(model, source), flow, default)
-
-
-def source_of(model: Path, source: Source) -> Source:
-    """Returns a source, completed by that of the model's run unless it names data itself.
-
-    Other images than those of the run get the same background.
-    """
-    from tfnvp._atomic import reading
-    from tfnvp.runs.folder import CONFIG, RunFolder
-
-    run = RunFolder.of(model)
-    if source.images is not None and source.background is None:
-        stored = run.config().get("source_of_data", {})
-        return dataclasses.replace(source, background=stored.get("background"))
-    if source.names_data:
-        return source
-    stored = run.source_of_data(source.given)
-    with reading(run.path / CONFIG):
-        return Source(**stored)
-
-
-def require_shape(flow: "Flow", event_shape: tuple[int, ...], name: Any) -> None:
-    """Raises `ValueError` if data does not have the flow's shape."""
-    if event_shape != flow.event_shape:
-        raise ValueError(
-            f"the model is for data of shape {flow.event_shape}; {name} has {event_shape}"
-        )
+    found = {}
+    for part in text.split(",") if text else ():
+        name, ends = (text.strip() for text in part.rpartition("=")[::2])
+        try:
+            low, high = (float(end) if end.strip() else None for end in ends.split(":"))
+        except ValueError:
+            name = ""
+        if not name or (low is None and high is None):
+            raise ValueError(f"--bounds must be NAME=LOW:HIGH, one may be left out. Got: {part!r}")
+        if name in found:
+            raise ValueError(f"--bounds must name a column once. Received twice: {name!r}")
+        found[name] = low, high
+    return found

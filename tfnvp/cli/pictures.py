@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import options
+from tfnvp.cli import loading, options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,17 +34,17 @@ class _Picture:
     @functools.cached_property
     def flow(self):
         options.import_tensorflow()
-        return options.load_image_flow(self.model)
+        return loading.load_image_flow(self.model)
 
     @functools.cached_property
     def splits(self):
-        return options.load_data_of(self.model, self.flow, self.source)
+        return loading.load_data_of(self.model, self.flow, self.source)
 
     @functools.cached_property
     def rows(self):
         """The images to choose from: all of a folder that is given, or else the test split."""
         if self.source.images is not None:
-            return options.read_images_of(self.model, self.flow, self.source)[1]
+            return loading.read_images_of(self.model, self.flow, self.source)[1]
         return self.splits.test
 
     def images(self, n):

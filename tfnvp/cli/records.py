@@ -9,8 +9,8 @@ from tfnvp import data
 from tfnvp.cli import options
 from tfnvp.cli.options import Source
 
-_SOURCE = ("images", "table", "columns", "image_size", "levels", "skip_bad")
-_SOURCE += ("background", "follow_links")
+_TABLE = ("table", "columns", "delimiter", "encoding")
+_SOURCE = ("images", *_TABLE, "image_size", "levels", "skip_bad", "background", "follow_links")
 
 
 def records(
@@ -33,8 +33,9 @@ def records(
         how = (skip_bad, background, source.follow_links)
         chunks, count = data.image_chunks(images, size, meaning["levels"], *how)
     else:
-        chunks, count = data.table_chunks(table, skip_bad, source.columns)
-        meaning = {"columns": data.table_columns(table, source.columns)}
+        how = source.columns, source.delimiter, source.encoding
+        chunks, count = data.table_chunks(table, skip_bad, *how)
+        meaning = {"columns": data.table_columns(table, *how)}
     data.write_records(chunks, count, output, (images or table).stem, seed=seed, **meaning)
     result = {"output": str(output), "rows": count}
     options.print_result(f"{count} rows in {output}", result, json_output)

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import options
+from tfnvp.cli import loading, options
 
 
 def sample(
@@ -47,7 +47,7 @@ def sample(
 
     from tfnvp.plotting import save_samples, save_separately
 
-    flow = (options.load_flow if separate is None else options.load_image_flow)(model)
+    flow = (loading.load_flow if separate is None else loading.load_image_flow)(model)
     samples = flow.sample(n, seed=seed, temperature=temperature).numpy()
     is_table = len(flow.event_shape) == 1
     if output is None:

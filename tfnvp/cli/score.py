@@ -9,7 +9,7 @@ from rich.table import Table
 from typer import Argument, Option
 
 from tfnvp._atomic import require_folder
-from tfnvp.cli import options
+from tfnvp.cli import loading, options
 from tfnvp.cli.options import Source, console
 
 _WORST = 5
@@ -59,7 +59,7 @@ def score(
     from tfnvp import scoring
     from tfnvp.data.tables import store_table
 
-    flow = (options.load_image_flow if table is None else options.load_flow)(model)
+    flow = (loading.load_image_flow if table is None else loading.load_flow)(model)
     read = functools.partial(_read, model, flow, source, table is None)
     known = scoring.read_reference(model)
     columns = known.columns if known else None
@@ -96,7 +96,7 @@ def _read(model, flow, source, is_images, file, columns):
 
     if is_images:
         source = dataclasses.replace(source, images=file)
-        names, rows = options.read_images_of(model, flow, source)
+        names, rows = loading.read_images_of(model, flow, source)
         return pyarrow.table({"file": names}), rows
     scoring.check_flow(flow, model)
     whole = read_table(file, columns)
@@ -157,7 +157,7 @@ def _print(summary, scores, source, output, names):
     if summary["without_density"]:
         console.print(
             "rows with density 0, log-density -inf, left out of the mean: "
-            f"{summary['without_density']}, the first is row {np.argmin(scores.log_density) + 1}"
+            f"{summary['without_density']}, the first is row {np.nanargmin(scores.log_density) + 1}"
         )
     if summary["skipped"]:
         first = np.argmax(np.isnan(scores.log_density)) + 1

@@ -1,13 +1,12 @@
 """A fully connected conditioner."""
 
 import math
-import numbers
 from collections.abc import Iterable
 from typing import Any
 
 import keras
 
-from tfnvp.arguments import check_int
+from tfnvp.arguments import check_dropout, check_int
 
 # Outputs for which sums of products are faster than a matrix product.
 _NARROW = 4
@@ -61,8 +60,7 @@ class MLP(keras.layers.Layer):
         self.hidden_units = _sizes(hidden_units, "hidden_units")
         if not self.outputs_shape:
             raise ValueError(f"`output_shape` must not be empty. Received: {output_shape!r}")
-        if not isinstance(dropout, numbers.Real) or not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be a number in [0, 1). Received: {dropout!r}")
+        check_dropout(dropout)
         self.activation = keras.activations.get(activation)
         self.dropout = float(dropout)
         self.residual = bool(residual)

@@ -75,8 +75,7 @@ class ResidualCNN(keras.layers.Layer):
         sizes = {"output_channels": output_channels, "filters": filters, "blocks": blocks}
         for name, size in sizes.items():
             check_int(name, size, least=0 if name == "blocks" else 1, most=10_000)
-        if parity not in (None, 0, 1):
-            raise ValueError(f"`parity` must be 0, 1 or None. Received: {parity!r}")
+        check_parity(parity)
         self.output_channels = output_channels
         self.filters = filters
         self.blocks = blocks
@@ -106,15 +105,10 @@ class ResidualCNN(keras.layers.Layer):
         self.second_norms = norms("second_norm", blocks)
 
     def build(self, input_shape: Any) -> None:
-        image, *conditions = shapes_of(input_shape)
-        if len(image) != 4:
-            raise ValueError(
-                f"a ResidualCNN needs images [batch, height, width, channels]. Received: {image}"
-            )
-        joined = 2 * image[-1] + sum(math.prod(shape[1:]) for shape in conditions)
-        self.stem.build((None, None, None, joined + (self.parity is not None)))
+        image, joined = image_channels(self, input_shape)
+        self.stem.build((None, None, None, joined + image))
         for norm in self.input_norm:
-            norm.build((None, None, None, image[-1]))
+            norm.build((None, None, None, image))
         inner = [*self.first_norms, *self.first, *self.second_norms, *self.second]
         for layer in [*inner, *self.skips, *self.output_norm, self.projection]:
             layer.build((None, None, None, self.filters))
@@ -132,22 +126,11 @@ class ResidualCNN(keras.layers.Layer):
 
     def _joined(self, image, condition):
         """The channels that the first convolution sees."""
-        ops = keras.ops
-        batch, height, width = ops.shape(image)[:3]
         image = _apply(self.input_norm, image)
         if self.parity is not None:
             image = 2.0 * image
-        channels = [ops.relu(image), ops.relu(-image)]
-        if self.parity is not None:
-            rows, columns = (ops.arange(size, dtype="int32") for size in (height, width))
-            passes = (rows[:, None] + columns[None, :]) % 2 == self.parity
-            passes = ops.cast(passes, image.dtype)[None, :, :, None]
-            channels.append(ops.broadcast_to(passes, (batch, height, width, 1)))
-        for vector in condition:
-            size = math.prod(vector.shape[1:])
-            vector = ops.reshape(ops.cast(vector, image.dtype), (-1, 1, 1, size))
-            channels.append(ops.broadcast_to(vector, (batch, height, width, size)))
-        return ops.concatenate(channels, axis=-1)
+        halves = [keras.ops.relu(image), keras.ops.relu(-image)]
+        return join_channels(halves, self.parity, condition)
 
     def compute_output_shape(self, input_shape: Any) -> tuple:
         return (*shapes_of(input_shape)[0][:-1], self.output_channels)
@@ -155,6 +138,50 @@ class ResidualCNN(keras.layers.Layer):
     def get_config(self) -> dict:
         own = ("output_channels", "filters", "blocks", "parity", "batch_norm", "zero_init")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+
+
+def check_parity(parity: Any) -> None:
+    """Raises `ValueError` unless `parity` is that of a checkerboard, or None."""
+    if parity not in (None, 0, 1):
+        raise ValueError(f"`parity` must be 0, 1 or None. Received: {parity!r}")
+
+
+def image_channels(layer: Any, input_shape: Any) -> tuple[int, int]:
+    """Returns the number of channels of the image, and that of `join_channels`.
+
+    Raises:
+      ValueError: if the first input of the layer is not an image.
+    """
+    image, *conditions = shapes_of(input_shape)
+    if len(image) != 4:
+        raise ValueError(
+            f"a {type(layer).__name__} needs images [batch, height, width, channels]. "
+            f"Received: {image}"
+        )
+    condition = sum(math.prod(shape[1:]) for shape in conditions)
+    return image[-1], image[-1] + condition + (layer.parity is not None)
+
+
+def join_channels(images: list, parity: int | None, conditions: list) -> tf.Tensor:
+    """Joins images, the pattern of a checkerboard, and conditions that are the same everywhere.
+
+    Args:
+      images: tensors `[batch, height, width, channels]`.
+      parity: what row and column of a passed pixel add up to, modulo 2; None for no pattern.
+      conditions: tensors `[batch, ...]`.
+    """
+    ops, channels, dtype = keras.ops, [*images], images[0].dtype
+    batch, height, width = ops.shape(images[0])[:3]
+    if parity is not None:
+        rows, columns = (ops.arange(size, dtype="int32") for size in (height, width))
+        passes = (rows[:, None] + columns[None, :]) % 2 == parity
+        passes = ops.cast(passes, dtype)[None, :, :, None]
+        channels.append(ops.broadcast_to(passes, (batch, height, width, 1)))
+    for vector in conditions:
+        size = math.prod(vector.shape[1:])
+        vector = ops.reshape(ops.cast(vector, dtype), (-1, 1, 1, size))
+        channels.append(ops.broadcast_to(vector, (batch, height, width, size)))
+    return ops.concatenate(channels, axis=-1)
 
 
 class _Normalization(keras.layers.Layer):

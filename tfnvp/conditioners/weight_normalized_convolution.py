@@ -54,21 +54,7 @@ class WeightNormalizedConvolution(keras.layers.Layer):
         scale = ops.rsqrt(square + keras.config.epsilon())
         if self.magnitude is not None:
             scale = scale * ops.convert_to_tensor(self.magnitude)
-        kernel = direction * scale
-        # One pixel a row: TensorFlow never fuses a sum that follows a convolution into it. oneDNN's
-        # kernel of convolution, bias and sum mixes up requests that run at the same time. The
-        # number of channels is also right for no rows, where that of oneDNN's convolution is not.
-        if self.kernel_size == 1:
-            # The same as a convolution, and on CPUs faster than one.
-            pixels = ops.matmul(ops.reshape(inputs, (-1, kernel.shape[2])), kernel[0, 0])
-        else:
-            pixels = ops.reshape(
-                ops.conv(inputs, kernel, padding="same", data_format="channels_last"),
-                (-1, self.filters),
-            )
-        if self.bias is not None:
-            pixels = ops.add(pixels, self.bias)
-        return ops.reshape(pixels, (*ops.shape(inputs)[:-1], self.filters))
+        return convolve(inputs, direction * scale, self.bias)
 
     def compute_output_shape(self, input_shape: Any) -> tuple:
         return (*input_shape[:-1], self.filters)
@@ -81,3 +67,27 @@ class WeightNormalizedConvolution(keras.layers.Layer):
             "use_bias": self.use_bias,
             "magnitude": self.initial_magnitude,
         }
+
+
+def convolve(inputs: Any, kernel: Any, bias: Any = None) -> keras.KerasTensor:
+    """Returns the convolution of stride 1 and padding "same", plus a bias.
+
+    Args:
+      inputs: `[batch, height, width, channels]`.
+      kernel: `[size, size, channels, filters]`.
+      bias: `[filters]` or None.
+    """
+    ops, (size, _, channels, filters) = keras.ops, kernel.shape
+    # One pixel a row: TensorFlow never fuses a sum that follows a convolution into it. oneDNN's
+    # kernel of convolution, bias and sum mixes up requests that run at the same time. The
+    # number of channels is also right for no rows, where that of oneDNN's convolution is not.
+    if size == 1:
+        # The same as a convolution, and on CPUs faster than one.
+        pixels = ops.matmul(ops.reshape(inputs, (-1, channels)), kernel[0, 0])
+    else:
+        pixels = ops.reshape(
+            ops.conv(inputs, kernel, padding="same", data_format="channels_last"), (-1, filters)
+        )
+    if bias is not None:
+        pixels = ops.add(pixels, bias)
+    return ops.reshape(pixels, (*ops.shape(inputs)[:-1], filters))

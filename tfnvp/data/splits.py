@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from tfnvp.arguments import unmasked
+from tfnvp.inputs.bounds import Pair
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -125,8 +126,8 @@ class Splits(NamedTuple):
 
     Quantized data are whole grey levels, from 0 to `levels - 1`; real-valued data have
     `levels=None`. `flip` says whether training images may be mirrored. `columns` are the names of
-    a table's columns. Training rows are an array or a `tfnvp.data.RecordStream`: `source` hides
-    the difference.
+    a table's columns, `bounds` a pair `(low, high)` or None for each. Training rows are an array or
+    a `tfnvp.data.RecordStream`: `source` hides the difference.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Splits(NamedTuple):
     levels: int | None = None
     flip: bool = False
     columns: tuple[str, ...] | None = None
+    bounds: tuple[Pair | None, ...] | None = None
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -155,6 +157,12 @@ class Splits(NamedTuple):
             names = "train, validation and test"
             raise ValueError(f"`part` must be one of {names}. Received: {part!r}")
         return as_source(getattr(self, part))
+
+    def named_bounds(self) -> dict[str, Pair]:
+        """Returns the bounds by the names of their columns, or by their numbers without names."""
+        bounds = self.bounds or ()
+        names = self.columns or [str(i) for i in range(len(bounds))]
+        return {name: pair for name, pair in zip(names, bounds, strict=False) if pair}
 
     def fingerprint(self) -> int | None:
         """Returns a checksum of all rows; None if a source has none."""

@@ -2,54 +2,58 @@
 
 import pathlib
 import re
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from tfnvp.advice import warn_of_missing_header
-from tfnvp.data.foreign_files import check_values, reading
+from tfnvp.advice import warn_of_missing_header, warn_of_text_form
+from tfnvp.data.foreign_files import check_values
 from tfnvp.data.table_values import NUMBER, check_names, is_number, is_text, repeated_names
+from tfnvp.data.text_tables import COMPRESSIONS, TextTable, find_form
+from tfnvp.data.typed_tables import (
+    OpenedTable,
+    index_of,
+    open_array,
+    open_excel,
+    open_feather,
+    open_parquet,
+)
 
 if TYPE_CHECKING:
     import pyarrow
 
-# Most rows of a piece, and most values.
-_ROWS, _VALUES = 2**16, 2**24
-
-# Most columns of an array: each becomes an object.
-_COLUMNS = 2**18
+# Rows of a piece that make it large enough, and values.
+_ROWS, _VALUES = 2**15, 2**21
 
 # What spreadsheets take for a formula. Written after an apostrophe, it is a text for them.
 _FORMULA = r"(?s)^[=+\-@\t\r\n]."
 
 
-class OpenedTable(NamedTuple):
-    """A table in a file, of which only the names of the columns have been read.
+class TextOptions(NamedTuple):
+    """What a user says of a table of text; None is found in the file.
 
-    `names` are those of the columns to read. `pieces` is a function of names of columns that
-    returns Arrow tables of bounded size. `count` is the number of rows, None for a `.csv`.
-    `has_names` says whether the file names its columns, `is_text` whether the values of the pieces
-    are texts.
+    Attributes:
+      delimiter: str, the character between values; a space stands for any number of spaces.
+      encoding: str, name of a codec of Python.
     """
 
-    names: list[str]
-    pieces: Callable[[Sequence[str]], Iterator["pyarrow.Table"]]
-    count: int | None
-    has_names: bool
-    is_text: bool
+    delimiter: str | None = None
+    encoding: str | None = None
 
 
 def open_table(
-    file: pathlib.Path, columns: Sequence[str] | None = None, advise: bool = True
+    file: pathlib.Path,
+    columns: Sequence[str] | None = None,
+    text: TextOptions | None = None,
+    advise: bool = True,
 ) -> OpenedTable:
-    """Opens a `.csv`, `.parquet`, `.npy` or `.npz` (of one array).
+    """Opens a table in a file of any of the formats of `load_table`.
 
     Args:
       file: path of the table.
       columns: names of the columns to read. Default: all.
-      advise: bool, warn of a `.csv` that seems to have no header.
+      text: how a table of text is written.
+      advise: bool, warn of a table of text that seems to have no header, and of what it has that
+        most tables do not have.
 
     Raises:
       ValueError: if there is no such file, it is not a table, several columns have one name, or it
@@ -57,118 +61,84 @@ def open_table(
     """
     if not file.is_file():
         raise ValueError(f"no table at {file}")
-    if file.suffix not in _READERS:
-        raise ValueError(f"a table must be .csv, .parquet, .npy or .npz. Received: {file}")
-    opened = _READERS[file.suffix](file)
+    ending, compression = format_of(file)
+    text = text or TextOptions()
+    if ending in _READERS and compression is None:
+        if any(text):
+            raise ValueError(f"`delimiter` and `encoding` are those of text. Received: {file}")
+        opened = _READERS[ending](file)
+    elif ending in _TEXTS:
+        opened = _open_text(file, compression, text, advise)
+    else:
+        known = ", ".join([*_TEXTS, *_READERS])
+        packed = ", ".join(COMPRESSIONS)
+        raise ValueError(f"a table must be {known}; text can end in {packed}. Received: {file}")
     names = opened.names
     check_values((opened.count or 0) * len(names), file)
-    if repeated := repeated_names(names):
+    repeated = [name for name in repeated_names(names) if name not in opened.index]
+    if repeated:
         raise ValueError(f"{file} has several columns of the name {repeated[0]!r}: rename them")
-    if opened.is_text:
-        if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-            raise ValueError(f"{file} has one column {names[0]!r}: it needs commas between values")
-        if advise and all(map(is_number, names)):
-            warn_of_missing_header(file, names)
     if columns is None:
         return opened
     check_names(columns, names, file)
-    return opened._replace(names=list(columns))
+    return opened._replace(names=list(columns), index=())
 
 
-def _open_csv(file):
-    import pyarrow
-    from pyarrow import csv
+def format_of(file: pathlib.Path) -> tuple[str, str | None]:
+    """Returns the ending of a file that names its format, and Arrow's name of its compression.
 
-    with reading(file, _CSV), csv.open_csv(file) as reader:
-        written = reader.schema.names
+    >>> format_of(pathlib.Path("rows.CSV.gz"))
+    ('.csv', 'gzip')
+    """
+    *others, last = ["", "", *(ending.lower() for ending in file.suffixes)]
+    return (others[-1], COMPRESSIONS[last]) if last in COMPRESSIONS else (last, None)
+
+
+def _open_text(file, compression, text, advise):
+    ending = format_of(file)[0]
+    delimiter = text.delimiter or ("\t" if ending == ".tsv" else None)
+    form = find_form(file, compression, delimiter, text.encoding)
+    table = TextTable(file, compression, form)
+    written = table.names()
+    # As `write_csv` marks them.
     names = [name.removeprefix("'") if re.match(_FORMULA, name[1:]) else name for name in written]
     by_name = dict(zip(names, written, strict=True))
+    if advise:
+        if all(map(is_number, names)):
+            warn_of_missing_header(file, names)
+        warn_of_text_form(file, form.decimal, form.names)
 
-    def pieces(columns):
-        # As texts: a type that Arrow infers from the first rows might not fit all others.
-        included = [by_name[name] for name in columns]
-        types = dict.fromkeys(included, pyarrow.string())
-        options = csv.ConvertOptions(include_columns=included, column_types=types)
-        with reading(file, _CSV), csv.open_csv(file, convert_options=options) as reader:
-            for batch in reader:
-                yield pyarrow.Table.from_batches([batch]).rename_columns(list(columns))
+    def renamed(columns):
+        for piece in _joined(table.pieces([by_name[name] for name in columns])):
+            yield piece.rename_columns(list(columns))
 
-    return OpenedTable(names, pieces, None, has_names=True, is_text=True)
-
-
-_CSV = "a table (a .csv has commas between its values, in UTF-8)"
+    return OpenedTable(names, renamed, is_text=True, index=index_of(names))
 
 
-def _open_parquet(file):
-    import pyarrow
-    from pyarrow import parquet
-
-    with reading(file, "a table"), parquet.ParquetFile(file) as opened:
-        names, count = opened.schema_arrow.names, opened.metadata.num_rows
-
-    def pieces(columns):
-        with reading(file, "a table"), parquet.ParquetFile(file) as opened:
-            for batch in opened.iter_batches(_ROWS, columns=list(columns)):
-                yield pyarrow.Table.from_batches([batch]).select(list(columns))
-
-    return OpenedTable(names, pieces, count, has_names=True, is_text=False)
-
-
-def read_arrays(file: pathlib.Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Reads the arrays of an `.npz`, or that of an `.npy` under the name "".
-
-    Args:
-      file: path.
-      names: names that an `.npz` must have, without others. Returns nothing if it has other ones.
-
-    Raises:
-      ValueError: if the file is damaged, or holds Python objects or far more than its size allows.
-    """
-    sizes = []
-    with reading(file, "a table"):
-        if zipfile.is_zipfile(file):
-            with zipfile.ZipFile(file) as archive:
-                sizes = [member.file_size for member in archive.infolist()]
-    check_values(sum(sizes) // np.dtype("float64").itemsize, file)
-    with reading(file, "a table"):
-        arrays = np.load(file, mmap_mode="r", allow_pickle=False)
-        if isinstance(arrays, np.ndarray):
-            arrays = {"": arrays}
-        if names is not None and set(names) != set(arrays):
-            return {}
-        arrays = dict(arrays)
-    check_values(sum(array.size for array in arrays.values()), file)
-    return arrays
-
-
-def _open_array(file):
-    arrays = read_arrays(file)
-    if len(arrays) != 1:
-        named = ", ".join(arrays)
-        expected = "one array, or `train`, `validation` and `test`"
-        raise ValueError(f"{file} must hold {expected}. Received arrays: {named}")
-    (rows,) = arrays.values()
-    names = as_table(rows[:0], file).column_names
-
-    def pieces(columns):
-        for first in range(0, len(rows), _ROWS):
-            yield as_table(np.array(rows[first : first + _ROWS]), file).select(list(columns))
-
-    return OpenedTable(names, pieces, len(rows), has_names=False, is_text=False)
-
-
-_READERS = {".csv": _open_csv, ".parquet": _open_parquet, ".npy": _open_array, ".npz": _open_array}
-
-
-def as_table(rows: np.ndarray, source: Any) -> "pyarrow.Table":
-    """Returns an array `[n, columns]` as a table with the columns "0", "1" and so on."""
+def _joined(tables):
+    """Yields tables of more rows: each costs time of its own."""
     import pyarrow
 
-    if rows.ndim != 2 or not 0 < rows.shape[1] <= _COLUMNS:
-        expected = f"rows of two or more numbers, and at most {_COLUMNS:,}"
-        raise ValueError(f"{source} must hold {expected}. Received: {rows.shape}")
-    with reading(source, "a table"):
-        return pyarrow.table({str(i): column for i, column in enumerate(rows.T)})
+    waiting, rows = [], 0
+    for table in tables:
+        waiting.append(table)
+        rows += table.num_rows
+        if rows >= _ROWS or rows * table.num_columns >= _VALUES:
+            yield pyarrow.concat_tables(waiting).combine_chunks()
+            waiting, rows = [], 0
+    if waiting:
+        yield pyarrow.concat_tables(waiting).combine_chunks()
+
+
+_TEXTS = (".csv", ".tsv", ".txt")
+_READERS = {
+    ".parquet": open_parquet,
+    ".feather": open_feather,
+    ".arrow": open_feather,
+    ".xlsx": open_excel,
+    ".npy": open_array,
+    ".npz": open_array,
+}
 
 
 def write_csv(table: "pyarrow.Table", file: pathlib.Path) -> None:

@@ -1,112 +1,130 @@
 """Tables in files: read whole or in pieces, and written."""
 
-import functools
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfnvp._atomic import replacing
-from tfnvp.advice import warn_of_columns, warn_of_skipped
+from tfnvp.advice import warn_of_index_columns
 from tfnvp.data import table_values
 from tfnvp.data.splits import PARTS, Splits, split_at_random
-from tfnvp.data.table_formats import as_table, open_table, read_arrays, write_csv
-from tfnvp.inputs.columns import column_namer
-from tfnvp.precision import check_precision
+from tfnvp.data.table_formats import TextOptions, open_table, write_csv
+from tfnvp.data.table_rows import TableRows
+from tfnvp.data.typed_tables import as_table, read_arrays
+from tfnvp.inputs.bounds import Pair, bounds_of_columns
 
 if TYPE_CHECKING:
     import pyarrow
 
 
 def load_table(
-    file: str | pathlib.Path, skip_bad: bool = False, columns: str | None = None
+    file: str | pathlib.Path,
+    skip_bad: bool = False,
+    columns: str | None = None,
+    bounds: Mapping[str, Pair] | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> Splits:
-    """Reads a table of real numbers: `.csv`, `.parquet`, `.npy` or `.npz` (of one array).
+    """Reads a table of real numbers.
+
+    The format is that of the file's ending, in any letter case: text (`.csv`, `.tsv`, `.txt`, also
+    with `.gz`, `.bz2` or `.zst` after it), `.parquet`, `.feather`, `.xlsx` (its first sheet; needs
+    openpyxl), `.npy` or `.npz` (of one array). In text, the delimiter, a decimal comma and lines of
+    comments, which begin with #, are found. True and false are 1 and 0. Columns that only number
+    the rows, as pandas writes its index, are left out unless `columns` names them.
 
     An `.npz` with the arrays `train`, `validation` and `test` is divided as it says, everything
     else 80/10/10 at random.
 
     Args:
       file: path of the file.
-      skip_bad: bool, leave out rows with missing or infinite values, or with text in a column of
-        numbers, with a warning that counts them.
+      skip_bad: bool, leave out rows with missing or infinite values, with text in a column of
+        numbers, or on or beyond a bound, with warnings that count them.
       columns: names of the columns to read, in one text with commas between them. Default: all,
         which must then hold numbers.
+      bounds: mapping of names of columns to `(low, high)`, such as `{"rain": (0, None)}`, between
+        which all values must lie; None is no bound.
+      delimiter: the character between the values of a text; a space stands for any number of
+        spaces. Default: what the first lines show.
+      encoding: name of the encoding of a text, such as "latin-1". Default: UTF-8, or UTF-16 where
+        the file begins with its mark.
 
     Returns:
       `Splits` of float32 `[n, columns]` with the names of the columns; the flow standardises them
       itself.
 
     Raises:
-      ValueError: if the file is missing, of another type, or not a finite table of numbers.
+      ValueError: if the file is missing, of another type, or not a finite table of numbers inside
+        of their bounds; or if `bounds` are not pairs of bounds of columns.
     """
     file = pathlib.Path(file)
     names = table_values.names_in(columns)
-    parts = _divided_tables(file)
-    if parts:
+    if parts := _divided_tables(file):
         tables = [table_values.select(part, names, file) for part in parts]
+        columns, pieces = tables[0].column_names, [[table] for table in tables]
     else:
-        opened = open_table(file, names)
-        tables = [_whole(opened, file)]
-    tables = [table_values.with_types(table, gaps=skip_bad) for table in tables]
-    columns = tables[0].column_names
-    rows = (table_values.rows_of_table(table, file, "float64") for table in tables)
-    # Training rows, or all of them, before they are rounded.
-    rows, *others = (table_values.finite_rows(part, file, skip_bad, columns) for part in rows)
-    check_precision(rows, column_namer(columns), file)
-    rows, *others = (part.astype("float32") for part in (rows, *others))
-    if parts:
-        return Splits(file.stem, rows, *others)
-    warn_of_columns({name: tables[0][name].to_numpy() for name in columns})
-    return split_at_random(file.stem, rows, columns=tuple(columns) if opened.has_names else None)
+        opened = _opened(file, names, TextOptions(delimiter, encoding))
+        columns, pieces = opened.names, [opened.pieces(opened.names)]
+    pairs = bounds_of_columns(bounds, columns, file) if bounds else None
+    rows, *others = (_usable_rows(columns, part, pairs, file, skip_bad) for part in pieces)
+    if others:
+        return Splits(file.stem, rows, *others, bounds=pairs)
+    known = tuple(columns) if opened.has_names else None
+    return split_at_random(file.stem, rows, columns=known)._replace(bounds=pairs)
 
 
 def table_chunks(
-    file: str | pathlib.Path, skip_bad: bool = False, columns: str | None = None
+    file: str | pathlib.Path,
+    skip_bad: bool = False,
+    columns: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> tuple[Iterator[np.ndarray], int]:
-    """Reads a table of real numbers in pieces of bounded size.
+    """Reads a table of real numbers in pieces of bounded size, after one pass that checks it.
 
     Args:
-      file: path of a `.parquet` file, whose row groups are read one by one, a `.csv` file, or an
-        array `.npy`.
-      skip_bad: bool, leave out rows with missing or infinite values, with a warning that counts
-        them.
-      columns: names of the columns to read, in one text with commas between them. Default: all,
-        which must then hold numbers.
+      file: as for `load_table`, but no divided `.npz`.
+      skip_bad: as for `load_table`.
+      columns: as for `load_table`.
+      delimiter: as for `load_table`.
+      encoding: as for `load_table`.
 
     Returns:
       `(chunks, count)`: an iterator over float32 arrays `[n, columns]`, and the number of rows.
 
     Raises:
-      ValueError: if there is no such table, or it lacks a column; from the iterator, if values are
-        missing, infinite or no numbers.
+      ValueError: as `load_table`.
     """
     file = pathlib.Path(file)
-    opened = open_table(file, table_values.names_in(columns))
-    if not skip_bad:
-        count = opened.count
-        if count is None:
-            count = sum(piece.num_rows for piece in opened.pieces(opened.names[:1]))
-        pieces = _rows(opened, file, gaps=False)
-        finite = functools.partial(table_values.finite_rows, source=file, names=opened.names)
-        return (finite(rows, first=first) for first, rows in pieces), count
-    total = good = 0
-    for _, rows in _rows(opened, file, gaps=True):
-        total += len(rows)
-        good += int(np.isfinite(rows).all(axis=1).sum())
-    if good < total:
-        warn_of_skipped(total - good, total, f"rows of {file}")
-    pieces = _rows(opened, file, gaps=True)
-    return (rows[np.isfinite(rows).all(axis=1)] for _, rows in pieces), good
+    opened = _opened(file, table_values.names_in(columns), TextOptions(delimiter, encoding))
+    found = TableRows(opened.names, file)
+    for piece in opened.pieces(opened.names):
+        found.add(piece)
+    found.check(skip_bad)
+
+    def chunks():
+        for piece in opened.pieces(opened.names):
+            rows = table_values.rows_of_table(piece, file)
+            yield rows[np.isfinite(rows).all(axis=1)]
+
+    return chunks(), found.good
 
 
-def table_columns(file: str | pathlib.Path, columns: str | None = None) -> tuple[str, ...] | None:
+def table_columns(
+    file: str | pathlib.Path,
+    columns: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> tuple[str, ...] | None:
     """Returns the names of the columns that `table_chunks` reads, or None where they have none.
 
     Args:
       file: path of the table.
-      columns: as for `table_chunks`.
+      columns: as for `load_table`.
+      delimiter: as for `load_table`.
+      encoding: as for `load_table`.
 
     Raises:
       ValueError: if it cannot be read as a table.
@@ -117,25 +135,26 @@ def table_columns(file: str | pathlib.Path, columns: str | None = None) -> tuple
     >>> table_columns(file)
     ('height', 'weight')
     """
-    opened = open_table(pathlib.Path(file), advise=False)
-    if not opened.has_names:
-        return None
-    return table_values.names_in(columns) or tuple(opened.names)
+    text = TextOptions(delimiter, encoding)
+    opened = _opened(pathlib.Path(file), table_values.names_in(columns), text, advise=False)
+    return tuple(opened.names) if opened.has_names else None
 
 
 def read_table(
     file: str | pathlib.Path,
     numbers: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
+    text: TextOptions | None = None,
 ) -> "pyarrow.Table":
     """Reads a table with columns of any kind.
 
     Args:
-      file: path that ends in `.csv`, `.parquet`, `.npy` or `.npz` (of one array, `[n, columns]`,
-        whose columns are named "0", "1" and so on).
-      numbers: names of columns; the others of a `.csv` stay text, such as keys with leading
+      file: as for `load_table`, but no divided `.npz`; the columns of arrays are named "0", "1" and
+        so on.
+      numbers: names of columns; the others of a text stay text, such as keys with leading
         zeros. Default: each column that holds only numbers.
       columns: names of the columns to read. Default: all.
+      text: how a table of text is written.
 
     Returns:
       `pyarrow.Table`.
@@ -144,7 +163,7 @@ def read_table(
       ValueError: if the file is missing, of another type, cannot be read, or lacks a column.
     """
     file = pathlib.Path(file)
-    opened = open_table(file, columns)
+    opened = open_table(file, columns, text)
     table = _whole(opened, file)
     return table_values.with_types(table, numbers) if opened.is_text else table
 
@@ -189,14 +208,23 @@ def _whole(opened, file):
     return pyarrow.concat_tables(pieces)
 
 
-def _rows(opened, file, gaps):
-    """Yields the rows of a table in pieces, each with the number of rows before it.
+def _opened(file, names, text, advise=True):
+    """Opens a table without the columns that only number its rows, unless they are named."""
+    opened = open_table(file, names, text, advise)
+    kept = [name for name in opened.names if name not in opened.index]
+    if opened.index and len(kept) > 1:
+        if advise:
+            warn_of_index_columns(file, opened.index)
+        return opened._replace(names=kept)
+    return opened
 
-    With `gaps`, texts among numbers are NaN.
-    """
-    first = 0
-    for table in opened.pieces(opened.names):
-        table = table_values.with_types(table, gaps=gaps)
-        # A column of numbers can be empty in a whole piece.
-        yield first, table_values.rows_of_table(table, file, first=first, empty=True)
-        first += table.num_rows
+
+def _usable_rows(columns, pieces, bounds, file, skip_bad):
+    """Returns the rows of the pieces of a table that hold finite numbers inside of bounds."""
+    found = TableRows(columns, file, bounds)
+    rows = [found.add(piece) for piece in pieces]
+    found.check(skip_bad)
+    rows = np.concatenate(rows)
+    inside = table_values.rows_inside(rows, bounds, columns, file, skip_bad)
+    usable = inside & np.isfinite(rows).all(axis=1)
+    return rows if usable.all() else rows[usable]

@@ -13,6 +13,7 @@ from tfnvp.bijectors.compose import adapts, initialize, walk
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import StandardizedCondition
 from tfnvp.inputs.columns import column_namer, largest_distances, spread_sample
+from tfnvp.inputs.support import DataSide
 
 # Ranges of nearly all values of a column: means and deviations would be those of a single row.
 _FAR = 1e3
@@ -126,12 +127,14 @@ class Adaptation(keras.layers.Layer):
     Args:
       bijector: the bijector of the flow.
       condition_scale: the `ConditionScale` of the bijector's layers.
+      data_side: the `DataSide` of the flow.
     """
 
-    def __init__(self, bijector: Any, condition_scale: ConditionScale):
+    def __init__(self, bijector: Any, condition_scale: ConditionScale, data_side: DataSide):
         super().__init__(name="adaptation", dtype="float32")
         self._bijector = bijector
         self._condition_scale = condition_scale
+        self._data_side = data_side
         self.done = None
         if condition_scale or adapts(bijector):
             self.done = self.add_weight(
@@ -152,7 +155,8 @@ class Adaptation(keras.layers.Layer):
           condition: `[batch, *condition_shape]`, or None.
           overwrite: also set members that have values from `adapt`, training or a checkpoint.
         """
-        usual = _usual_rows(x)
+        # Behind bounds, logarithms of extreme values are usual.
+        usual = _usual_rows(self._data_side.latents(x))
         if condition is not None:
             usual &= _usual_rows(condition)
         if not usual.all():

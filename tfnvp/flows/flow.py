@@ -120,11 +120,11 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         # Keras trains and saves what it finds in attributes, but does not search `tf.Module`s.
         self.keras_layers, self.keras_variables = tracking.find(self.distribution)
         self.condition_scale = ConditionScale(bijector)
-        self.adaptation = Adaptation(bijector, self.condition_scale)
         if levels is not None:
             self.bits_per_dim_metric = BitsPerDim(levels, self.event_size)
         self._support = support_of(bijector)
         self._data_side = DataSide(bijector, self.event_shape)
+        self.adaptation = Adaptation(bijector, self.condition_scale, self._data_side)
         self._calls = CompiledCalls(self)
         self.built = True
 

@@ -1,12 +1,13 @@
 """NICE: additive couplings and a learned diagonal rescaling."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow_probability as tfp
 
 from tfnvp.bijectors import AdditiveCoupling, DiagonalScaling
 from tfnvp.flows.vector_flow import VectorFlow, VectorOptions
+from tfnvp.inputs.bounds import Pair
 from tfnvp.partitions import Partition
 
 
@@ -52,6 +53,11 @@ class NICE(VectorFlow):
       gradient_checkpointing: bool, keep no activations of the networks in training, but compute
         them again for the backward pass: less memory, more time, the same gradients; see
         `tfnvp.conditioners.GradientCheckpointing`.
+      bounds: bounds of variables, such as `{0: (0, None), 3: (0, 1)}`: a dictionary from indices of
+        variables (of the flattened data point) to `(low, high)`, or a sequence with one such pair,
+        or None, for each variable; None is no bound. Next to the data is then
+        `tfnvp.bijectors.Bounds`: the density is 0 on a bound and beyond it, samples lie strictly
+        between, and `standardize` and all else see the unbounded variables.
       name: name of the model.
 
     Raises:
@@ -85,6 +91,7 @@ class NICE(VectorFlow):
         conditioner_dtype: str | keras.DTypePolicy | None = None,
         gradient_checkpointing: bool = False,
         standardize_condition: bool | str = True,
+        bounds: Mapping[int, Pair] | Sequence[Pair | None] | None = None,
         name: str | None = None,
     ):
         super().__init__(
@@ -105,6 +112,7 @@ class NICE(VectorFlow):
                 conditioner_dtype=conditioner_dtype,
                 gradient_checkpointing=gradient_checkpointing,
                 standardize_condition=standardize_condition,
+                bounds=bounds,
                 name=name,
             ),
             AdditiveCoupling,

@@ -1,11 +1,13 @@
 """How a flow is saved in one `.keras` file, with the states of its random generators."""
 
+import os
 import pathlib
+import tempfile
 from typing import Any
 
 import keras
 
-from tfnvp import _internals
+from tfnvp import _internals, advice
 from tfnvp.flows.serialization import check_keras_objects, deserialize
 
 # Under these names, with a number, the states of random generators are saved.
@@ -18,12 +20,23 @@ class SavedFlow(keras.Model):
     def save(self, filepath: Any, *args, **kwargs) -> None:
         """Saves weights, configuration and optimizer, with the arguments of `keras.Model.save`.
 
+        A name that ends in `.h5`, as tools such as MLflow choose, gives a warning: the file is in the
+        format of `.keras`, and loads under a name that ends so.
+
         Raises:
-          ValueError: unless the name of the file ends in `.keras`.
+          ValueError: for a name of another ending.
             Also if two different networks share a layer, which Keras would load as two layers.
           TypeError: for bijectors of classes of your own that are not registered with Keras.
         """
-        if pathlib.Path(filepath).suffix != ".keras":
+        path = pathlib.Path(filepath)
+        if path.suffix == ".h5":
+            advice.warn_of_hdf5(path)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                file = pathlib.Path(folder, "flow.keras")
+                self.save(file)
+                os.replace(file, path)
+            return
+        if path.suffix != ".keras":
             raise ValueError(
                 f"a flow is saved in a file whose name ends in .keras. Received: {filepath}"
             )

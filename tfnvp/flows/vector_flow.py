@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import numbers
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,13 +11,14 @@ import numpy as np
 import tensorflow_probability as tfp
 
 from tfnvp.arguments import check_flags, check_int
-from tfnvp.bijectors import ActNorm, Chain, Logit, LULinear, Standardization, Whitening
+from tfnvp.bijectors import ActNorm, Bounds, Chain, Logit, LULinear, Standardization, Whitening
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import MLP, GradientCheckpointing, StandardizedCondition
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
+from tfnvp.inputs.bounds import Pair, as_arrays, bounds_of
 from tfnvp.partitions import EvenOdd, Mask, MoveAll, Partition
 
 tfb = tfp.bijectors
@@ -46,14 +47,21 @@ class VectorOptions:
     conditioner_dtype: str | keras.DTypePolicy | None
     gradient_checkpointing: bool
     standardize_condition: bool | str
+    bounds: Mapping[int, Pair] | Sequence[Pair | None] | None
     name: str | None
 
     def check(self) -> None:
-        """Raises `ValueError` for an invalid number of couplings or an invalid flag."""
+        """Raises `ValueError` for invalid couplings or flags, or two maps of the same data."""
         check_int("couplings", self.couplings, most=10_000)
         check_flags(residual=self.residual, gradient_checkpointing=self.gradient_checkpointing)
         check_flags("robust", "trained", standardize=self.standardize)
         check_flags("robust", standardize_condition=self.standardize_condition)
+        if self.bounds is not None and (self.logit_alpha, self.levels) != (None, None):
+            raise ValueError(
+                "`bounds` are for real numbers, `logit_alpha` and `levels` for grey levels, which "
+                f"lie in [0, 1]: give one of them. Received: bounds={self.bounds!r}, "
+                f"logit_alpha={self.logit_alpha!r}, levels={self.levels!r}"
+            )
 
     def networks(self, partitions: Sequence[Partition], size: int, parameters: int) -> list:
         """Returns one network for each coupling.
@@ -113,16 +121,20 @@ class VectorFlow(Flow):
         parameters: int | None = None,
     ):
         coupling_options, other_options = coupling_options or {}, other_options or {}
+        event_shape = event_shape_tuple(options.event_shape)
+        size = math.prod(event_shape)
         options = dataclasses.replace(
-            options, conditioner_dtype=policy_name(options.conditioner_dtype)
+            options,
+            conditioner_dtype=policy_name(options.conditioner_dtype),
+            bounds=bounds_of(options.bounds, size),
         )
         arguments = {**vars(options), **coupling_options, **other_options}
         options.check()
         config = {name: serialize(value) for name, value in arguments.items()}
         config["standardize"] = _SAVED.get(options.standardize, options.standardize)
-        event_shape = event_shape_tuple(options.event_shape)
-        before = data_side(event_shape, options.logit_alpha, options.standardize, options.whiten)
-        size = math.prod(event_shape)
+        before = data_side(
+            event_shape, options.logit_alpha, options.standardize, options.whiten, options.bounds
+        )
         if size < 2 and options.condition_shape is None:
             raise ValueError(
                 "`event_shape` must have two variables or more, or the flow a `condition_shape`: "
@@ -155,6 +167,8 @@ class VectorFlow(Flow):
             options.name,
         )
         self._config = config
+        #: Bounds of the variables, a list with `(low, high)` or None for each, or None.
+        self.bounds = options.bounds
 
     def get_config(self) -> dict:
         return {**self._config, **SavedFlow.get_config(self)}
@@ -172,10 +186,13 @@ def data_side(
     logit_alpha: float | None,
     standardize: bool | str,
     whiten: bool | float = False,
+    bounds: Sequence[Pair | None] | None = None,
 ) -> list:
     """Returns the bijectors between data and the vector that the couplings transform."""
     size = math.prod(event_shape)
     bijectors = []
+    if bounds is not None:
+        bijectors.append(Bounds(*(end.reshape(event_shape).tolist() for end in as_arrays(bounds))))
     if logit_alpha is not None:
         bijectors.append(tfb.Invert(Logit(logit_alpha)))
     if len(event_shape) > 1:

@@ -1,8 +1,11 @@
 """Columns of data: their names in messages, and which of them may have no density."""
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 
 import numpy as np
+
+from tfnvp import advice
 
 # Rows of an array that are looked at first, spread evenly.
 _SAMPLE_ROWS = 1024
@@ -13,6 +16,17 @@ def spread_sample(rows: np.ndarray, most: int = _SAMPLE_ROWS) -> np.ndarray:
     return rows[:: max(1, -(-len(rows) // most))]
 
 
+def mostly_one_value(values: np.ndarray) -> np.ndarray:
+    """Whether one value makes more than half of `[n]`, or of each column of `[n, columns]`.
+
+    >>> mostly_one_value(np.array([[0.0, 1.0], [0.0, 2.0], [3.0, 2.5]])).tolist()
+    [True, False]
+    """
+    # It is then the median.
+    middle = len(values) // 2
+    return (values == np.partition(values, middle, axis=0)[middle]).mean(axis=0) > 0.5
+
+
 def suspicious_columns(sample: np.ndarray) -> list[int]:
     """Returns the columns of a sample `[n, columns]` that may have no density.
 
@@ -21,14 +35,63 @@ def suspicious_columns(sample: np.ndarray) -> list[int]:
     with np.errstate(invalid="ignore"):
         found = set(np.flatnonzero((sample == np.rint(sample)).all(axis=0)))
         found.update(np.flatnonzero(sample.min(axis=0) == sample.max(axis=0)))
-        # A value that makes more than half of a column is its median.
-        middle = np.partition(sample, len(sample) // 2, axis=0)[len(sample) // 2]
-    found.update(np.flatnonzero((sample == middle).mean(axis=0) > 0.5))
+        found.update(np.flatnonzero(mostly_one_value(sample)))
     first = {}
     for i, start in enumerate(np.ascontiguousarray(sample[:16].T)):
         if (other := first.setdefault(start.tobytes(), i)) != i:
             found.update((other, i))
     return sorted(map(int, found))
+
+
+def advise_on_variables(x: np.ndarray, name: str, names: list[str] | None) -> None:
+    """Warns of variables of rows `[n, *event_shape]` that have no density, looking at a sample.
+
+    Args:
+      x: the rows.
+      name: what messages call them.
+      names: what messages call the columns, or None.
+    """
+    columns, found = x.reshape(len(x), -1), {}
+    for i in suspicious_columns(spread_sample(columns)):
+        index = ", ".join(map(str, np.unravel_index(i, x.shape[1:])))
+        found[names[i] if names else f"{name}[:, {index}]"] = columns[:, i]
+    advise_on_columns(found)
+
+
+def advise_on_columns(columns: Mapping[str, np.ndarray]) -> None:
+    """Warns of columns without a density: constant, repeated, whole numbers, mostly one value.
+
+    Args:
+      columns: mapping of names to arrays of numbers, which may have gaps.
+    """
+    finite = {name: column[np.isfinite(column)] for name, column in columns.items()}
+    finite = {name: column for name, column in finite.items() if len(column)}
+    constant = [name for name, column in finite.items() if np.ptp(column) == 0]
+    seen, repeated = {}, []
+    for name, column in columns.items():
+        first = seen.setdefault(zlib.crc32(np.ascontiguousarray(column)), name)
+        same = first != name and np.array_equal(column, columns[first], equal_nan=True)
+        if same and name not in constant:
+            repeated.append(f"{name!r} repeats {first!r}")
+    others = {name: column for name, column in finite.items() if name not in constant}
+    whole = [name for name, column in others.items() if _is_whole(column)]
+    in_order = [name for name in whole if _is_in_order(others[name])]
+    mostly = [n for n, column in others.items() if n not in whole and mostly_one_value(column)]
+    whole_otherwise = [name for name in whole if name not in in_order]
+    advice.warn_of_columns(constant, repeated, in_order, whole_otherwise, mostly)
+
+
+def _is_in_order(column):
+    steps = np.diff(column)
+    # A few values can be in order by chance.
+    return len(steps) >= 10 and bool((steps > 0).all() or (steps < 0).all())
+
+
+def _is_whole(column):
+    # Large numbers are all whole, as floats. Smaller ones have 4 binary digits after the point.
+    if column.dtype.kind == "f":
+        column = column[np.abs(column) < 2.0 ** (np.finfo(column.dtype).nmant - 4)]
+    return len(column) > 0 and not (column % 1).any()
 
 
 def largest_distances(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfnvp import advice
 from tfnvp.inputs import rules
-from tfnvp.inputs.columns import column_namer, spread_sample, suspicious_columns
+from tfnvp.inputs.columns import advise_on_variables, column_namer, spread_sample
 from tfnvp.inputs.conversion import column_names, is_stream, kind_of, to_array, with_arrays
 from tfnvp.inputs.support import DataSide, all_of_row, like_rows, support_of
 from tfnvp.precision import LARGEST, check_precision
@@ -205,7 +205,7 @@ class DataSpec:
                 raise ValueError(f"`{self.name}` must not be empty. Received: {x}")
             self.check_dataset(x.element_spec)
             return x, condition, sample_weight
-        names = column_namer(column_names(x)) if training else None
+        names = column_namer(column_names(x) if training else None)
         rows, conditions = x, condition
         if isinstance(x, dict):
             rows, conditions = rules.split_dictionary(x, condition, self.name)
@@ -253,7 +253,8 @@ class DataSpec:
         rules.check_batch_shape(rows.shape, self.event_shape, self.name)
         if len(rows) == 0:
             raise ValueError(f"`{self.name}` must not be empty. Received shape: {rows.shape}")
-        if (training or rows.dtype.kind in "iub") and (fault := self.find_fault(rows)):
+        is_checked = training or rows.dtype.kind in "iub"
+        if is_checked and (fault := self.find_fault(rows, variable=names)):
             raise ValueError(fault)
         if training and self.name == "x":
             # The check needs many rows: a few may be close to each other.
@@ -261,13 +262,16 @@ class DataSpec:
 
     # --- What is wrong with a batch -------------------------------------------------------------
 
-    def find_fault(self, x: Any, condition: Any = None, sample_weight: Any = None) -> str | None:
+    def find_fault(
+        self, x: Any, condition: Any = None, sample_weight: Any = None, variable: Any = None
+    ) -> str | None:
         """Describes the first value of a batch that the flow cannot train on, or returns None.
 
         Args:
           x: `[batch, *event_shape]`, array or tensor with a value.
           condition: `[batch, *condition_shape]`, or None.
           sample_weight: `[batch]`, or None.
+          variable: function from the index of a variable to what messages call it.
         """
         x = np.asarray(x)
         if x.dtype.kind in "iub":
@@ -275,17 +279,18 @@ class DataSpec:
                 return check_levels(x, self.levels, self.name)
             except ValueError as error:
                 return str(error)
-        fault = self.find_unsupported(x)
-        if self.support is None and not self.data_side:
-            fault = fault or rules.extreme(x, self.name)
+        fault = self.find_unsupported(x, variable)
+        free = self.data_side.unbounded(x) if self.data_side else x
+        fault = fault or (None if self.support else rules.extreme(free, self.name))
         if condition is not None:
             fault = fault or rules.out_of_range(np.asarray(condition), "condition")
         return fault or rules.unusable_weights(sample_weight)
 
-    def find_unsupported(self, x: np.ndarray) -> str | None:
+    def find_unsupported(self, x: np.ndarray, variable: Any = None) -> str | None:
         """Describes a value that is not finite or outside of the support, or returns None."""
         fault = rules.out_of_range(x, self.name, self.support, self.whole_numbers)
-        return fault or (self.data_side.find_outside(x, self.name) if self.data_side else None)
+        side = self.data_side
+        return fault or (side.find_unusable(x, self.name, variable) if side else None)
 
     # --- Advice ---------------------------------------------------------------------------------
 
@@ -296,12 +301,7 @@ class DataSpec:
             return
         advice.warn_of_levels(x, self.levels, self.name)
         if self.levels is None:
-            columns = x.reshape(len(x), -1)
-            found = {}
-            for i in suspicious_columns(spread_sample(columns)):
-                index = ", ".join(map(str, np.unravel_index(i, self.event_shape)))
-                found[names[i] if names else f"{self.name}[:, {index}]"] = columns[:, i]
-            advice.warn_of_columns(found)
+            advise_on_variables(x, self.name, names)
 
     def advise_on_rows(self, x: Any) -> None:
         """Warns of rows that are scored outside of the support, or without dequantization noise."""

@@ -1,5 +1,6 @@
 """The support of a flow: the data that the bijectors next to the data can invert."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import tensorflow_probability as tfp
 
 from tfnvp._internals import is_invert
 from tfnvp.bijectors.bijector import Bijector
+from tfnvp.bijectors.bounds import Bounds
 from tfnvp.bijectors.compose import (
     Chain,
     adapts,
@@ -16,6 +18,8 @@ from tfnvp.bijectors.compose import (
     value_and_log_det,
     walk,
 )
+from tfnvp.inputs.bounds import CURE, outside_of_bounds
+from tfnvp.inputs.columns import column_namer
 from tfnvp.inputs.rules import unsupported
 
 # Numbers that are inverted at a time.
@@ -59,6 +63,7 @@ class DataSide:
         while found and _accepts_all(found[-1]):
             found.pop()
         self._names = ", ".join(member.name for member in found)
+        self._bounds = found[0] if len(found) == 1 and isinstance(found[0], Bounds) else None
         self._bijector = Chain(found) if found else None
         self._event_shape = event_shape
         self._single = all(
@@ -78,30 +83,69 @@ class DataSide:
           bool tensor of the shape of `x`, or `[batch, 1, ...]` where a bijector uses several
           variables at once.
         """
-        rank = len(self._event_shape)
-        z, log_det = value_and_log_det(self._bijector, x, 0 if self._single else rank)
+        z, log_det = self._latents_and_log_det(x)
         if self._single:
             return tf.math.is_finite(z) & tf.math.is_finite(log_det)
         good = tf.reduce_all(tf.math.is_finite(z), list(range(1, z.shape.rank)))
         good &= tf.math.is_finite(log_det)
-        return tf.reshape(good, [-1] + [1] * rank)
+        return like_rows(good, x)
+
+    def latents(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns data `[batch, ...]` as the bijectors behind the data side get it."""
+        return self._latents_and_log_det(x)[0] if self else x
+
+    def _latents_and_log_det(self, x):
+        return value_and_log_det(self._bijector, x, 0 if self._single else len(self._event_shape))
+
+    def unbounded(self, x: np.ndarray) -> np.ndarray:
+        """Returns data with zeros in place of the variables that have bounds of their own."""
+        if self._bounds is None:
+            return np.zeros_like(x) if self else x
+        return np.where(np.isinf(self._bounds.low) & np.isinf(self._bounds.high), x, 0.0)
 
     def inner_point(self) -> tf.Tensor:
         """Returns one data point that is inside of the support: `event_shape`."""
         shape = self._bijector.inverse_event_shape(self._event_shape)
         return self._bijector.forward(tf.fill([1, *shape], _LATENT))[0]
 
-    def find_outside(self, x: np.ndarray, name: str) -> str | None:
-        """Describes the first finite value outside of the support, or its row, or returns None."""
+    def find_unusable(
+        self, x: np.ndarray, name: str, variable: Callable[[tuple], str] | None = None
+    ) -> str | None:
+        """Returns what `find_outside` does, with what to do about rows that are trained on."""
+        fault = self.find_outside(x, name, variable)
+        return f"{fault}. {CURE}" if fault and self._bounds is not None else fault
+
+    def find_outside(
+        self, x: np.ndarray, name: str, variable: Callable[[tuple], str] | None = None
+    ) -> str | None:
+        """Describes the first finite value outside of the support, or its row, or returns None.
+
+        Args:
+          x: `[n, *event_shape]`.
+          name: what messages call the data.
+          variable: function from the index of a variable to what messages call it, or None.
+        """
         rows = max(1, _CHUNK_ELEMENTS // max(1, x[:1].size))
         for first in range(0, len(x), rows):
             piece = tf.cast(x[first : first + rows], tf.float32)
             bad = (~self.accepts(piece) & like_rows(finite_rows(piece), piece)).numpy()
             if bad.any():
                 row, *rest = map(int, np.argwhere(bad)[0])
+                if self._bounds is not None:
+                    return self._outside_of_bounds(x, tuple(rest), name, variable)
                 index = (first + row, *rest) if self._single else (first + row,)
                 return unsupported(x, index, name, self._names)
         return None
+
+    def _outside_of_bounds(self, x, index, name, variable):
+        column = np.asarray(x[(slice(None), *index)], "float32")
+        bounds = (end[index].astype("float32") for end in (self._bounds.low, self._bounds.high))
+
+        def place(row):
+            return f"{name}[{', '.join(map(str, (row, *index)))}]"
+
+        variable = variable or column_namer(None)
+        return f"`{name}`: {variable(index)} {outside_of_bounds(column, *bounds, place)}"
 
 
 def all_of_row(good: tf.Tensor) -> tf.Tensor:

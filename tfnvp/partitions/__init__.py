@@ -7,7 +7,18 @@ one another and select by index, so a conditioner never sees padded zeros (excep
 """
 
 from tfnvp.partitions.base import Partition
-from tfnvp.partitions.images import Channels, Checkerboard
-from tfnvp.partitions.vectors import EvenOdd, Mask, MoveAll, Split
+from tfnvp.partitions.images import Channels, Checkerboard, PackedCheckerboard, Stripes
+from tfnvp.partitions.vectors import EvenOdd, Mask, MoveAll, RandomHalves, Split
 
-__all__ = ["Channels", "Checkerboard", "EvenOdd", "Mask", "MoveAll", "Partition", "Split"]
+__all__ = [
+    "Channels",
+    "Checkerboard",
+    "EvenOdd",
+    "Mask",
+    "MoveAll",
+    "PackedCheckerboard",
+    "Partition",
+    "RandomHalves",
+    "Split",
+    "Stripes",
+]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.arguments import check_int
 from tfnvp.partitions.base import OfLastAxis, Partition
 from tfnvp.partitions.gather import permute, reshape_event
 
@@ -80,6 +81,50 @@ class EvenOdd(OfLastAxis):
         evens, last = tf.split(evens, [count, odd_one_out], axis=-1)
         pairs = reshape_event(tf.stack([evens, odds], axis=-1), 2, (2 * count,))
         return tf.concat([pairs, last], axis=-1) if odd_one_out else pairs
+
+
+class RandomHalves(OfLastAxis):
+    """A random half of the last axis passes, the other half moves; which is fixed by a seed.
+
+    Variables keep their places: `merge` undoes the order of `split`. Of an odd number of
+    variables, one more passes than moves. Couplings with different seeds mix all channels of an
+    image, or all features of a token, without a permutation between them.
+
+    Args:
+      seed: int from 0 to 2^32 - 1. The halves are the same in each version and on each machine.
+      swapped: exchange the roles of the two parts.
+
+    Raises:
+      ValueError: if `seed` is out of range; (from `shapes`) for fewer than two variables.
+
+    >>> import tensorflow as tf
+    >>> passed, moved = RandomHalves(seed=1).split(tf.range(6))
+    >>> passed.numpy().tolist(), moved.numpy().tolist()
+    ([1, 2, 4], [0, 3, 5])
+
+    Source: Kolesnikov, Pinto and Tschannen 2024 (Jet), for the channels of patches.
+    """
+
+    def __init__(self, seed: int, swapped: bool = False):
+        super().__init__(swapped)
+        check_int("seed", seed, least=0, most=2**32 - 1)
+        self.seed = int(seed)
+
+    def split(self, x: tf.Tensor) -> tuple:
+        return super().split(permute(x, self._permutation(x.shape[-1:])))
+
+    def merge(self, passed: tf.Tensor, moved: tf.Tensor) -> tf.Tensor:
+        x = super().merge(passed, moved)
+        return permute(x, np.argsort(self._permutation(x.shape[-1:])))
+
+    def _permutation(self, event_shape):
+        size, half = sum(self._sizes(event_shape)), self._sizes(event_shape)[0]
+        # NumPy changes this generator's numbers no more, but may change those of newer ones.
+        order = np.random.RandomState(self.seed).permutation(size)
+        return np.concatenate([np.sort(order[:half]), np.sort(order[half:])])
+
+    def get_config(self) -> dict:
+        return {"seed": self.seed, **super().get_config()}
 
 
 class MoveAll(OfLastAxis):

@@ -30,12 +30,12 @@ _ROWS_FOR_BASE = 5000
 _NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits")
 
 # Arguments of models that the data decides, and fields of recipes that only describe.
-_FROM_DATA = ("event_shape", "image_shape", "levels", "condition_shape", "name")
+_FROM_DATA = ("event_shape", "image_shape", "levels", "condition_shape", "bounds", "name")
 _DESCRIBING = ("name", "description", "options", "published", "source")
 
 
 def make_flow(recipe: Recipe, splits: Splits) -> Flow:
-    """Returns the recipe's flow for the data's shape and levels, untrained.
+    """Returns the recipe's flow for the data's shape, levels and bounds, untrained.
 
     The base "logistic_mixture" is that of `tfnvp.bases`, initialised from training data.
 
@@ -58,6 +58,10 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
             f"the recipe {recipe.name} is for pixels: its logit takes numbers from 0 to 1. "
             f"Received: the table {splits.name}; realnvp-table is for tables"
         )
+    if splits.bounds is not None:
+        if recipe.model == "image_real_nvp":
+            raise ValueError(f"bounds are those of columns of a table. Received: {recipe.name}")
+        options["bounds"] = splits.bounds
     make = functools.partial(model, splits.event_shape)
     if options.get("base") == "logistic_mixture":
         rows = splits.source().take(_ROWS_FOR_BASE)

@@ -179,8 +179,10 @@ class _Training:
     def config(self):
         """Returns what `config.json` says of the run."""
         source = self.options.source_of_data.items()
+        bounds = self.splits.named_bounds()
         return {
             **dataclasses.asdict(self.recipe),
+            **({"bounds": bounds} if bounds else {}),
             "dataset": self.splits.name,
             "data_crc32": self.splits.fingerprint(),
             "seed": self.seed,

@@ -1,0 +1,275 @@
+"""Tables in text files: encoding, delimiter, decimal mark and comments are found in the file."""
+
+import codecs
+import pathlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from tfnvp.data.foreign_files import reading
+from tfnvp.data.table_values import is_number
+
+if TYPE_CHECKING:
+    import pyarrow
+
+#: Endings of compressed files, and Arrow's names of their formats.
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+
+# The form of a file is found in so many bytes, and lines.
+_HEAD, _LINES = 2**18, 100
+
+# Bytes that Arrow parses at once, which must hold a row: more make it slower.
+_BLOCK, _LARGE_BLOCK = 2**20, 2**28
+
+# In the order in which equally good ones are chosen. A space stands for any number of them.
+_DELIMITERS = (",", ";", "\t", "|", " ")
+
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+_DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$"
+
+# Numbers such as 1,234 may have a decimal comma, or one between thousands.
+_THOUSANDS = r"[+-]?\d{1,3},\d{3}"
+
+_KIND = "a table of text (its encoding is taken for {}, unless `encoding` names another one)"
+
+
+class TextForm(NamedTuple):
+    """How a text file writes a table.
+
+    Attributes:
+      encoding: name of a codec of Python.
+      delimiter: what is between values; a space stands for any number of spaces and tabs.
+      decimal: the decimal mark, "." or ",".
+      has_comments: whether lines that begin with # are comments.
+      names: names of columns in a comment, or None where the first line has them.
+    """
+
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    decimal: str = "."
+    has_comments: bool = False
+    names: tuple[str, ...] | None = None
+
+
+def find_form(
+    file: pathlib.Path,
+    compression: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> TextForm:
+    """Finds how a file writes its table, in its first lines.
+
+    Args:
+      file: path of the file.
+      compression: Arrow's name of a format, or None.
+      delimiter: what is between values. Default: what divides most lines into as many values,
+        most of them numbers.
+      encoding: name of a codec. Default: UTF-8, or UTF-16 where the file begins with its mark.
+
+    Raises:
+      ValueError: for an encoding or a delimiter that cannot be, or bytes that are no text.
+
+    >>> import tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp(), "t.csv")
+    >>> _ = file.write_text("# from the lab\\nheight;weight\\n1,71;65,5\\n")
+    >>> find_form(file)
+    TextForm(encoding='utf-8', delimiter=';', decimal=',', has_comments=True, names=None)
+    """
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise ValueError(f"`delimiter` must be one character. Received: {delimiter!r}")
+    with reading(file, "a table"), _bytes_of(file, compression) as stream:
+        head = stream.read(_HEAD)
+    found = encoding or next((v for mark, v in _MARKS.items() if head.startswith(mark)), "utf-8")
+    text = _decoded(head, found, file, strictly=encoding is not None)
+    lines = text.splitlines()[: _LINES + 1]
+    lines = [line for line in (lines if len(head) < _HEAD else lines[:-1]) if line.strip()]
+    first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    comments, rows = lines[:first], lines[first:]
+    rows = [line for line in rows if not (comments and line.startswith("#"))]
+    delimiter = delimiter or _most_even(rows)
+    names = _names_in_comment(comments, rows, delimiter)
+    decimal = "," if delimiter != "," and _has_decimal_commas(rows, delimiter) else "."
+    return TextForm(found, delimiter, decimal, bool(comments), names)
+
+
+class TextTable:
+    """A table in a file of text.
+
+    Args:
+      file: path of the file.
+      compression: Arrow's name of a format, or None.
+      form: how the text is written.
+    """
+
+    def __init__(self, file: pathlib.Path, compression: str | None, form: TextForm):
+        self._file, self._compression, self._form = file, compression, form
+
+    def names(self) -> list[str]:
+        """Returns the names of all columns; raises `ValueError` if it is no table."""
+        import pyarrow
+
+        def found(block):
+            with self._open(block) as reader:
+                return list(reader.schema.names)
+
+        with self._reading():
+            try:
+                return found(_BLOCK)
+            except pyarrow.ArrowInvalid:  # The first row may be longer.
+                return found(_LARGE_BLOCK)
+
+    def pieces(self, columns: Sequence[str]) -> Iterator["pyarrow.Table"]:
+        """Yields some columns in Arrow tables, all values as texts.
+
+        Args:
+          columns: names of columns.
+
+        Raises:
+          ValueError: if the text is no table.
+        """
+        import pyarrow
+
+        with self._reading():
+            for batch in self._batches(columns):
+                table = pyarrow.Table.from_batches([batch])
+                yield _with_points(table) if self._form.decimal == "," else table
+
+    def _reading(self):
+        return reading(self._file, _KIND.format(self._form.encoding))
+
+    def _batches(self, columns):
+        import pyarrow
+
+        # As texts: a type that Arrow infers from the first rows might not fit all others.
+        types = dict.fromkeys(columns, pyarrow.string())
+        done = 0
+        for block in (_BLOCK, _LARGE_BLOCK):
+            known = done
+            try:
+                with self._open(block, include_columns=list(columns), column_types=types) as reader:
+                    for batch in reader:
+                        new = batch.slice(min(known, batch.num_rows))
+                        known -= batch.num_rows - new.num_rows
+                        done += new.num_rows
+                        yield new
+                return
+            except pyarrow.ArrowInvalid as error:
+                if block == _LARGE_BLOCK or "straddl" not in str(error):
+                    raise
+
+    def _open(self, block, **options):
+        import pyarrow
+        from pyarrow import csv
+
+        form = self._form
+        stream = _bytes_of(self._file, self._compression)
+        if form.encoding != "utf-8":
+            stream = pyarrow.transcoding_input_stream(stream, form.encoding, "utf-8")
+        if form.has_comments or form.delimiter == " ":
+            stream = pyarrow.TransformInputStream(stream, _Lines(form))
+        return csv.open_csv(
+            stream,
+            csv.ReadOptions(block_size=block, column_names=form.names),
+            csv.ParseOptions(delimiter=form.delimiter, newlines_in_values=True),
+            csv.ConvertOptions(**options),
+        )
+
+
+def _bytes_of(file, compression):
+    import pyarrow
+
+    return pyarrow.input_stream(str(file), compression=compression)
+
+
+def _decoded(head, encoding, file, strictly):
+    """Returns bytes as text; without `strictly`, errors are left to the reader of each column."""
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)("strict" if strictly else "replace")
+        text = decoder.decode(head).removeprefix("\ufeff")
+    except LookupError:
+        raise ValueError(f"`encoding` must be a codec of Python. Received: {encoding!r}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not in the given `encoding`: {error}") from None
+    if "\0" in text:
+        raise ValueError(
+            f"{file} cannot be read as a table: it holds bytes of value 0. If it is of text, name "
+            "its `encoding`, such as utf-16-le"
+        )
+    return text
+
+
+def _values(line, delimiter):
+    """Returns the values of a line; a delimiter in quotes is part of a value."""
+    line = line.strip(" \t") if delimiter == " " else line
+    hidden = re.sub(r'"[^"]*"', lambda match: "q" * len(match.group()), line)
+    places = re.finditer(r"[ \t]+" if delimiter == " " else re.escape(delimiter), hidden)
+    cuts = [0, *(place for match in places for place in match.span()), len(line)]
+    return [line[a:b].strip('" \t') for a, b in zip(cuts[::2], cuts[1::2], strict=True)]
+
+
+def _most_even(lines):
+    """Returns the delimiter that divides most lines into as many values, most of them numbers."""
+
+    def score(delimiter):
+        divided = [_values(line, delimiter) for line in lines]
+        ((count, even),) = Counter(map(len, divided)).most_common(1)
+        values = [value for line in divided if len(line) == count for value in line]
+        numbers = sum(is_number(v) or bool(re.match(_DECIMAL_COMMA, v)) for v in values)
+        return even / len(lines) * (1 + numbers / len(values)) if count > 1 else 0.0
+
+    return max(_DELIMITERS, key=score) if lines else ","
+
+
+def _has_decimal_commas(lines, delimiter):
+    values = [value for line in lines for value in _values(line, delimiter)]
+    with_comma = [value for value in values if re.match(_DECIMAL_COMMA, value)]
+    with_point = any("." in value and is_number(value) for value in values)
+    return not (with_point or all(re.fullmatch(_THOUSANDS, value) for value in with_comma))
+
+
+def _names_in_comment(comments, rows, delimiter):
+    """Returns the names in the last comment, if the first line after it is a row of numbers."""
+    if not comments or not rows:
+        return None
+    names = _values(comments[-1].lstrip("#").strip(), delimiter)
+    first = _values(rows[0], delimiter)
+    return tuple(names) if len(names) == len(first) > 1 and any(map(is_number, first)) else None
+
+
+class _Lines:
+    """Changes the bytes of a stream: comments are left out, spaces become one delimiter.
+
+    It is called with every read, and at the end with no bytes until it returns none.
+    """
+
+    def __init__(self, form):
+        self._form = form
+        self._rest, self._in_quotes = b"", False
+
+    def __call__(self, read):
+        read = bytes(read)
+        lines = (self._rest + (read or b"\n" * bool(self._rest))).split(b"\n")
+        self._rest = lines.pop()
+        return b"".join(map(self._changed, lines))
+
+    def _changed(self, line):
+        begins_in_quotes = self._in_quotes
+        self._in_quotes ^= line.count(b'"') % 2 == 1
+        if self._form.has_comments and line.startswith(b"#") and not begins_in_quotes:
+            self._in_quotes = False
+            return b""
+        if self._form.delimiter == " ":
+            line = re.sub(rb"[ \t]+", b" ", line.strip())
+        return line + b"\n"
+
+
+def _with_points(table):
+    """Returns texts with a decimal point for a decimal comma."""
+    import pyarrow.compute as pc
+
+    for i, name in enumerate(table.column_names):
+        column = pc.replace_substring_regex(table[i], _DECIMAL_COMMA, r"\1.\2")
+        table = table.set_column(i, name, column)
+    return table
