@@ -12,7 +12,7 @@ from tfnvp.inputs.chunks import row_chunks
 from tfnvp.inputs.conversion import to_array
 from tfnvp.quantization import EVALUATION_NOISE, dequantize
 
-__all__ = ["Likelihood", "evaluate"]
+__all__ = ["Likelihood", "evaluate", "log_probs"]
 
 # Rows that are dequantized and evaluated at a time.
 _ROWS = 1000
@@ -61,27 +61,57 @@ def evaluate(
     >>> round(found.nats, 3), found.rows
     (-1.838, 3)
     """
+    found = log_probs(flow, rows, draws, seed, condition)
+    if len(bad := np.flatnonzero(~np.isfinite(found))):
+        advice.warn_of_unusable_likelihood(found, bad)
+    nats = float(np.mean(found, dtype="float64"))
+    error = float("nan")
+    if len(found) > 1:
+        with np.errstate(invalid="ignore"):
+            error = float(np.std(found, ddof=1, dtype="float64") / math.sqrt(len(found)))
+    bits = bits_error = None
+    if flow.levels is None:
+        draws = 1
+    else:
+        bits = float(flow.bits_per_dim(nats))
+        bits_error = error / (flow.event_size * math.log(2.0))
+    return Likelihood(nats, error, bits, bits_error, len(found), draws)
+
+
+def log_probs(
+    flow: Flow,
+    rows: npt.ArrayLike,
+    draws: int = 10,
+    seed: int = EVALUATION_NOISE,
+    condition: npt.ArrayLike | None = None,
+) -> np.ndarray:
+    """Log-likelihoods of data points in nats, averaged over draws of dequantization noise.
+
+    Args:
+      flow: as for `evaluate`.
+      rows: as for `evaluate`.
+      draws: as for `evaluate`.
+      seed: as for `evaluate`.
+      condition: as for `evaluate`.
+
+    Returns:
+      float32 `[n]`.
+
+    Raises:
+      ValueError: as `evaluate`.
+
+    >>> import numpy as np, tfnvp
+    >>> flow = tfnvp.NICE((2, 2), couplings=2, hidden_units=(8,), levels=4)
+    >>> log_probs(flow, np.zeros([3, 2, 2], "uint8")).shape
+    (3,)
+    """
     rows = to_array(rows, "rows")
     if not len(rows):
         raise ValueError("`rows` must hold one row or more. Received: none")
-    if flow.levels is None:
-        draws = 1
     chunks = row_chunks(_ROWS, rows, condition, flow.data_spec.conditions)
-    log_probs = np.concatenate(
+    return np.concatenate(
         [_mean_over_draws(flow, x, draws, seed + first, given) for first, x, given in chunks]
     )
-    if len(bad := np.flatnonzero(~np.isfinite(log_probs))):
-        advice.warn_of_unusable_likelihood(log_probs, bad)
-    nats = float(np.mean(log_probs, dtype="float64"))
-    error = float("nan")
-    if len(log_probs) > 1:
-        with np.errstate(invalid="ignore"):
-            error = float(np.std(log_probs, ddof=1, dtype="float64") / math.sqrt(len(log_probs)))
-    bits = bits_error = None
-    if flow.levels is not None:
-        bits = float(flow.bits_per_dim(nats))
-        bits_error = error / (flow.event_size * math.log(2.0))
-    return Likelihood(nats, error, bits, bits_error, len(log_probs), draws)
 
 
 def _mean_over_draws(flow, rows, draws, seed, condition):

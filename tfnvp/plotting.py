@@ -121,6 +121,37 @@ def save_samples(
     return None if picture is None else _saved(path, picture)
 
 
+def save_separately(
+    folder: str | os.PathLike, images: npt.ArrayLike, levels: int | None = None
+) -> list[pathlib.Path]:
+    """Writes each image as a PNG file of its own, `001.png` and so on, of its own size.
+
+    Args:
+      folder: path of a folder, which is made if it does not exist.
+      images: array `[n, H, W]`, `[n, H, W, 1]` or `[n, H, W, 3]`; values in [0, 1], others are
+        clipped.
+      levels: int, number of grey levels of the data; images are drawn in these.
+
+    Returns:
+      The paths of the files, in order.
+
+    Raises:
+      ValueError: if the images have another shape.
+
+    >>> import tempfile
+    >>> files = save_separately(tempfile.mkdtemp(), np.zeros([2, 4, 4]))
+    >>> [file.name for file in files], Image.open(files[0]).size
+    (['001.png', '002.png'], (4, 4))
+    """
+    folder, images = pathlib.Path(folder), np.asarray(in_grey_levels(images, levels), "float32")
+    folder.mkdir(parents=True, exist_ok=True)
+    digits = max(3, len(str(len(images))))
+    return [
+        save_grid(folder / f"{i:0{digits}}.png", image[np.newaxis], scale=1, gap=0)
+        for i, image in enumerate(images, start=1)
+    ]
+
+
 def _saved(path, picture):
     with replacing(path) as temporary:
         picture.save(temporary)

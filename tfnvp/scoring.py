@@ -1,4 +1,4 @@
-"""Outlier scores of rows: log-densities, and their quantiles among usual rows."""
+"""Outlier scores of rows and images: log-densities, and their quantiles among usual ones."""
 
 import json
 import pathlib
@@ -11,6 +11,7 @@ from tfnvp._atomic import read_json, reading, replacing
 from tfnvp.data import table_values
 from tfnvp.data.table_rows import TableRows
 from tfnvp.data.tables import read_table
+from tfnvp.evaluation import log_probs
 from tfnvp.inputs.chunks import conditions_of
 from tfnvp.inputs.conversion import to_array
 
@@ -105,9 +106,8 @@ def make_reference(
     """Scores usual rows, with which `score` compares others.
 
     Args:
-      flow: a trained `tfnvp.Flow` of vectors.
-      rows: `[n, columns]`, rows that the flow was not trained on; training rows look more usual
-        than new ones.
+      flow: a trained `tfnvp.Flow`.
+      rows: `[n, *event_shape]`, not trained on; training rows look more usual than new ones.
       columns: names of the columns, or None.
       source: what messages call the rows.
       condition: for conditional flows, as for `flow.log_prob`.
@@ -120,14 +120,14 @@ def make_reference(
       ValueError: if no row is finite.
     """
     rows = np.asarray(to_array(rows, "rows"))
-    if not np.isfinite(rows).all(axis=1).any():
+    whole = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    if not whole.any():
         raise ValueError(
             f"{source} must hold rows of finite numbers. Received: {len(rows)} rows, none of them"
         )
-    whole = np.isfinite(rows).all(axis=1)
     condition = conditions_of(whole, len(rows), condition, flow.data_spec.conditions)
     rows = table_values.finite_rows(rows, source, skip_bad=True)
-    log_density = np.sort(flow.log_prob(rows, condition).numpy())
+    log_density = np.sort(_log_density(flow, rows, condition))
     if len(log_density) > _MOST:
         log_density = log_density[np.linspace(0, len(log_density) - 1, _MOST).round().astype(int)]
     return Reference(None if columns is None else tuple(columns), log_density)
@@ -151,8 +151,9 @@ def score(
     many unusual rows are found.
 
     Args:
-      flow: a `tfnvp.Flow` of vectors.
-      rows: `[n, columns]`, real numbers; rows with NaN or infinite values get no score.
+      flow: a `tfnvp.Flow`.
+      rows: `[n, *event_shape]`, real numbers, or grey levels for a flow with `levels`, which get
+        the noise of `tfnvp.evaluation.evaluate`; rows with NaN or infinite values get no score.
       reference: `Reference`, or None for only the log-densities.
       threshold: float in (0, 1); rows with a quantile up to it are flagged. Default: 0.01, or the
         smallest quantile of the reference, if that is larger.
@@ -176,17 +177,17 @@ def score(
     Source: Laxhammar and Falkman 2014 (inductive conformal anomaly detection); Bates et al. 2023.
     """
     rows = np.asarray(to_array(rows, "rows"))
-    rows = rows.astype("float64") if rows.dtype.kind in "iub" else rows
-    if rows.ndim != 2 or (rows.shape[1],) != flow.event_shape:
+    rows = rows if flow.levels or rows.dtype.kind not in "iub" else rows.astype("float64")
+    if not rows.ndim or rows.shape[1:] != flow.event_shape:
         raise ValueError(
             f"`rows` must have the shape [n, {', '.join(map(str, flow.event_shape))}]. "
             f"Received shape: {rows.shape}"
         )
-    whole = np.isfinite(rows).all(axis=1)
+    whole = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
     log_density = np.full(len(rows), np.nan, "float32")
     if whole.any():
         given = conditions_of(whole, len(rows), condition, flow.data_spec.conditions)
-        log_density[whole] = flow.log_prob(rows[whole], given)
+        log_density[whole] = _log_density(flow, rows[whole], given)
     if reference is None:
         return Scores(log_density, None, None, None)
     least = reference.smallest_quantile
@@ -200,6 +201,12 @@ def score(
     scored = ~np.isnan(log_density)
     quantile = np.where(scored, quantiles(log_density, reference), np.nan)
     return Scores(log_density, quantile, quantile <= threshold, threshold)
+
+
+def _log_density(flow, rows, condition):
+    if flow.levels is None or rows.dtype.kind == "f":
+        return flow.log_prob(rows, condition).numpy()
+    return log_probs(flow, rows, condition=condition)  # With the same noise in every call.
 
 
 def check_flow(flow: "Flow", model: Any) -> None:

@@ -15,7 +15,7 @@ from tfnvp.cli import progress
 from tfnvp.cli.options import Source
 from tfnvp.recipes import get
 from tfnvp.runs import dry_run, train_recipe
-from tfnvp.runs.folder import RunFolder
+from tfnvp.runs.folder import RunFolder, load_model
 
 
 def json_of(capsys):
@@ -148,10 +148,47 @@ def test_a_run_of_images_is_evaluated_on_its_images_or_on_others(scans_run, scan
         assert found["bits_per_dim"] < 4
     pathlib.Path("wide").mkdir()
     Image.open(scans / "0.png").resize((8, 4)).save("wide/0.png")
-    assert run("evaluate", made, "--images", "wide") == 2
-    error = capsys.readouterr().err
-    assert "is for data of shape (4, 4, 1)" in error
-    assert "--image-size 4 resizes" in error
+    # At the model's size, of one image; in the run's folder there can be others.
+    assert run("evaluate", made, "--images", "wide", "--draws", 1, "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["rows"] == 1
+    assert "1 of 1 images in wide are of another size, and are cropped and resized" in captured.err
+    assert run("evaluate", made, "--images", "wide", "--image-size", 8) == 2
+    assert "`--image-size` of images for a flow of 4 x 4 pixels" in capsys.readouterr().err
+
+
+def test_other_images_lie_on_the_background_of_the_run(scans, capsys):
+    flow = tfnvp.NICE((4, 4, 1), couplings=2, hidden_units=(4,), levels=2)
+    made = RunFolder("made")
+    made.path.mkdir()
+    made.save_model(flow)
+    pathlib.Path("new").mkdir()
+    Image.new("LA", (4, 4), (255, 0)).save("new/0.png")
+    for stored, option, expected in (
+        ({}, [], "white"),
+        ({"background": "black"}, [], "black"),
+        ({"background": "black"}, ["--background", "#ff0000"], "#ff0000"),
+    ):
+        made.write_config({"dataset": "scans", "source_of_data": {"images": str(scans)} | stored})
+        assert run("evaluate", made.path, "--images", "new", "--draws", 1, *option) == 0
+        assert f"and lie on `--background {expected}`" in capsys.readouterr().err
+
+
+def test_samples_are_single_files_in_an_empty_folder(scans_run, capsys):
+    sample = ("sample", scans_run.path, "-n", 3, "--seed", 1)
+    assert run(*sample, "--separate", "drawn/deeper", "--json") == 0
+    assert json_of(capsys) == {"output": "drawn/deeper", "samples": 3}
+    files = sorted(pathlib.Path("drawn/deeper").iterdir())
+    assert [file.name for file in files] == ["001.png", "002.png", "003.png"]
+    expected = tfnvp.quantization.quantize(load_model(scans_run.path).sample(3, seed=1), 2)
+    found = tfnvp.data.images.ImageFolder("drawn/deeper", levels=2).rows()
+    np.testing.assert_array_equal(found, expected)
+    files[2].unlink()
+    assert run(*sample, "--separate", "drawn/deeper") == 2
+    assert "drawn/deeper is not empty: choose another folder" in capsys.readouterr().err
+    assert not files[2].exists()
+    assert run(*sample, "--separate", "drawn/deeper", "--force") == 0
+    assert files[2].exists()
 
 
 def test_sample_writes_pictures_and_arrays(trained):

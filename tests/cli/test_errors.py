@@ -35,6 +35,7 @@ BAD_USE = [
     (["train", "--images", "nowhere"], "no folder nowhere"),
     (["train", "--images", "runs/empty"], "no images in runs/empty"),
     (["train", "--levels", "2"], "--levels are those of --images"),
+    (["train", "--background", "black"], "--background is that of --images"),
     (["train", "--columns", "a"], "--columns are those of a --table"),
     (["records", "x", "--table", "a.csv", "--levels", "2"], "--levels are those of --images"),
     (["records", "x"], "give one of --images and --table"),
@@ -48,6 +49,11 @@ BAD_USE = [
     (["evaluate", "nothing", "--images", "a", "--table", "b.csv"], "give one of --dataset"),
     (["evaluate", "RUN/config.json"], "cannot be loaded"),
     (["sample", "RUN", "--temperature", "nan"], "`--temperature` must be a number of 0 or more"),
+    (["sample", "RUN", "--separate", "a", "-o", "b.png"], "--output or --separate, not both"),
+    (["sample", "RUN", "--separate", "RUN/config.json"], "is not a folder"),
+    (["score", "RUN"], "give a table, or --images with its options"),
+    (["score", "RUN", "a.csv", "--images", "b"], "give a table, or --images"),
+    (["score", "RUN", "--skip-bad"], "give a table, or --images"),
     (["sample", "RUN", "-n", "0"], "greater than or equal to 1"),
 ]
 

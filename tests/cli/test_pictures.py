@@ -1,6 +1,7 @@
 """The commands that draw what a flow of images has learned."""
 
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -42,6 +43,47 @@ def test_the_corners_of_an_interpolation_are_the_images(trained):
     test = data.load_digits().test[5:9] / 17
     # Within the noise of dequantization, and the smoothing of the picture.
     assert np.abs(np.stack(corners) - test).max() < 0.2
+
+
+@pytest.fixture
+def photos():
+    """A folder of two pictures of other sizes than the digits, one in colour."""
+    folder = pathlib.Path("photos")
+    folder.mkdir()
+    Image.fromarray(np.repeat(np.uint8([[0, 255]]), 20, axis=0).repeat(30, axis=1)).save(
+        folder / "b.jpg"
+    )
+    Image.new("RGB", (9, 30), "white").save(folder / "a.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("interpolate", "--corners", "0,1,1,0", "--rows", 2, "--columns", 2),
+        ("inpaint", "--steps", 2),
+        ("reconstruct",),
+    ],
+    ids=lambda command: command[0],
+)
+def test_pictures_of_any_images_have_the_size_of_the_model(trained, photos, capsys, command):
+    name, *options = command
+    assert run(name, trained.run.path, "--images", photos, *options, "-o", "picture.png") == 0
+    error = capsys.readouterr().err
+    assert "2 of 2 images in photos are of another size" in error
+    assert "1 of 2 images in photos are in colour, and become grey; the first is a.png" in error
+    pixels = np.asarray(Image.open("picture.png"))
+    if name == "interpolate":
+        # The files in order: white, then black beside white.
+        assert (pixels[10:70, 10:70] > 200).all()
+        assert (pixels[10:70, 90:105] < 60).all()
+
+
+def test_four_images_are_needed_for_corners_that_are_not_given(trained, photos, capsys):
+    assert run("interpolate", trained.run.path, "--images", photos) == 2
+    assert (
+        "or `--corners` that repeat some, such as 0,0,1,1. Received: 2" in capsys.readouterr().err
+    )
 
 
 @pytest.fixture

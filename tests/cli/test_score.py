@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pyarrow
 import pytest
+from PIL import Image
 from pyarrow import csv, parquet
 
 import tfnvp
@@ -14,6 +15,7 @@ from tests.conftest import perturb
 from tests.test_scoring import NAMES, people, write
 from tfnvp import data, scoring
 from tfnvp.data import table_values, tables
+from tfnvp.evaluation import evaluate
 from tfnvp.runs import card as run_card
 from tfnvp.runs.folder import RunFolder, load_model
 
@@ -268,6 +270,47 @@ def test_image_flows_score_no_tables(tmp_path, capsys):
     table = write(tmp_path / "new.csv", people(3, 7))
     assert run("score", tmp_path / "image.keras", table) == 2
     assert "is no flow of tables" in capsys.readouterr().err
+
+
+def test_images_are_scored_by_name(scans_run, scans, tmp_path, capsys):
+    folder = tmp_path / "new"
+    (folder / "deeper").mkdir(parents=True)
+    for i, file in enumerate(sorted(scans.iterdir())[:3]):
+        Image.open(file).resize((8, 8), Image.Resampling.NEAREST).save(folder / f"{i}.png")
+    (folder / "0.png").rename(folder / "deeper" / "z.png")
+    (folder / "broken.png").write_text("")
+    made, scored = scans_run.path, tmp_path / "scored.csv"
+    assert run("score", made, "--images", folder) == 2
+    assert "broken.png is not a readable image" in capsys.readouterr().err
+    options = ["--images", folder, "--skip-bad"]
+    assert run("score", made, *options, "-o", scored) == 0
+    captured = capsys.readouterr()
+    assert "1 of 4 images in" in captured.err
+    assert f"3 images of {folder}, log-density" in captured.out
+    assert "give --reference DIR" in captured.out
+    table = tables.read_table(scored)
+    assert table.column_names == ["file", "log_density", "bits_per_dim"]
+    assert table["file"].to_pylist() == ["1.png", "2.png", "deeper/z.png"]
+    flow = load_model(made)
+    rows = data.images.ImageFolder(folder, skip_bad=True, levels=2, event_shape=(4, 4, 1)).rows()
+    expected = np.array([evaluate(flow, rows).nats * 3, table["log_density"].to_numpy().sum()])
+    np.testing.assert_allclose(*expected, rtol=1e-5)
+    bits = flow.bits_per_dim(table["log_density"].to_numpy())
+    np.testing.assert_allclose(table["bits_per_dim"], bits, rtol=1e-5)
+
+    assert run("score", made, *options, "--reference", scans, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["rows"], found["reference_rows"]) == (3, 20)
+    names = {"file", "log_density", "bits_per_dim", "quantile", "outlier"}
+    assert [set(row) for row in found["scores"]] == [names] * 3
+    # The same noise in every call.
+    again = [row["log_density"] for row in found["scores"]]
+    np.testing.assert_allclose(again, table["log_density"], rtol=1e-6)
+
+
+def test_flows_of_tables_score_no_images(model_folder, scans, capsys):
+    assert run("score", model_folder, "--images", scans) == 2
+    assert "is not a flow of images" in capsys.readouterr().err
 
 
 def test_unused_columns_stay_as_they_are(model_folder, tmp_path):

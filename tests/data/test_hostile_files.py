@@ -239,20 +239,22 @@ def postscript(file):
     file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
 
 
-def as_gif(file):
-    Image.fromarray(PIXELS).save(file, "GIF")
+def as_ico(file):
+    Image.fromarray(PIXELS).save(file, "ICO")
 
 
-def large(file):
-    Image.new("1", (9000, 9000)).save(file)
+def large(file, **options):
+    Image.new("1", (9000, 9000)).save(file, **options)
 
 
 IMAGES = {
     "postscript.png": (postscript, "is not a readable image"),
-    "gif.png": (as_gif, "is not a readable image"),
+    "ico.png": (as_ico, "is not a readable image"),
     "large.png": (large, "are more than"),
     "larger.png": (lambda file: Image.new("1", (20_000, 20_000)).save(file), "decompression bomb"),
     "large.bmp": (large, "are more than"),
+    "large.gif": (large, "are more than"),
+    "large.tif": (lambda file: large(file, compression="group4"), "are more than"),
     "empty.webp": (lambda file: file.write_text(""), "is not a readable image"),
 }
 

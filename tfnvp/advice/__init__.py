@@ -5,11 +5,10 @@ the line of the user's program that called tfnvp.
 """
 
 from tfnvp.advice.data import (
-    warn_of_black_and_white,
     warn_of_bools,
     warn_of_columns,
     warn_of_few_levels,
-    warn_of_grey_images,
+    warn_of_images,
     warn_of_index_columns,
     warn_of_levels,
     warn_of_lost_records,
@@ -41,7 +40,6 @@ from tfnvp.advice.warning import warn
 __all__ = [
     "warn",
     "warn_of_adapting_a_trained_flow",
-    "warn_of_black_and_white",
     "warn_of_bools",
     "warn_of_columns",
     "warn_of_condition_range",
@@ -49,8 +47,8 @@ __all__ = [
     "warn_of_constant_condition",
     "warn_of_extreme_rows",
     "warn_of_few_levels",
-    "warn_of_grey_images",
     "warn_of_hdf5",
+    "warn_of_images",
     "warn_of_index_columns",
     "warn_of_labels",
     "warn_of_levels",

@@ -137,14 +137,10 @@ def warn_of_index_columns(file: Any, names: Sequence[str]) -> None:
     warn(f"{file} is read without its index, {named}: `columns` can name it")
 
 
-def warn_of_grey_images(grey: int, total: int, folder: Any) -> None:
-    """Warns of grey images among colour images."""
-    warn(f"{grey} of {total} images in {folder} are grey, and become colour images")
-
-
-def warn_of_black_and_white(folder: Any, levels: int) -> None:
-    """Warns of black and white images that are read as images of many grey levels."""
-    warn(f"the images in {folder} are only black and white, among {levels} levels: give `levels=2`")
+def warn_of_images(of: str, total: int, done: Mapping[str, list[str]]) -> None:
+    """Warns of what a reader did to some files `of` a folder: their names, by what it did."""
+    for what, names in done.items():
+        warn(f"{len(names)} of {total} {of} {what}; the first is {names[0]}")
 
 
 def warn_of_lost_records(folder: Any, lost: Mapping[str, int]) -> None:

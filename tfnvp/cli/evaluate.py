@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import options
+from tfnvp.cli import loading, options
 from tfnvp.cli.options import Source
 
 _SPLITS = ("train", "validation", "test")
 _SOURCE = ("dataset", "images", "table", "records", "data_dir", "image_size", "skip_bad")
+_SOURCE += ("background", "follow_links")
 
 
 def evaluate(
@@ -32,7 +33,7 @@ def evaluate(
     if split not in (*_SPLITS, None):
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(_SPLITS)}")
     options.import_tensorflow()
-    flow = options.load_flow(model)
+    flow = loading.load_flow(model)
     rows, name = _rows_and_name(model, flow, source, split)
     with options.console.status("evaluating"):
         result = tfnvp.evaluation.evaluate(flow, rows, draws)._asdict()
@@ -54,16 +55,13 @@ def print_likelihood(result: Mapping[str, Any], of: Any) -> None:
 
 
 def _rows_and_name(model, flow, source, split):
-    table, images, skip_bad = source.table, source.images, source.skip_bad
+    table, skip_bad = source.table, source.skip_bad
     if table is not None and table.suffix != ".npz" and split is None:
         return tfnvp.scoring.finite_rows_of(flow, table, model, skip_bad), table
-    if images is not None and split is None:
-        levels = flow.levels or 256
-        rows = tfnvp.data.images.read_images(images, source.image_size, skip_bad, levels)
-        options.require_shape(flow, rows.shape[1:], images)
-        return rows, images
+    if source.images is not None and split is None:
+        return loading.read_images_of(model, flow, source)[1], source.images
     split = split or "test"
-    splits = options.load_data_of(model, flow, source)
+    splits = loading.load_data_of(model, flow, source)
     if not splits.source(split).in_memory:
         raise ValueError("training rows of records are streamed: choose --split validation or test")
     return getattr(splits, split), split

@@ -1,4 +1,4 @@
-"""What the commands share: options, the console, and loading models and data.
+"""What the commands share: options and the console.
 
 `import tfnvp` imports no TensorFlow: the package imports a module when a command first names it.
 """
@@ -13,16 +13,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated, Any, get_args
 
 from rich.console import Console
 from typer import Argument, Option
-
-import tfnvp
-
-if TYPE_CHECKING:
-    from tfnvp.data import Splits
-    from tfnvp.flows import Flow
 
 # Paths are not wrapped, for pipes and for copying.
 console = Console(highlight=False, soft_wrap=True)
@@ -90,7 +84,22 @@ class Source:
         ),
     ] = None
     skip_bad: Annotated[
-        bool, Option("--skip-bad", help="Leave out damaged images and rows, and count them.")
+        bool,
+        Option(
+            "--skip-bad",
+            help="Leave out damaged images and rows, and images smaller than --image-size, and "
+            "count them.",
+        ),
+    ] = False
+    background: Annotated[
+        str | None,
+        Option(
+            help="Colour behind transparent pixels of images: white (default), black or #rrggbb.",
+            metavar="COLOUR",
+        ),
+    ] = None
+    follow_links: Annotated[
+        bool, Option("--follow-links", help="Also look for images in folders that are links.")
     ] = False
 
     def __post_init__(self) -> None:
@@ -99,6 +108,8 @@ class Source:
             raise ValueError("give one of --dataset, --images, --table and --records")
         if self.levels is not None and self.images is None:
             raise ValueError("--levels are those of --images")
+        if self.background is not None and self.images is None:
+            raise ValueError("--background is that of --images")
         # One text, as the configuration of a run keeps it.
         texts = [self.bounds] if isinstance(self.bounds, str) else self.bounds or ()
         object.__setattr__(self, "bounds", ",".join(texts) or None)
@@ -193,52 +204,6 @@ def import_tensorflow() -> None:
             tf.zeros(())
 
 
-def load_flow(model: Path) -> "Flow":
-    """Loads the model of a command that cannot give it conditions.
-
-    Raises:
-      ValueError: for a conditional model.
-    """
-    from tfnvp.runs.folder import load_model
-
-    flow = load_model(model)
-    if flow.condition_shape is not None:
-        raise ValueError(
-            f"{model} is conditional, and only `tfnvp export` supports such models: load it in "
-            "Python, by `keras.models.load_model`, and give `condition=` to its methods"
-        )
-    return flow
-
-
-def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits") -> "Splits":
-    """Loads data, and checks that it has the flow's shape, if there is a flow.
-
-    Args:
-      source: where the data comes from.
-      flow: the flow that it is for.
-      default: name of the data set if the source names none.
-    """
-    if source.images is not None:
-        levels = source.levels or (flow and flow.levels) or 256
-        splits = tfnvp.data.load_images(source.images, source.image_size, source.skip_bad, levels)
-    elif source.table is not None:
-        splits = tfnvp.data.load_table(
-            source.table,
-            source.skip_bad,
-            source.columns,
-            bounds_in(source.bounds),
-            source.delimiter,
-            source.encoding,
-        )
-    elif source.records is not None:
-        splits = tfnvp.data.read_records(source.records, source.skip_bad)
-    else:
-        splits = tfnvp.data.load_named(source.dataset or default, source.data_dir)
-    if flow is not None:
-        require_shape(flow, splits.event_shape, splits.name)
-    return splits
-
-
 def bounds_in(text: str | None) -> dict[str, tuple[float | None, float | None]]:
     """Returns the bounds in a text NAME=LOW:HIGH, or several with commas between, by name.
 
@@ -261,39 +226,3 @@ def bounds_in(text: str | None) -> dict[str, tuple[float | None, float | None]]:
             raise ValueError(f"--bounds must name a column once. Received twice: {name!r}")
         found[name] = low, high
     return found
-
-
-def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":
-    """Loads the data that a source names, or else the data that a model was trained on.
-
-    Args:
-      model: path of the model, in its run folder.
-      flow: the model.
-      source: where the data comes from.
-    """
-    from tfnvp.runs.folder import RunFolder
-
-    default = RunFolder.of(model).config().get("dataset", "digits")
-    return load_data(source_of(model, source), flow, default)
-
-
-def source_of(model: Path, source: Source) -> Source:
-    """Returns a source, completed by that of the model's run unless it names data itself."""
-    from tfnvp._atomic import reading
-    from tfnvp.runs.folder import CONFIG, RunFolder
-
-    if source.names_data:
-        return source
-    run = RunFolder.of(model)
-    stored = run.source_of_data(source.given)
-    with reading(run.path / CONFIG):
-        return Source(**stored)
-
-
-def require_shape(flow: "Flow", event_shape: tuple[int, ...], name: Any) -> None:
-    """Raises `ValueError` if data does not have the flow's shape."""
-    shape, hint = flow.event_shape, ""
-    if event_shape != shape:
-        if len(event_shape) == 3 and shape[2:] == event_shape[2:] and shape[0] == shape[1]:
-            hint = f"; --image-size {shape[0]} resizes the images of a folder"
-        raise ValueError(f"the model is for data of shape {shape}; {name} has {event_shape}{hint}")

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import options
+from tfnvp.cli import loading, options
 
 if TYPE_CHECKING:
     import numpy as np
 
 _SOURCE = ("dataset", "images", "records", "data_dir", "image_size")
+_SOURCE += ("skip_bad", "background", "follow_links")
 _Images = Annotated[int, Option("--number", "-n", help="How many images.", min=1)]
 
 
@@ -33,20 +34,24 @@ class _Picture:
     @functools.cached_property
     def flow(self):
         options.import_tensorflow()
-        flow = options.load_flow(self.model)
-        if flow.levels is None or len(flow.event_shape) < 2:
-            raise ValueError(f"{self.model} is not a flow of images")
-        return flow
+        return loading.load_image_flow(self.model)
 
     @functools.cached_property
     def splits(self):
-        return options.load_data_of(self.model, self.flow, self.source)
+        return loading.load_data_of(self.model, self.flow, self.source)
+
+    @functools.cached_property
+    def rows(self):
+        """The images to choose from: all of a folder that is given, or else the test split."""
+        if self.source.images is not None:
+            return loading.read_images_of(self.model, self.flow, self.source)[1]
+        return self.splits.test
 
     def images(self, n):
-        """Returns test images chosen by the seed, dequantized."""
+        """Returns images chosen by the seed, dequantized."""
         import numpy as np
 
-        rows = self.splits.test
+        rows = self.rows
         return self.dequantized(rows[np.random.RandomState(self.seed).permutation(len(rows))[:n]])
 
     def dequantized(self, rows):
@@ -65,7 +70,11 @@ class _Picture:
 
 def interpolate(
     corners: Annotated[
-        str | None, Option(help="Four rows of the test split: 0,1,2,3. Default: by seed.")
+        str | None,
+        Option(
+            help="Four rows, such as 0,1,2,3, of the test split, or of the sorted --images. "
+            "Default: by seed."
+        ),
     ] = None,
     rows: Annotated[int, Option(min=2)] = 8,
     columns: Annotated[int, Option(min=2)] = 8,
@@ -74,12 +83,19 @@ def interpolate(
 ) -> None:
     """Draw the manifold that four test images, shown at the corners, span in latent space.
 
+    --images DIR takes any pictures instead, at the model's size.
+
     Example: tfnvp interpolate runs/digits-real_nvp-1 --corners 3,14,15,92
     """
     if corners is None:
+        if len(picture.rows) < 4:
+            raise ValueError(
+                "four images are needed, or `corners` that repeat some, such as 0,0,1,1. Received: "
+                f"{len(picture.rows)}"
+            )
         images = picture.images(4)
     else:
-        images = picture.dequantized(_rows_by_number(corners, picture.splits.test))
+        images = picture.dequantized(_rows_by_number(corners, picture.rows))
     picture.save(picture.flow.interpolate(images, rows, columns), "interpolation.png")
 
 
@@ -94,6 +110,8 @@ def inpaint(
     picture: _Picture,
 ) -> None:
     """Fill in the hidden part of test images. Rows: the image, its visible part, the result.
+
+    --images DIR takes any pictures instead, at the model's size.
 
     Example: tfnvp inpaint runs/digits-real_nvp-1 --mask bottom --steps 5000
     """
@@ -113,6 +131,8 @@ def inpaint(
 
 def reconstruct(n: _Images = 10, *, picture: _Picture) -> None:
     """Encode and decode test images, and print the largest error of the round trip.
+
+    --images DIR takes any pictures instead, at the model's size.
 
     Example: tfnvp reconstruct runs/digits-real_nvp-1
     """

@@ -10,7 +10,7 @@ from tfnvp.cli import options
 from tfnvp.cli.options import Source
 
 _TABLE = ("table", "columns", "delimiter", "encoding")
-_SOURCE = ("images", *_TABLE, "image_size", "levels", "skip_bad")
+_SOURCE = ("images", *_TABLE, "image_size", "levels", "skip_bad", "background", "follow_links")
 
 
 def records(
@@ -29,7 +29,9 @@ def records(
     options.import_tensorflow()
     if images:
         meaning = {"levels": source.levels or 256}
-        chunks, count = data.image_chunks(images, source.image_size, skip_bad=skip_bad, **meaning)
+        size, background = source.image_size, source.background or "white"
+        how = (skip_bad, background, source.follow_links)
+        chunks, count = data.image_chunks(images, size, meaning["levels"], *how)
     else:
         how = source.columns, source.delimiter, source.encoding
         chunks, count = data.table_chunks(table, skip_bad, *how)

@@ -7,10 +7,11 @@ from rich.progress import track
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import options
+from tfnvp.cli import loading, options
 from tfnvp.cli.options import Source
 
 _SOURCE = ("dataset", "images", "table", "data_dir", "image_size")
+_SOURCE += ("background", "follow_links")
 
 
 def report(
@@ -37,14 +38,14 @@ def report(
     options.import_tensorflow()
     from tfnvp.runs.folder import MODEL, RunFolder
 
-    flow = options.load_flow(model)
+    flow = loading.load_flow(model)
     run = RunFolder.of(model)
     splits = other = None
     # Data sets of vectors cannot be loaded by name.
-    if flow.levels is not None or options.source_of(model, source).names_files:
-        splits = options.load_data_of(model, flow, source)
+    if flow.levels is not None or loading.source_of(model, source).names_files:
+        splits = loading.load_data_of(model, flow, source)
     if ood is not None:
-        other = options.load_data(Source(ood, data_dir=source.data_dir), flow)
+        other = loading.load_data(Source(ood, data_dir=source.data_dir), flow)
     title = run.path.resolve().name if model.name == MODEL else model.resolve().stem
     console = options.console
     hidden = json_output or not console.is_terminal

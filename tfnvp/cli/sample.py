@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import options
+from tfnvp.cli import loading, options
 
 
 def sample(
@@ -24,23 +24,38 @@ def sample(
             metavar="FILE",
         ),
     ] = None,
+    separate: Annotated[
+        Path | None,
+        Option(
+            help="Folder for one PNG file a sample, 001.png and so on, instead of one picture.",
+            metavar="DIR",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, Option("--force", help="Write into a folder that holds other files.")
+    ] = False,
     json_output: options.Json = False,
 ) -> None:
-    """Draw samples from a model and write them as a picture, a table or an array.
+    """Draw samples from a model and write them as a picture, a table, an array or single images.
 
     Example: tfnvp sample runs/digits-real_nvp-1 -n 64 --temperature 0.8 --seed 1
     """
+    if separate is not None:
+        _check_folder(separate, output, force)
     options.import_tensorflow()
     import numpy as np
 
-    from tfnvp.plotting import save_samples
+    from tfnvp.plotting import save_samples, save_separately
 
-    flow = options.load_flow(model)
+    flow = (loading.load_flow if separate is None else loading.load_image_flow)(model)
     samples = flow.sample(n, seed=seed, temperature=temperature).numpy()
     is_table = len(flow.event_shape) == 1
     if output is None:
         output = Path("samples.csv" if is_table and flow.event_size > 2 else "samples.png")
-    if output.suffix in (".csv", ".parquet") and is_table:
+    if separate is not None:
+        output = separate
+        save_separately(separate, samples, flow.levels)
+    elif output.suffix in (".csv", ".parquet") and is_table:
         known = tfnvp.scoring.read_reference(model)
         tfnvp.data.tables.write_table(output, samples, known.columns if known else None)
     elif output.suffix == ".npy":
@@ -52,3 +67,13 @@ def sample(
         )
     result = {"output": str(output), "samples": n}
     options.print_result(f"{n} samples in {output}", result, json_output)
+
+
+def _check_folder(folder, output, force):
+    """Raises `ValueError` if single images cannot be written, or would mix with other files."""
+    if output is not None:
+        raise ValueError("give --output or --separate, not both")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
+    if not force and folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty: choose another folder, or give --force")

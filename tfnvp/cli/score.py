@@ -1,5 +1,7 @@
-"""The command that scores the rows of a table."""
+"""The command that scores the rows of a table, or images."""
 
+import dataclasses
+import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -7,61 +9,98 @@ from rich.table import Table
 from typer import Argument, Option
 
 from tfnvp._atomic import require_folder
-from tfnvp.cli import options
-from tfnvp.cli.options import console
+from tfnvp.cli import loading, options
+from tfnvp.cli.options import Source, console
 
 _WORST = 5
+_SOURCE = ("images", "image_size", "skip_bad", "background", "follow_links")
 
 
 def score(
     model: options.Model,
-    table: Annotated[Path, Argument(help="Rows to score: .csv, .parquet, .npy, .npz.")],
+    table: Annotated[
+        Path | None, Argument(help="Rows to score: .csv, .parquet, .npy, .npz.")
+    ] = None,
+    *,
+    source: Annotated[Source, *_SOURCE],
     output: Annotated[
-        Path | None, Option("--output", "-o", help="The table with its scores: .csv, .parquet.")
+        Path | None,
+        Option(
+            "--output", "-o", help="The table, or names of images, with scores: .csv, .parquet."
+        ),
     ] = None,
     threshold: Annotated[
         float | None, Option(help="Flag rows whose quantile is at most this. Default: 0.01.")
     ] = None,
     reference: Annotated[
-        Path | None, Option(help="Usual rows to compare with. Default: the run's validation rows.")
+        Path | None,
+        Option(
+            help="Usual rows, or a folder of usual images, to compare with. Default: the run's "
+            "validation rows."
+        ),
     ] = None,
     json_output: options.Json = False,
 ) -> None:
-    """Score the rows of a table: log-density, quantile among usual rows, and a flag.
+    """Score rows of a table, or images: log-density, quantile among usual rows, and a flag.
 
     The table needs the columns that the model was trained on, by name and in any order; other
     columns are kept. Rows with missing or infinite values, or text in a column of numbers, stay in
-    their place, without scores.
+    their place, without scores. --images DIR scores all images of a folder, at the model's size.
 
     Example: tfnvp score runs/data-real_nvp-1 new.csv --output scored.csv --threshold 0.01
     """
+    if source.images is None if table is None else source.given:
+        raise ValueError("give a table, or --images with its options")
     if output is not None:
         if output.suffix not in (".csv", ".parquet"):
             raise ValueError(f"`--output` must end in .csv or .parquet. Received: {output}")
         require_folder(output)
     options.import_tensorflow()
     from tfnvp import scoring
-    from tfnvp.data.tables import read_table, store_table
+    from tfnvp.data.tables import store_table
 
-    flow = options.load_flow(model)
-    scoring.check_flow(flow, model)
+    flow = (loading.load_image_flow if table is None else loading.load_flow)(model)
+    read = functools.partial(_read, model, flow, source, table is None)
     known = scoring.read_reference(model)
     columns = known.columns if known else None
     if reference is not None:
-        usual = scoring.rows_of(flow, read_table(reference), columns, reference)
+        _, usual = read(reference, columns)
         known = scoring.make_reference(flow, usual, columns, reference)
-    whole = read_table(table, columns)
-    scores = scoring.score(flow, scoring.rows_of(flow, whole, columns, table), known, threshold)
+    scored_file = table or source.images
+    whole, rows = read(scored_file, columns)
+    scores = scoring.score(flow, rows, known, threshold)
     scored = _as_table(scores)
+    names = None
+    if table is None:
+        names = whole["file"].to_pylist()
+        bits = flow.bits_per_dim(scores.log_density)
+        scored = scored.add_column(1, "bits_per_dim", [bits.astype("float64")])
     if output is not None:
-        store_table(_with_scores(whole, scored, table), output)
+        store_table(_with_scores(whole, scored, scored_file), output)
     summary = _summary(scores, known)
     if not json_output:
-        _print(summary, scores, table, output)
+        _print(summary, scores, scored_file, output, names)
     elif output is None:
-        options.print_json({**summary, "scores": scored.to_pylist()})
+        listed = scored if names is None else _with_scores(whole, scored, scored_file)
+        options.print_json({**summary, "scores": listed.to_pylist()})
     else:
         options.print_json({**summary, "output": str(output)})
+
+
+def _read(model, flow, source, is_images, file, columns):
+    """Returns a table, or the names of images as one, and the rows for the flow."""
+    import pyarrow
+
+    from tfnvp import scoring
+    from tfnvp.data.tables import read_table
+
+    if is_images:
+        source = dataclasses.replace(source, images=file)
+        names, rows = loading.read_images_of(model, flow, source)
+        return pyarrow.table({"file": names}), rows
+    scoring.check_flow(flow, model)
+    whole = read_table(file, columns)
+    return whole, scoring.rows_of(flow, whole, columns, file)
 
 
 def _as_table(scores):
@@ -109,12 +148,12 @@ def _summary(scores, reference):
     return summary
 
 
-def _print(summary, scores, table, output):
+def _print(summary, scores, source, output, names):
     import numpy as np
 
     mean, median = summary["mean_log_density"], summary["median_log_density"]
     nats = "" if mean is None else f", log-density {mean:.3f} nats (median {median:.3f})"
-    console.print(f"{summary['rows']} rows of {table}{nats}")
+    console.print(f"{summary['rows']} {'rows' if names is None else 'images'} of {source}{nats}")
     if summary["without_density"]:
         console.print(
             "rows with density 0, log-density -inf, left out of the mean: "
@@ -130,17 +169,25 @@ def _print(summary, scores, table, output):
     if not scored:
         console.print("no row has a score")
     elif "outliers" not in summary:
-        console.print("no quantiles: the model has no reference.json; give --reference FILE")
+        file = "FILE" if names is None else "DIR"
+        console.print(f"no quantiles: the model has no reference.json; give --reference {file}")
     else:
         console.print(
             f"outliers: {summary['outliers']} of {scored} (quantile at most {scores.threshold:.3g} "
             f"among the {summary['reference_rows']} rows of the reference)"
         )
     if scored:
-        listing = Table("row", "log-density", "quantile", title="least likely", box=None)
+        listing = Table(
+            "row" if names is None else "image",
+            "log-density",
+            "quantile",
+            title="least likely",
+            box=None,
+        )
         for row in np.argsort(scores.log_density)[: min(_WORST, scored)]:
             quantile = "" if scores.quantile is None else f"{scores.quantile[row]:.4f}"
-            listing.add_row(str(row + 1), f"{scores.log_density[row]:.3f}", quantile)
+            name = str(row + 1) if names is None else names[row]
+            listing.add_row(name, f"{scores.log_density[row]:.3f}", quantile)
         console.print(listing)
     if output is not None:
         console.print(f"scores in {output}")

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from tfnvp import recipes
-from tfnvp.cli import options
+from tfnvp.cli import loading, options
 from tfnvp.cli.evaluate import print_likelihood
 from tfnvp.cli.options import Source, console
 from tfnvp.cli.progress import print_dry_run, training_progress
@@ -80,7 +80,7 @@ def train(
     plan = resuming.plan(recipe, [*(changes or ()), *given], source.given, seed, output, resume)
     if resume:
         everything.print(f"{'resuming' if plan.is_resumed else 'starting'}     {plan.output}")
-    splits = options.load_data(Source(**plan.source), default=plan.recipe.dataset)
+    splits = loading.load_data(Source(**plan.source), default=plan.recipe.dataset)
     chosen = plan.recipe_for(splits)
     if dry_run:
         print_dry_run(chosen, splits, plan.seed, json_output)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfnvp.data.benchmark_tables import load_benchmark_table, patches_to_rows
 from tfnvp.data.digits import load_digits
-from tfnvp.data.images import image_chunks, load_images
+from tfnvp.data.images import ImageFolder, image_chunks, load_images
 from tfnvp.data.splits import DataSource, Splits, as_source
 from tfnvp.data.tables import load_table, table_chunks, table_columns
 
@@ -33,6 +33,7 @@ __all__ = [
     "DataSource",
     "Epoch",
     "FiniteRows",
+    "ImageFolder",
     "RecordStream",
     "Splits",
     "as_source",

@@ -1,134 +1,283 @@
 """Folders of images: read whole or in pieces."""
 
-import functools
+import collections
+import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tfnvp.advice import warn_of_black_and_white, warn_of_grey_images, warn_of_skipped
+from tfnvp.advice import warn_of_images
+from tfnvp.data.image_files import image_files
+from tfnvp.data.pixels import ImageReader, is_grey
 from tfnvp.data.splits import Splits, split_at_random
 
 _LEVELS = tuple(2**bits for bits in range(1, 9))
-_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-
-# The formats that they are read in, whatever a file is named: others of Pillow run programs, such
-# as Ghostscript.
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
-
-# Most pixels of an image: some formats make gigabytes of a few kilobytes.
-_PIXELS = 2**26
 
 # Images of a piece.
 _ROWS = 512
 
-
-def load_images(
-    folder: str | pathlib.Path, size: int | None = None, skip_bad: bool = False, levels: int = 256
-) -> Splits:
-    """Reads a folder of images, and its sub-folders, and divides it at random.
-
-    Args:
-      folder: path of the folder.
-      size: as for `read_images`.
-      skip_bad: as for `read_images`.
-      levels: as for `read_images`.
-
-    Returns:
-      `Splits` of `[n, H, W, 3]` (or 1, if all are grey), with `levels`.
-
-    Raises:
-      ValueError: as `read_images`; and for fewer than ten images.
-    """
-    folder = pathlib.Path(folder)
-    return split_at_random(folder.name, read_images(folder, size, skip_bad, levels), levels)
+# What is done to images, in the order in which it is said.
+DONE = {
+    "unreadable": "cannot be read, and are left out",
+    "too small": "are smaller than {size}, and are left out",
+    "small": "are smaller than {size}, and are enlarged; `skip_bad` leaves them out",
+    "resized": "are of another size, and are cropped and resized to {size}",
+    "frames": "hold several frames or pages, of which the first is read",
+    "deep": "have 16 bits a channel, of which the upper 8 are read",
+    "transparent": "are transparent, and lie on `background={background}`",
+    "grey": "are grey, and become colour images",
+    "colour": "are in colour, and become grey",
+    "repeated": "have the same pixels as an image before them",
+    "two-valued": "are only black and white, among {levels} levels: give `levels=2`",
+}
 
 
-def read_images(
-    folder: str | pathlib.Path, size: int | None = None, skip_bad: bool = False, levels: int = 256
-) -> np.ndarray:
-    """Reads a folder of images, and its sub-folders, as one array.
+class ImageFolder:
+    """The images in a folder and its sub-folders, all of one shape.
+
+    Warnings count the images that are changed or left out.
 
     Args:
       folder: path of the folder.
       size: int; images are cropped to their central square and resized to it. Default: as they
         are, all of the same size.
-      skip_bad: bool, leave out images that cannot be read, with a warning that counts them.
-      levels: int, a power of two, to which the 256 grey levels of a file are reduced: 2 for black
-        and white images.
+      skip_bad: bool, leave out images that cannot be read, or are smaller than `size`.
+      levels: int, at most 256; the number of grey levels to which the 256 of a file are reduced.
+      background: "white", "black" or "#rrggbb", the colour behind transparent pixels.
+      follow_links: bool, also look into folders that are symbolic links.
+      event_shape: `(height, width)` with or without channels, 1 or 3: the shape of a flow's data,
+        to which images are cropped, resized and converted. Default: by `size`; and in colour,
+        unless all are grey.
 
-    Returns:
-      uint8 `[n, H, W, 3]` (or 1, if all are grey), from 0 to `levels - 1`.
+    Attributes:
+      files: paths of the images, in order.
+      names: after reading, the paths of the images that were read, within the folder.
 
     Raises:
-      ValueError: if there are no images, one cannot be read, or sizes differ and `size` is None;
-        for another number of levels.
+      ValueError: if there is no folder, or no image in it; for another value of an argument.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for name in ("a.png", "b.png"):
+    ...     Image.new("L", (6, 8), ord(name[0])).save(folder / name)
+    >>> images = ImageFolder(folder, size=4)
+    >>> images.rows().shape, images.names
+    ((2, 4, 4, 1), ['a.png', 'b.png'])
     """
-    _check_levels(levels)
-    folder = pathlib.Path(folder)
-    images = _read(_files(folder), functools.partial(read_image, size=size), folder, skip_bad)
-    grey = sum(image.ndim == 2 for image in images)
-    if 0 < grey < len(images):
-        warn_of_grey_images(grey, len(images), folder)
-        images = [i if i.ndim == 3 else np.repeat(i[..., np.newaxis], 3, axis=-1) for i in images]
-    stacked = _stacked(images, folder, set())
-    if levels > 2 and not ((stacked > 0) & (stacked < 255)).any():
-        warn_of_black_and_white(folder, levels)
-    return _in_levels(stacked, levels)
+
+    def __init__(
+        self,
+        folder: str | pathlib.Path,
+        size: int | None = None,
+        skip_bad: bool = False,
+        levels: int = 256,
+        background: str = "white",
+        follow_links: bool = False,
+        event_shape: tuple[int, ...] | None = None,
+    ):
+        if not 2 <= levels <= 256:
+            raise ValueError(f"`levels` must be from 2 to 256. Received: {levels}")
+        self.folder, self.size, self.skip_bad = pathlib.Path(folder), size, skip_bad
+        self.levels, self.event_shape = levels, event_shape
+        shape, channels = (None if size is None else (size, size)), None
+        if event_shape is not None:
+            shape, channels = _size_and_channels(event_shape, shape)
+        self._reader = ImageReader(shape, channels, background)
+        self.files = image_files(self.folder, follow_links)
+        self.names: list[str] = []
+        self._total, self._done = len(self.files), collections.defaultdict(list)
+        if channels is None:
+            channels = 3 if False in _in_parallel(is_grey, self.files) else 1
+            self._reader = dataclasses.replace(self._reader, channels=channels)
+
+    def rows(self) -> np.ndarray:
+        """Reads all images, as one array.
+
+        Returns:
+          uint8 `[n, *event_shape]`, from 0 to `levels - 1`.
+
+        Raises:
+          ValueError: if an image cannot be read, or none is left; if sizes differ and there is
+            neither `size` nor `event_shape`.
+        """
+        rows = np.concatenate(list(self.chunks()))
+        seen: set[bytes] = set()
+        for name, row in zip(self.names, rows, strict=True):
+            checksum = hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+            if checksum in seen:
+                self._done["repeated"].append(name)
+            seen.add(checksum)
+        self._say()
+        return rows
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Reads the images in pieces, several files at a time; each piece as `rows`."""
+        self.names, shapes, is_two_valued = [], set(), True
+        for first in range(0, len(self.files), _ROWS):
+            files = self.files[first : first + _ROWS]
+            images = [i for i in self._noted(files, self._read) if i is not None]
+            if images:
+                stacked = self._stacked(images, shapes)
+                is_two_valued &= not ((stacked > 0) & (stacked < 255)).any()
+                yield self._in_levels(stacked)
+        self._require(self.names)
+        if is_two_valued and self.levels > 2 and self.event_shape is None:
+            self._done["two-valued"] = self.names
+        self._say()
+
+    def check(self) -> None:
+        """Reads all images once, and leaves the bad ones out of `files`."""
+
+        def read(file):
+            image, done = self._read(file)
+            return (None, done) if image is None else (file, ())
+
+        self.files = [file for file in self._noted(self.files, read) if file is not None]
+        self._require(self.files)
+        self._say()
+
+    def _read(self, file):
+        """Returns an image, or None to leave it out, and what was done."""
+        try:
+            image, done = self._reader.read(file)
+        except ValueError:
+            if not self.skip_bad:
+                raise
+            return None, ["unreadable"]
+        return (None, ["too small"]) if self.skip_bad and "small" in done else (image, done)
+
+    def _noted(self, files, read):
+        """Yields what a function returns of each file, and notes what was done and the names."""
+        for file, (item, done) in zip(files, _in_parallel(read, files), strict=True):
+            name = str(file.relative_to(self.folder))
+            for what in done:
+                self._done[what].append(name)
+            if item is not None:
+                self.names.append(name)
+            yield item
+
+    def _require(self, files):
+        if not files:
+            small = " or smaller than `size`" if "too small" in self._done else ""
+            raise ValueError(
+                f"no readable images in {self.folder}: all {self._total} are damaged{small}"
+            )
+
+    def _stacked(self, images, shapes):
+        """Stacks images of one shape, which is also that of those before: `shapes` is updated."""
+        shapes.update(image.shape for image in images)
+        if len(shapes) > 1:
+            raise ValueError(
+                f"the images in {self.folder} differ in size: give `size`. Received: "
+                f"{sorted(shapes)}"
+            )
+        return np.stack(images)
+
+    def _in_levels(self, images):
+        """Returns images of 256 grey levels in those of the folder, and in the flow's shape."""
+        if self.levels < 256:
+            images = (images.astype("uint16") * self.levels // 256).astype("uint8")
+        return images.reshape(len(images), *(self.event_shape or images.shape[1:]))
+
+    def _say(self):
+        """Warns of what was done since it last warned."""
+        if self.size is not None:  # As the user has asked.
+            self._done.pop("resized", None)
+        size = " x ".join(map(str, self._reader.size or ()))
+        words = {"background": self._reader.background, "levels": self.levels, "size": size}
+        done = {text.format(**words): self._done[what] for what, text in DONE.items()}
+        done = {text: names for text, names in done.items() if names}
+        warn_of_images(f"images in {self.folder}", self._total, done)
+        self._done.clear()
 
 
-def image_chunks(
-    folder: str | pathlib.Path, size: int | None = None, levels: int = 256, skip_bad: bool = False
-) -> tuple[Iterator[np.ndarray], int]:
-    """Reads a folder of images, and its sub-folders, in pieces; several files at a time.
+def load_images(
+    folder: str | pathlib.Path,
+    size: int | None = None,
+    skip_bad: bool = False,
+    levels: int = 256,
+    background: str = "white",
+    follow_links: bool = False,
+    event_shape: tuple[int, ...] | None = None,
+) -> Splits:
+    """Reads a folder of images, and its sub-folders, and divides it at random.
+
+    Images are read upright, as their Exif data say, in formats PNG, JPEG, BMP, WebP, TIFF and GIF.
+    Warnings count what is changed or left out: images with transparency, of 16 bits, with several
+    frames, smaller than `size`, grey among colours, repeated, damaged; and files of other types.
 
     Args:
       folder: path of the folder.
-      size: int; images are cropped to their central square and resized to it.
-      levels: int, a power of two, to which the 256 grey levels of a file are reduced.
-      skip_bad: bool, leave out images that cannot be read, with a warning that counts them. Each
-        image is then read twice.
+      size: int; images are cropped to their central square and resized to it. Default: as they
+        are, all of the same size.
+      skip_bad: bool, leave out images that cannot be read, or are smaller than `size`.
+      levels: int, a power of two, to which the 256 grey levels of a file are reduced: 2 for black
+        and white images. With `event_shape`, any number from 2.
+      background: "white", "black" or "#rrggbb", the colour behind transparent pixels.
+      follow_links: bool, also look into folders that are symbolic links.
+      event_shape: shape of a flow's data, `(height, width)` with or without channels, to which
+        images are cropped, resized and converted. Default: by `size`; and in colour, unless all
+        are grey.
+
+    Returns:
+      `Splits` of `[n, H, W, 3]` (or 1, if all are grey), with `levels`.
+
+    Raises:
+      ValueError: if there are no images, one cannot be read, or sizes differ and `size` is None;
+        for another number of levels; and for fewer than ten images.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for i in range(10):
+    ...     Image.new("RGB", (6, 8), (i, 0, 0)).save(folder / f"{i}.png")
+    >>> load_images(folder, size=4).train.shape
+    (8, 4, 4, 3)
+    """
+    if event_shape is None:
+        _check_levels(levels)
+    images = ImageFolder(folder, size, skip_bad, levels, background, follow_links, event_shape)
+    return split_at_random(images.folder.name, images.rows(), levels)
+
+
+def image_chunks(
+    folder: str | pathlib.Path,
+    size: int | None = None,
+    levels: int = 256,
+    skip_bad: bool = False,
+    background: str = "white",
+    follow_links: bool = False,
+) -> tuple[Iterator[np.ndarray], int]:
+    """Reads a folder of images, and its sub-folders, in pieces; several files at a time.
+
+    The images and the warnings are those of `load_images`, but that repeated images are not
+    counted: pieces are forgotten once they are read.
+
+    Args:
+      folder: path of the folder.
+      size: as for `load_images`.
+      levels: as for `load_images`.
+      skip_bad: as for `load_images`. Each image is then read twice.
+      background: as for `load_images`.
+      follow_links: as for `load_images`.
 
     Returns:
       `(chunks, count)`: an iterator over uint8 arrays `[n, H, W, channels]`, and the number of
-      images. There is one channel if the first image is grey; the others are converted to that.
+      images. There is one channel if all images are grey.
 
     Raises:
       ValueError: if there are no images, or for another number of levels; from the iterator, if an
         image cannot be read or differs in size.
     """
     _check_levels(levels)
-    folder = pathlib.Path(folder)
-    files = _files(folder)
+    images = ImageFolder(folder, size, skip_bad, levels, background, follow_links)
     if skip_bad:
-        files = _read(files, _checked, folder, skip_bad=True)
-    mode = "L" if read_image(files[0], size).ndim == 2 else "RGB"
-    read = functools.partial(read_image, size=size, mode=mode)
-
-    def pieces():
-        shapes = set()
-        for first in range(0, len(files), _ROWS):
-            images = _read(files[first : first + _ROWS], read, folder)
-            yield _in_levels(_stacked(images, folder, shapes), levels)
-
-    return pieces(), len(files)
-
-
-def read_image(file: pathlib.Path, size: int | None = None, mode: str | None = None) -> np.ndarray:
-    """Reads an image as uint8 `[H, W]` or `[H, W, 3]`; `mode` is "L", "RGB" or None, as it is."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(file, formats=_FORMATS) as image:
-            if image.width * image.height > _PIXELS:
-                raise ValueError(f"{image.size} are more than {_PIXELS:,} pixels")
-            image = image.convert(mode or ("L" if image.mode in ("1", "L", "I;16") else "RGB"))
-            if size is not None:
-                image = ImageOps.fit(image, (size, size))
-            return np.asarray(image)
-    except Exception as error:  # What Pillow raises for damaged files depends on their format.
-        raise ValueError(f"{file} is not a readable image: {error}") from error
+        images.check()
+    return images.chunks(), len(images.files)
 
 
 def _check_levels(levels):
@@ -138,57 +287,22 @@ def _check_levels(levels):
         raise ValueError(f"`levels` of images in files must be one of {known}. Received: {levels}")
 
 
-def _files(folder):
-    """Returns the images in a folder and its sub-folders, in order; there must be one."""
-    if not folder.is_dir():
-        raise ValueError(f"no folder {folder}")
-    # No pipes, which would wait for ever.
-    named = (path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
-    files = sorted(path for path in named if path.is_file())
-    if not files:
-        raise ValueError(f"no images in {folder}: looked for files that end in {_IMAGES}")
-    return files
+def _size_and_channels(event_shape, size):
+    """Returns the size and channels of a flow's images; a given size must be the same."""
+    channels = 1 if len(event_shape) == 2 else event_shape[-1]
+    if len(event_shape) not in (2, 3) or channels not in (1, 3):
+        raise ValueError(
+            "`event_shape` of images must be (height, width), with or without channels, 1 or 3. "
+            f"Received: {event_shape}"
+        )
+    if size not in (None, event_shape[:2]):
+        raise ValueError(
+            f"`size` of images for a flow of {event_shape[0]} x {event_shape[1]} pixels must be "
+            f"that or left out. Received: {size[0]}"
+        )
+    return event_shape[:2], channels
 
 
-def _read(files, read, folder, skip_bad=False):
-    """Returns what a function reads of files, several at a time.
-
-    With `skip_bad`, damaged files are left out, with a warning; one must be readable.
-    """
-
-    def attempt(file):
-        try:
-            return read(file)
-        except ValueError:
-            if not skip_bad:
-                raise
-            return None
-
+def _in_parallel(function, items):
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(attempt, files))
-    bad = [file for file, item in zip(files, found, strict=True) if item is None]
-    if len(bad) == len(files):
-        raise ValueError(f"no readable images in {folder}: all {len(bad)} are damaged")
-    if bad:
-        warn_of_skipped(len(bad), len(files), f"images in {folder}", bad[0].name)
-    return [item for item in found if item is not None]
-
-
-def _checked(file):
-    """Returns a file that can be read as an image."""
-    read_image(file)
-    return file
-
-
-def _stacked(images, folder, shapes):
-    """Stacks images of one shape, which is also that of those before: `shapes` is updated."""
-    shapes.update(image.shape for image in images)
-    if len(shapes) > 1:
-        sizes = sorted(shapes)
-        raise ValueError(f"the images in {folder} differ in size: give `size`. Received: {sizes}")
-    return np.stack(images)
-
-
-def _in_levels(images, levels):
-    """Returns images `[n, H, W, ...]` of 256 grey levels as `[n, H, W, channels]` of fewer."""
-    return images.reshape((*images.shape[:3], -1)) // np.uint8(256 // levels)
+        return list(pool.map(function, items))

@@ -80,7 +80,7 @@ class TableRows:
             row = int(np.argmin(finite))
             self._first_bad = self.rows + row + 1, self.columns[np.argmin(np.isfinite(rows[row]))]
         self.rows += len(rows)
-        self.good += np.count_nonzero(finite)
+        self.good += int(np.count_nonzero(finite))
         if self._bounds:
             finite &= ~is_outside(rows, *self._bounds).any(axis=1)
         self._keep(rows if finite.all() else rows[finite])

@@ -1,0 +1,141 @@
+"""Loading the models and data that the options of a command name."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tfnvp
+from tfnvp.cli.options import Source, bounds_in
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tfnvp.data import Splits
+    from tfnvp.flows import Flow
+
+
+def load_flow(model: Path) -> "Flow":
+    """Loads the model of a command that cannot give it conditions.
+
+    Raises:
+      ValueError: for a conditional model.
+    """
+    from tfnvp.runs.folder import load_model
+
+    flow = load_model(model)
+    if flow.condition_shape is not None:
+        raise ValueError(
+            f"{model} is conditional, and only `tfnvp export` supports such models: load it in "
+            "Python, by `keras.models.load_model`, and give `condition=` to its methods"
+        )
+    return flow
+
+
+def load_image_flow(model: Path) -> "Flow":
+    """Loads the model of a command that is for images only.
+
+    Raises:
+      ValueError: as `load_flow`, and for a model of other data.
+    """
+    flow = load_flow(model)
+    if flow.levels is None or len(flow.event_shape) < 2:
+        raise ValueError(f"{model} is not a flow of images")
+    return flow
+
+
+def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits") -> "Splits":
+    """Loads data, and checks that it has the flow's shape, if there is a flow.
+
+    Args:
+      source: where the data comes from.
+      flow: the flow that it is for.
+      default: name of the data set if the source names none.
+    """
+    if source.images is not None:
+        splits = tfnvp.data.load_images(**_image_options(source, flow))
+    elif source.table is not None:
+        splits = tfnvp.data.load_table(
+            source.table,
+            source.skip_bad,
+            source.columns,
+            bounds_in(source.bounds),
+            source.delimiter,
+            source.encoding,
+        )
+    elif source.records is not None:
+        splits = tfnvp.data.read_records(source.records, source.skip_bad)
+    else:
+        splits = tfnvp.data.load_named(source.dataset or default, source.data_dir)
+    if flow is not None:
+        require_shape(flow, splits.event_shape, splits.name)
+    return splits
+
+
+def read_images_of(model: Path, flow: "Flow", source: Source) -> "tuple[list[str], np.ndarray]":
+    """Reads all images of the folder that a source names, whatever their size and number.
+
+    Args:
+      model: path of the model, in its run folder.
+      flow: the model, whose shape and grey levels the images get.
+      source: where the images come from.
+
+    Returns:
+      `(names, rows)`: their paths within the folder, in order, and uint8 `[n, *event_shape]`.
+    """
+    images = tfnvp.data.images.ImageFolder(**_image_options(source_of(model, source), flow))
+    rows = images.rows()
+    return images.names, rows
+
+
+def _image_options(source, flow):
+    """Returns the arguments for reading a folder of images, in the flow's shape if there is one."""
+    return {
+        "folder": source.images,
+        "size": source.image_size,
+        "skip_bad": source.skip_bad,
+        "levels": source.levels or (flow and flow.levels) or 256,
+        "background": source.background or "white",
+        "follow_links": source.follow_links,
+        "event_shape": flow and flow.event_shape,
+    }
+
+
+def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":
+    """Loads the data that a source names, or else the data that a model was trained on.
+
+    Args:
+      model: path of the model, in its run folder.
+      flow: the model.
+      source: where the data comes from.
+    """
+    from tfnvp.runs.folder import RunFolder
+
+    default = RunFolder.of(model).config().get("dataset", "digits")
+    return load_data(source_of(model, source), flow, default)
+
+
+def source_of(model: Path, source: Source) -> Source:
+    """Returns a source, completed by that of the model's run unless it names data itself.
+
+    Other images than those of the run get the same background.
+    """
+    from tfnvp._atomic import reading
+    from tfnvp.runs.folder import CONFIG, RunFolder
+
+    run = RunFolder.of(model)
+    if source.images is not None and source.background is None:
+        stored = run.config().get("source_of_data", {})
+        return dataclasses.replace(source, background=stored.get("background"))
+    if source.names_data:
+        return source
+    stored = run.source_of_data(source.given)
+    with reading(run.path / CONFIG):
+        return Source(**stored)
+
+
+def require_shape(flow: "Flow", event_shape: tuple[int, ...], name: Any) -> None:
+    """Raises `ValueError` if data does not have the flow's shape."""
+    if event_shape != flow.event_shape:
+        raise ValueError(
+            f"the model is for data of shape {flow.event_shape}; {name} has {event_shape}"
+        )
