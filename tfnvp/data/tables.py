@@ -10,6 +10,7 @@ import numpy as np
 from tfnvp._atomic import replacing
 from tfnvp.advice import warn_of_columns, warn_of_skipped
 from tfnvp.data import table_values
+from tfnvp.data.division import BY_CONTENT
 from tfnvp.data.splits import PARTS, Splits, split_at_random
 from tfnvp.data.table_formats import as_table, open_table, read_arrays, write_csv
 from tfnvp.inputs.columns import column_namer
@@ -20,19 +21,23 @@ if TYPE_CHECKING:
 
 
 def load_table(
-    file: str | pathlib.Path, skip_bad: bool = False, columns: str | None = None
+    file: str | pathlib.Path,
+    skip_bad: bool = False,
+    columns: str | Sequence[str] | None = None,
+    division: str | None = BY_CONTENT,
 ) -> Splits:
     """Reads a table of real numbers: `.csv`, `.parquet`, `.npy` or `.npz` (of one array).
 
     An `.npz` with the arrays `train`, `validation` and `test` is divided as it says, everything
-    else 80/10/10 at random.
+    else 80/10/10 by `split_at_random`.
 
     Args:
       file: path of the file.
       skip_bad: bool, leave out rows with missing or infinite values, or with text in a column of
         numbers, with a warning that counts them.
-      columns: names of the columns to read, in one text with commas between them. Default: all,
-        which must then hold numbers.
+      columns: names of the columns to read, also in one text with commas between them. Default:
+        all, which must then hold numbers.
+      division: as for `split_at_random`.
 
     Returns:
       `Splits` of float32 `[n, columns]` with the names of the columns; the flow standardises them
@@ -42,7 +47,7 @@ def load_table(
       ValueError: if the file is missing, of another type, or not a finite table of numbers.
     """
     file = pathlib.Path(file)
-    names = table_values.names_in(columns)
+    names = table_values.names_in(columns) if isinstance(columns, str) else columns
     parts = _divided_tables(file)
     if parts:
         tables = [table_values.select(part, names, file) for part in parts]
@@ -59,7 +64,8 @@ def load_table(
     if parts:
         return Splits(file.stem, rows, *others)
     warn_of_columns({name: tables[0][name].to_numpy() for name in columns})
-    return split_at_random(file.stem, rows, columns=tuple(columns) if opened.has_names else None)
+    columns = tuple(columns) if opened.has_names else None
+    return split_at_random(file.stem, rows, columns=columns, division=division)
 
 
 def table_chunks(
