@@ -236,12 +236,8 @@ def warn_of_extreme_rows(count: int, rows: int) -> None:
     )
 
 
-def warn_of_round_trip(x: np.ndarray, back: np.ndarray) -> None:
-    """Warns if `decode(encode(x))` is far from the rows `x`, relative to their deviations."""
-    x, back = (np.asarray(part, "float64").reshape(len(part), -1) for part in (x, back))
-    deviation = x.std(axis=0)
-    error = np.abs(back - x)[:, deviation > 0] / deviation[deviation > 0]
-    worst = np.nan_to_num(error, nan=np.inf).max(initial=0.0)
+def warn_of_round_trip(worst: float) -> None:
+    """Warns if `decode(encode(x))` is far from `x`, by `worst` standard deviations."""
     if worst > 1e-2:
         warn(
             "the flow does not invert in float32: decode(encode(x)) is off by up to "
@@ -275,8 +271,7 @@ def warn_of_skipped(count: int, total: int, what: str, first: Any = None) -> Non
 
 def warn_of_missing_header(file: Any, names: Iterable[str]) -> None:
     """Warns of a `.csv` whose first line holds numbers instead of names."""
-    named = ", ".join(names)
-    warn(f"{file} seems to have no header: its first row is read as names of columns: {named}")
+    warn(f"{file} seems to have no header: its first row names the columns: {', '.join(names)}")
 
 
 def warn_of_grey_images(grey: int, total: int, folder: Any) -> None:
@@ -318,3 +313,8 @@ def warn_of_unusable_likelihood(log_probs: np.ndarray, bad: np.ndarray) -> None:
         f"{len(bad)} of {len(log_probs)} rows have the log-density {log_probs[bad[0]]}, the first "
         f"is row {bad[0] + 1}: their mean is not finite either"
     )
+
+
+def warn_of_training_rows(share: float, source: Any) -> None:
+    """Warns of rows that the model was trained on."""
+    warn(f"{share:.0%} of the rows of {source} are training rows: they look too usual")

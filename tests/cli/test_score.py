@@ -40,7 +40,7 @@ def test_training_on_records_keeps_columns_and_a_reference(tmp_path, capsys, mon
     places = ["--output", made, "--saved-models", tmp_path / "saved"]
     assert run("train", "--records", records, *options, *places) == 0
     # A sixteenth of the training rows, the default of small tables.
-    assert RunFolder(made).config()["batch_size"] == 50
+    assert RunFolder(made).config()["batch_size"] == 49
     reference = scoring.read_reference(made)
     splits = data.read_records(records)
     assert reference.columns == splits.columns == NAMES

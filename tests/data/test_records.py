@@ -26,7 +26,7 @@ def test_equal_rows_are_in_one_part_as_those_of_arrays(folder, tmp_path):
     assert [len(np.unique(part, axis=0)) for part in splits[2:4]] == [1, 1]
     assert (len(splits.train), len(splits.test)) == (20, 20)
     for count in (20, 2000):
-        with pytest.raises(ValueError, match="three parts need .* different rows"):
+        with pytest.raises(ValueError, match=r"three parts need .* different rows"):
             data.write_records([np.zeros((count, 2))], count, tmp_path / str(count))
     other = data.read_records(data.write_records([ROWS], 1000, tmp_path / "other", seed=1))
     assert len(np.intersect1d(other.test, expected.test)) < 3 * 30
@@ -174,7 +174,7 @@ def test_meaning_of_rows_is_kept(tmp_path):
         ([ROWS], 5, "at least 10 rows"),
         ([ROWS], 999, "must hold 999 rows"),
         ([ROWS], 1001, "must hold 1001 rows. Received: 1000"),
-        ([ROWS, ROWS[:, :2]], 2000, r"rows 1001 to 2000, float32 \(2,\)"),
+        ([ROWS, ROWS[:, :2]], 2000, r"rows 1001 to 2000 of float32 \(2,\)"),
     ],
 )
 def test_rows_that_do_not_fit_are_named(tmp_path, chunks, count, message):

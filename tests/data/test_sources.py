@@ -73,7 +73,9 @@ def test_random_rows_follow_from_a_seed(splits):
     np.testing.assert_array_equal(source.take(50, seed=1), rows)
     assert np.any(source.take(50, seed=2) != rows)
     assert np.any(source.take(50) != rows)
-    np.testing.assert_array_equal(in_order(source.take(TRAIN, seed=1)), in_order(source.take(TRAIN)))
+    np.testing.assert_array_equal(
+        in_order(source.take(TRAIN, seed=1)), in_order(source.take(TRAIN))
+    )
 
 
 def test_batches_hold_every_row_once_in_an_order_of_the_key(splits):
@@ -138,13 +140,10 @@ def test_the_contents_of_rows_divide_them():
         assert set(counts) == {3}
 
 
-@pytest.mark.parametrize("n", [10, 20, 100, 200])
+@pytest.mark.parametrize("n", [10, 19, 200])
 def test_few_rows_have_every_part(n):
-    generator = np.random.default_rng(n)
-    for _ in range(30):
-        rows = np.repeat(generator.integers(0, 256, (n, 3)).astype("uint8"), 2, axis=0)
-        for part in split_at_random("few", rows)[2:4]:
-            assert max(1, n // 20 - 1) <= len(part) / 2 <= n / 5
+    rows = np.repeat(ROWS[:n], 2, axis=0)
+    assert [len(part) // 2 for part in split_at_random("few", rows)[2:4]] == [n // 10] * 2
     # Two different rows cannot fill three parts.
     assert [len(part) for part in split_at_random("few", rows[[0, 2] * 5])[1:4]] == [8, 1, 1]
 

@@ -1,6 +1,7 @@
 """The command that evaluates a model on data, and the lines on a likelihood."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Option
@@ -8,9 +9,10 @@ from typer import Option
 import tfnvp
 from tfnvp.cli import options
 from tfnvp.cli.options import Source
+from tfnvp.data.table_values import names_in
 
 _SPLITS = ("train", "validation", "test")
-_SOURCE = ("dataset", "images", "table", "records", "data_dir", "image_size", "skip_bad")
+_SOURCE = ("dataset", "images", "table", "columns", "records", "data_dir", "image_size", "skip_bad")
 
 
 def evaluate(
@@ -22,6 +24,10 @@ def evaluate(
             help="train, validation or test. Default: test, but all of a --table and of --images."
         ),
     ] = None,
+    all_rows: Annotated[
+        bool,
+        Option("--all-rows", help="All rows of the run's data, as new ones, if it has changed."),
+    ] = False,
     draws: Annotated[int, Option(help="Draws of dequantization noise.", min=1)] = 10,
     json_output: options.Json = False,
 ) -> None:
@@ -31,9 +37,11 @@ def evaluate(
     """
     if split not in (*_SPLITS, None):
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(_SPLITS)}")
+    if split is not None and all_rows:
+        raise ValueError("give --split or --all-rows, not both")
     options.import_tensorflow()
     flow = options.load_flow(model)
-    rows, name = _rows_and_name(model, flow, source, split)
+    rows, name = _rows_and_name(model, flow, source, "all" if all_rows else split)
     with options.console.status("evaluating"):
         result = tfnvp.evaluation.evaluate(flow, rows, draws)._asdict()
     if json_output:
@@ -54,16 +62,23 @@ def print_likelihood(result: Mapping[str, Any], of: Any) -> None:
 
 
 def _rows_and_name(model, flow, source, split):
-    table, images, skip_bad = source.table, source.images, source.skip_bad
-    if table is not None and table.suffix != ".npz" and split is None:
-        return tfnvp.scoring.finite_rows_of(flow, table, model, skip_bad), table
-    if images is not None and split is None:
+    """Returns the rows of a split, or of "all"; without one, of "all" of files that are given."""
+    import numpy as np
+
+    files = options.source_of(model, source) if split == "all" else source
+    table, images, skip_bad = files.table, files.images, files.skip_bad
+    if split in ("all", None) and table is not None and Path(table).suffix != ".npz":
+        columns = names_in(files.columns)
+        return tfnvp.scoring.finite_rows_of(flow, table, model, skip_bad, columns), table
+    if split in ("all", None) and images is not None:
         levels = flow.levels or 256
-        rows = tfnvp.data.images.read_images(images, source.image_size, skip_bad, levels)
+        rows = tfnvp.data.images.read_images(images, files.image_size, skip_bad, levels)
         options.require_shape(flow, rows.shape[1:], images)
         return rows, images
-    split = split or "test"
-    splits = options.load_data_of(model, flow, source)
-    if not splits.source(split).in_memory:
+    splits = options.load_data_of(model, flow, source, is_new=split == "all")
+    parts = _SPLITS if split == "all" else [split or "test"]
+    if not all(splits.source(part).in_memory for part in parts):
         raise ValueError("training rows of records are streamed: choose --split validation or test")
-    return getattr(splits, split), split
+    if split == "all":
+        return np.concatenate(splits[1:4]), splits.name
+    return getattr(splits, parts[0]), parts[0]

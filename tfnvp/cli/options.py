@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -19,6 +19,9 @@ from rich.console import Console
 from typer import Argument, Option
 
 import tfnvp
+from tfnvp.data.division import BY_CONTENT
+from tfnvp.data.images import read_images
+from tfnvp.data.splits import split_at_random
 
 if TYPE_CHECKING:
     from tfnvp.data import Splits
@@ -30,6 +33,14 @@ messages = Console(highlight=False, soft_wrap=True, stderr=True)
 
 Model = Annotated[Path, Argument(help="A .keras file, or the run folder that holds model.keras.")]
 SavedModels = Annotated[Path, Option(help="Folder of SavedModels.", metavar="DIR")]
+Columns = Annotated[
+    str | None,
+    Option(
+        help="Columns of the table, with commas between. Default: all, or those of the model, by "
+        "name; others stand for these in their order.",
+        metavar="NAMES",
+    ),
+]
 Json = Annotated[bool, Option("--json", help="Print results as JSON.")]
 
 
@@ -48,10 +59,7 @@ class Source:
     table: Annotated[
         Path | None, Option(help="A table instead: .csv, .parquet, .npy, .npz.", metavar="FILE")
     ] = None
-    columns: Annotated[
-        str | None,
-        Option(help="Columns of the table, with commas between. Default: all.", metavar="NAMES"),
-    ] = None
+    columns: Columns = None
     records: Annotated[
         Path | None,
         Option(help="Records instead, read as a stream; see `tfnvp records`.", metavar="DIR"),
@@ -185,40 +193,73 @@ def load_flow(model: Path) -> "Flow":
     return flow
 
 
-def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits") -> "Splits":
-    """Loads data, and checks that it has the flow's shape, if there is a flow.
+def load_data(
+    source: Source,
+    flow: "Flow | None" = None,
+    default: str = "digits",
+    division: str | None = BY_CONTENT,
+    columns: Sequence[str] | None = None,
+) -> "Splits":
+    """Loads data, and checks that it has the flow's shape and columns, if there is a flow.
 
     Args:
       source: where the data comes from.
       flow: the flow that it is for.
       default: name of the data set if the source names none.
+      division: how rows without a division of their own are divided, as for `split_at_random`.
+      columns: names of the flow's columns, if they are known, which select those of a table. The
+        columns that the source names stand for them.
     """
     if source.images is not None:
         levels = source.levels or (flow and flow.levels) or 256
-        splits = tfnvp.data.load_images(source.images, source.image_size, source.skip_bad, levels)
+        images = read_images(source.images, source.image_size, source.skip_bad, levels)
+        splits = split_at_random(Path(source.images).name, images, levels, division=division)
     elif source.table is not None:
-        splits = tfnvp.data.load_table(source.table, source.skip_bad, source.columns)
+        named = source.columns or columns
+        splits = tfnvp.data.load_table(source.table, source.skip_bad, named, division)
     elif source.records is not None:
         splits = tfnvp.data.read_records(source.records, source.skip_bad)
+        if columns is not None and splits.columns not in (None, columns):
+            raise ValueError(
+                f"{splits.name} must have the model's columns {list(columns)}. Received: "
+                f"{list(splits.columns)}"
+            )
     else:
-        splits = tfnvp.data.load_named(source.dataset or default, source.data_dir)
+        splits = tfnvp.data.load_named(source.dataset or default, source.data_dir, division)
     if flow is not None:
         require_shape(flow, splits.event_shape, splits.name)
     return splits
 
 
-def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":
+def load_data_of(model: Path, flow: "Flow", source: Source, is_new: bool = False) -> "Splits":
     """Loads the data that a source names, or else the data that a model was trained on.
 
     Args:
       model: path of the model, in its run folder.
       flow: the model.
       source: where the data comes from.
-    """
-    from tfnvp.runs.folder import RunFolder
+      is_new: whether the data may have changed since the training: all of it is used as new data.
 
-    default = RunFolder.of(model).config().get("dataset", "digits")
-    return load_data(source_of(model, source), flow, default)
+    Raises:
+      ValueError: if the data is not what the model was trained on.
+    """
+    from tfnvp import scoring
+    from tfnvp.runs.data_of_run import check_data
+    from tfnvp.runs.folder import RunFolder
+    from tfnvp.runs.resuming import division_of
+
+    run, reference = RunFolder.of(model), scoring.read_reference(model)
+    config = run.config()
+    columns = reference and reference.columns
+    default, division = config.get("dataset", "digits"), division_of(config)
+    splits = load_data(source_of(model, source), flow, default, division, columns)
+    if source.names_data:
+        for part in ("validation", "test"):
+            rows = getattr(splits, part)
+            scoring.advise_on_training_rows(reference, rows, f"{part} of {splits.name}")
+    elif not is_new:
+        check_data(config, splits, run.path)
+    return splits
 
 
 def source_of(model: Path, source: Source) -> Source:

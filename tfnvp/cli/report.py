@@ -10,7 +10,7 @@ import tfnvp
 from tfnvp.cli import options
 from tfnvp.cli.options import Source
 
-_SOURCE = ("dataset", "images", "table", "data_dir", "image_size")
+_SOURCE = ("dataset", "images", "table", "columns", "data_dir", "image_size", "skip_bad")
 
 
 def report(

@@ -9,6 +9,7 @@ from typer import Argument, Option
 from tfnvp._atomic import require_folder
 from tfnvp.cli import options
 from tfnvp.cli.options import console
+from tfnvp.data.table_values import names_in
 
 _WORST = 5
 
@@ -25,6 +26,7 @@ def score(
     reference: Annotated[
         Path | None, Option(help="Usual rows to compare with. Default: the run's validation rows.")
     ] = None,
+    columns: options.Columns = None,
     json_output: options.Json = False,
 ) -> None:
     """Score the rows of a table: log-density, quantile among usual rows, and a flag.
@@ -45,13 +47,16 @@ def score(
 
     flow = options.load_flow(model)
     scoring.check_flow(flow, model)
-    known = scoring.read_reference(model)
-    columns = known.columns if known else None
+    of_model = known = scoring.read_reference(model)
+    named = names_in(columns) or (known and known.columns)
     if reference is not None:
-        usual = scoring.rows_of(flow, read_table(reference), columns, reference)
-        known = scoring.make_reference(flow, usual, columns, reference)
-    whole = read_table(table, columns)
-    scores = scoring.score(flow, scoring.rows_of(flow, whole, columns, table), known, threshold)
+        usual = scoring.rows_of(flow, read_table(reference), named, reference)
+        scoring.advise_on_training_rows(of_model, usual, reference)
+        known = scoring.make_reference(flow, usual, named, reference)
+    whole = read_table(table, named)
+    rows = scoring.rows_of(flow, whole, named, table)
+    scoring.advise_on_training_rows(of_model, rows, table)
+    scores = scoring.score(flow, rows, known, threshold)
     scored = _as_table(scores)
     if output is not None:
         store_table(_with_scores(whole, scored, table), output)
@@ -106,6 +111,7 @@ def _summary(scores, reference):
         summary["outliers"] = int(scores.outlier.sum())
         summary["threshold"] = scores.threshold
         summary["reference_rows"] = len(reference.log_density)
+        summary["flagged_share"] = reference.flagged_share(scores.threshold)
     return summary
 
 
@@ -136,6 +142,8 @@ def _print(summary, scores, table, output):
             f"outliers: {summary['outliers']} of {scored} (quantile at most {scores.threshold:.3g} "
             f"among the {summary['reference_rows']} rows of the reference)"
         )
+        low, high = summary["flagged_share"]
+        console.print(f"of usual rows, {low:.2%} to {high:.2%} are flagged (95 % interval)")
     if scored:
         listing = Table("row", "log-density", "quantile", title="least likely", box=None)
         for row in np.argsort(scores.log_density)[: min(_WORST, scored)]:

@@ -11,14 +11,11 @@ import numpy as np
 #: divided by the order of the rows, or by the data set itself.
 BY_CONTENT = "content"
 
-#: Of so many different rows, or fewer, a part can have too few by chance.
+#: Most different rows of which exactly a tenth is for test: by chance it would be too few, or none.
 FEW = 200
 
 # Rows that are hashed at a time: they fit into the cache of a processor.
 _ROWS = 2**14
-
-# Shares that validation and test rows have at least, and at most, of few rows.
-_LEAST, _MOST = 1 / 20, 1 / 5
 
 
 def row_hashes(rows: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -59,8 +56,8 @@ def cuts(share: float = 0.1, hashes: np.ndarray | None = None) -> np.ndarray:
 
     Args:
       share: float, share of the validation rows, and of the test rows.
-      hashes: those of all rows. If at most `FEW` differ, the cuts are moved until validation and
-        test have from 1/20 to 1/5 of them each, and at least one. Default: those of many rows.
+      hashes: those of all rows. If at most `FEW` differ, validation and test have exactly that
+        share of them, and at least one. Default: those of many rows.
 
     Returns:
       uint64 `[2]`.
@@ -77,11 +74,8 @@ def cuts(share: float = 0.1, hashes: np.ndarray | None = None) -> np.ndarray:
         return limits
     if len(hashes) < 3:
         raise ValueError(f"three parts need three different rows. Received: {len(hashes)}")
-    least, most = (max(1, int(share * len(hashes))) for share in (_LEAST, _MOST))
-    validation, test = np.searchsorted(hashes, limits)
-    test = len(hashes) - np.clip(len(hashes) - test, least, most)
-    validation = test - np.clip(test - validation, least, most)
-    return hashes[[validation, test]]
+    held_out = max(1, int(share * len(hashes)))
+    return hashes[[-2 * held_out, -held_out]]
 
 
 def parts(hashes: np.ndarray, cuts: np.ndarray) -> np.ndarray:

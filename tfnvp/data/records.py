@@ -42,10 +42,10 @@ def write_records(
 ) -> pathlib.Path:
     """Writes rows into shards, divided into training, validation and test rows.
 
-    The contents of a row decide its part, as in `split_at_random`: equal rows are in one part. About
-    a tenth of the rows are for validation and a tenth for test, of more than 100,000 about 10,000
-    each. Every training row goes to a shard at random, and each shard is shuffled: the order in
-    which rows are read does not depend on the one in which they came.
+    The contents of a row decide its part, as in `split_at_random`: equal rows are in one part.
+    About a tenth of the rows are for validation and a tenth for test, of more than 100,000 about
+    10,000 each. Every training row goes to a shard at random, and each shard is shuffled: the order
+    in which rows are read does not depend on the one in which they came.
 
     Args:
       chunks: iterable of arrays `[n, *event_shape]` of one type and shape.
@@ -93,8 +93,8 @@ def write_records(
             number, kind = rows_of_file.sum() + len(rows), (rows.dtype, rows.shape[1:])
             if kind != (first.dtype, first.shape[1:]) or number > count:
                 raise ValueError(
-                    f"`chunks` must hold {count} rows of {first.dtype} {first.shape[1:]}. Received: "
-                    f"in rows {number - len(rows) + 1} to {number}, {rows.dtype} {rows.shape[1:]}"
+                    f"`chunks` must hold {count} rows of {first.dtype} {first.shape[1:]}. "
+                    f"Received: rows {number - len(rows) + 1} to {number} of {kind[0]} {kind[1]}"
                 )
             parts = division.parts(division.row_hashes(rows, seed), limits)
             shards = generator.integers(0, len(files) - 2, len(rows))
