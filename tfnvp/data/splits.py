@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from tfnvp.arguments import unmasked
-from tfnvp.data.division import BY_CONTENT, cuts, row_hashes
+from tfnvp.data.division import BY_CONTENT, cuts, different, row_hashes
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -202,8 +202,8 @@ def split_at_random(
     if len(rows) < 10:
         count = f"{len(rows)} row{'s' * (len(rows) != 1)}"
         raise ValueError(f"{name} has {count}: at least 10 are needed to split them")
-    hashes = np.zeros(0) if division is None else row_hashes(rows)
-    if len(np.unique(hashes)) < len(PARTS):
+    hashes = None if division is None else row_hashes(rows)
+    if hashes is None or len(different(hashes)) < len(PARTS):
         order = np.random.RandomState(0).permutation(len(rows))
         places = [int(0.8 * len(rows)), int(0.9 * len(rows))]
     else:

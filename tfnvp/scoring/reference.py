@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfnvp._atomic import read_json, reading, replacing
-from tfnvp.data.division import row_hashes
+from tfnvp.data.division import different, row_hashes
 
 #: File of a run folder with the reference of its flow.
 FILE = "reference.json"
@@ -153,7 +153,7 @@ def smallest_hashes(pieces: Iterable[np.ndarray]) -> np.ndarray:
     """
     found = np.zeros(0, "uint64")
     for rows in pieces:
-        found = np.union1d(found, row_hashes(rows))[:MOST_HASHES]
+        found = different(np.append(found, row_hashes(rows)))[:MOST_HASHES]
     return found
 
 
