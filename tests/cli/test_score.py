@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pyarrow
@@ -329,6 +330,11 @@ def test_changed_data_of_a_run_is_not_its_test_data(tmp_path, capsys, monkeypatc
             error = capsys.readouterr().err
             assert "people is no longer the data that" in error
             assert "--all-rows" in error
+        # Divided by contents, it has no row of the training among those for test.
+        named = ["evaluate", tmp_path / "run", "--table", table, "--split", "test"]
+        assert run(*named) == (2 if division is None else 0)
+        shutil.copy(table, "other.csv")
+        assert run(*named[:3], "other.csv", "--split", "test") == 0
     assert run("evaluate", tmp_path / "run", "--all-rows", "--split", "test") == 2
 
 

@@ -253,7 +253,9 @@ def load_data_of(model: Path, flow: "Flow", source: Source, is_new: bool = False
     columns = reference and reference.columns
     default, division = config.get("dataset", "digits"), division_of(config)
     splits = load_data(source_of(model, source), flow, default, division, columns)
-    if source.names_data:
+    # By the order of its rows, a file of the run's name is divided otherwise once it has changed.
+    is_of_run = division is None and splits.name == default and source.records is None
+    if source.dataset is not None or (source.names_files and not is_of_run):
         for part in ("validation", "test"):
             rows = getattr(splits, part)
             scoring.advise_on_training_rows(reference, rows, f"{part} of {splits.name}")

@@ -43,7 +43,7 @@ def check_data(config: Mapping[str, Any], splits: Splits, name: Any) -> None:
             f"{splits.name} is no longer the data that {name} was trained on: rows have changed, "
             "were added or left out, or stand in another order, so that its test rows can be rows "
             "of the training. Restore the data; `tfnvp evaluate --all-rows` takes all rows as new, "
-            "and data that an option names is taken as other data"
+            "and a copy of another name, given by an option, is other data"
         )
 
 
