@@ -157,6 +157,8 @@ def test_hashes_are_those_of_the_numbers():
     assert row_hashes(rows, seed=1)[0] != expected[0]
     images = np.arange(90, dtype="uint8").reshape(10, 3, 3)
     assert len(np.unique(row_hashes(images))) == 10
+    wide = np.random.default_rng(0).integers(0, 2, (3, 2**19), "uint8")
+    assert row_hashes(wide).tolist() == [int(row_hashes(row[None])[0]) for row in wide]
     many = np.random.default_rng(0).integers(0, 2, (100_000, 64)).astype("float32")
     hashes = row_hashes(many)
     assert len(np.unique(hashes)) == 100_000
@@ -168,3 +170,5 @@ def test_older_runs_keep_their_division():
     order = np.random.RandomState(0).permutation(1000)
     np.testing.assert_array_equal(splits.test, ROWS[order[900:]])
     assert splits.division is None
+    with pytest.raises(ValueError, match='`division` must be "content" or None'):
+        split_at_random("rows", ROWS, division="order")

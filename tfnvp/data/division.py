@@ -5,6 +5,8 @@ for training, the next 10 % for validation, the rest for test. So a file that is
 gets more rows, keeps its division, and equal rows are in one part.
 """
 
+import math
+
 import numpy as np
 
 #: The value of `division` for rows divided by their contents. Runs and `Splits` without it were
@@ -14,8 +16,8 @@ BY_CONTENT = "content"
 #: Most different rows of which exactly a tenth is for test: by chance it would be too few, or none.
 FEW = 200
 
-# Rows that are hashed at a time: they fit into the cache of a processor.
-_ROWS = 2**14
+# Values that are hashed at a time: they fit into the cache of a processor.
+_VALUES = 2**18
 
 
 def row_hashes(rows: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -43,11 +45,12 @@ def row_hashes(rows: np.ndarray, seed: int = 0) -> np.ndarray:
     """
     rows = np.asarray(rows)
     hashes = np.empty(len(rows), "uint64")
-    start = _mix(np.full(1, seed, "uint64"))
-    for first in range(0, len(rows), _ROWS):
-        words = _words(rows[first : first + _ROWS])
+    start = _mix(np.full(1, seed % 2**64, "uint64"))
+    step = max(1, _VALUES // math.prod(rows.shape[1:]))
+    for first in range(0, len(rows), step):
+        words = _words(rows[first : first + step])
         factors = _mix(np.arange(1, words.shape[1] + 1, dtype="uint64")) | np.uint64(1)
-        hashes[first : first + _ROWS] = _mix(start + words @ factors)
+        hashes[first : first + step] = _mix(start + words @ factors)
     return hashes
 
 

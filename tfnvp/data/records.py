@@ -84,7 +84,7 @@ def write_records(
         limits = division.cuts(share, np.concatenate(hashes))
     chunks = iter(chunks)
     first = next(chunks)
-    files = _files(count, first[:1].nbytes)
+    files = _files(count, first.dtype.itemsize * math.prod(first.shape[1:]))
     generator = np.random.default_rng(seed)
     rows_of_file = np.zeros(len(files), "int64")
     with contextlib.ExitStack() as stack:

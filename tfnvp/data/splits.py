@@ -190,7 +190,7 @@ def split_at_random(
       division: "content", or None for a division by the order of the rows, as older runs have it.
 
     Raises:
-      ValueError: if there are fewer than ten rows.
+      ValueError: if there are fewer than ten rows, or for another division.
 
     >>> rows = np.random.default_rng(0).normal(size=(1000, 2))
     >>> splits = split_at_random("rows", rows)
@@ -202,6 +202,8 @@ def split_at_random(
     if len(rows) < 10:
         count = f"{len(rows)} row{'s' * (len(rows) != 1)}"
         raise ValueError(f"{name} has {count}: at least 10 are needed to split them")
+    if division not in (BY_CONTENT, None):
+        raise ValueError(f'`division` must be "{BY_CONTENT}" or None. Received: {division!r}')
     hashes = None if division is None else row_hashes(rows)
     if hashes is None or len(different(hashes)) < len(PARTS):
         order = np.random.RandomState(0).permutation(len(rows))

@@ -88,6 +88,8 @@ class Reference(NamedTuple):
 
             Beta(k, n + 1 - k),   k = floor(threshold (n + 1))
 
+        A reference that was thinned to 10,000 of more rows has a narrower one.
+
         Args:
           threshold: float, from the smallest quantile to 1.
           level: float, probability of the interval.
