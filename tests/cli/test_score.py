@@ -253,6 +253,20 @@ def test_evaluation_finds_columns_by_name_and_takes_every_row(model_folder, tmp_
     assert "leaves such rows out" not in capsys.readouterr().err
 
 
+def test_only_a_divided_table_is_evaluated_on_its_test_rows(model_folder, tmp_path, capsys):
+    rows = people(40, 8)
+    np.savez(tmp_path / "one.npz", rows=rows)
+    np.savez(tmp_path / "three.npz", train=rows[:30], validation=rows[30:33], test=rows[33:])
+    for name, options, expected in (
+        ("one", [], 40),
+        ("three", [], 7),
+        ("three", ["--all-rows"], 40),
+    ):
+        table = ["--table", tmp_path / f"{name}.npz", "--columns", "0,1,2"]
+        assert run("evaluate", model_folder, *table, *options, "--json") == 0
+        assert json.loads(capsys.readouterr().out)["rows"] == expected
+
+
 def test_every_command_finds_columns_by_name(model_folder, tmp_path, capsys, monkeypatch):
     rows, reported = people(30, 8), []
     monkeypatch.setattr("tfnvp.report.write_report", lambda *given: reported.append(given[2]))

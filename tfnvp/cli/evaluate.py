@@ -1,7 +1,6 @@
 """The command that evaluates a model on data, and the lines on a likelihood."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Option
@@ -10,6 +9,7 @@ import tfnvp
 from tfnvp.cli import options
 from tfnvp.cli.options import Source
 from tfnvp.data.table_values import names_in
+from tfnvp.data.tables import is_divided
 
 _SPLITS = ("train", "validation", "test")
 _SOURCE = ("dataset", "images", "table", "columns", "records", "data_dir", "image_size", "skip_bad")
@@ -67,7 +67,7 @@ def _rows_and_name(model, flow, source, split):
 
     files = options.source_of(model, source) if split == "all" else source
     table, images, skip_bad = files.table, files.images, files.skip_bad
-    if split in ("all", None) and table is not None and Path(table).suffix != ".npz":
+    if split in ("all", None) and table is not None and not is_divided(table):
         columns = names_in(files.columns)
         return tfnvp.scoring.finite_rows_of(flow, table, model, skip_bad, columns), table
     if split in ("all", None) and images is not None:

@@ -179,6 +179,11 @@ def store_table(table: "pyarrow.Table", path: pathlib.Path) -> None:
         (write_csv if path.suffix == ".csv" else parquet.write_table)(table, temporary)
 
 
+def is_divided(file: str | pathlib.Path) -> bool:
+    """Whether a table is an `.npz` with the arrays `train`, `validation` and `test`."""
+    return bool(_divided_tables(pathlib.Path(file)))
+
+
 def _divided_tables(file):
     """Returns the three tables of an `.npz` that is divided already, or none."""
     arrays = read_arrays(file, PARTS) if file.suffix == ".npz" and file.is_file() else {}
