@@ -94,6 +94,34 @@ def test_rows_below_the_cut_are_those_flagged(flow):
         np.testing.assert_array_equal(scores.log_density < reference.cut(threshold), scores.outlier)
 
 
+def test_the_share_of_usual_rows_that_is_flagged_has_an_interval():
+    generator, inside = np.random.default_rng(0), 0
+    for _ in range(400):
+        reference = scoring.Reference(None, np.sort(generator.uniform(size=30)))
+        low, high = reference.flagged_share(0.1)
+        inside += low <= reference.cut(0.1) <= high  # Of uniform numbers, the share below it.
+    assert abs(inside / 400 - 0.95) < 0.04
+    assert reference.default_threshold == 1 / 31
+
+
+def test_rows_of_the_training_are_found(monkeypatch):
+    rows = people(500, 0)
+    mixed = np.concatenate([rows[:30], people(70, 1)])
+    for most in (10_000, 100):
+        monkeypatch.setattr(scoring.reference, "MOST_HASHES", most)
+        known = scoring.smallest_hashes(np.split(rows[::-1], 5))
+        assert len(known) == min(most, 500)
+        reference = scoring.Reference(NAMES, np.float32([-1.0]), known)
+        again = scoring.Reference.from_json(json.loads(json.dumps(reference.to_json())))
+        assert again.share_of_training(rows[:200]) == 1.0
+        assert again.share_of_training(people(200, 1)) == 0.0
+        # Of a sample of the hashes, an estimate.
+        assert abs(again.share_of_training(mixed) - 0.3) < (0.01 if most > 500 else 0.3)
+    with pytest.warns(UserWarning, match="of the rows of new are training rows"):
+        scoring.advise_on_training_rows(reference, rows, "new")
+    assert reference._replace(training_rows=None).share_of_training(rows) == 0.0
+
+
 def test_thresholds_and_shapes_are_checked(flow):
     reference = scoring.make_reference(flow, np.zeros((19, 2), "float32"))
     assert scoring.score(flow, np.zeros((1, 2)), reference).threshold == 0.05
@@ -201,6 +229,8 @@ def test_flows_of_other_data_score_no_tables(of_people):
         '{"columns": "ab", "log_density": [1]}',
         '{"columns": [1], "log_density": [1]}',
         '{"columns": {"a": 1}, "log_density": [1]}',
+        '{"columns": null, "log_density": [1], "training_rows": []}',
+        '{"columns": null, "log_density": [1], "training_rows": [-1]}',
     ],
 )
 def test_the_error_of_a_damaged_reference_names_it(tmp_path, content):

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -105,6 +106,18 @@ def test_scales_of_a_folder_of_images_are_drawn(scans):
 def test_pictures_have_the_grey_levels_of_the_data(scans_run):
     assert run("reconstruct", scans_run.path, "-n", 2, "--output", "picture.png") == 0
     assert set(np.unique(Image.open("picture.png"))) == {0, 255}
+
+
+def test_images_that_changed_since_the_training_are_refused(scans_run, scans, capsys):
+    made = RunFolder(shutil.copytree(scans_run.path, "made"))
+    made.write_config({**made.config(), "data_crc32": 1})
+    for command in ("reconstruct", "nearest", "evaluate"):
+        assert run(command, "made") == 2
+        assert "is no longer the data that made was trained on" in capsys.readouterr().err
+    assert run("evaluate", "made", "--all-rows", "--draws", 1, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 20
+    # Other data, as far as anybody knows.
+    assert run("reconstruct", "made", "--images", scans, "-n", 2) == 0
 
 
 def test_a_flow_of_records_has_pictures(scans, capsys):

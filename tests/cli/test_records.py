@@ -31,7 +31,8 @@ def test_images_become_records(tmp_path, monkeypatch, capsys):
 
 def test_tables_become_records_without_bad_rows(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "t.csv").write_text("a,b,label\n,2.5,x\n?,2.5,x\n" + "1.5,2.5,x\n" * 20)
+    rows = "".join(f"{i}.5,2.5,x\n" for i in range(20))
+    (tmp_path / "t.csv").write_text("a,b,label\n,2.5,x\n?,2.5,x\n" + rows)
     table = ("--table", "t.csv", "--columns", "a,b")
     assert run("records", "table", *table) == 2
     assert run("records", "table", *table, "--skip-bad", "--json") == 0

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pyarrow
@@ -17,6 +18,7 @@ from tfnvp import data, scoring
 from tfnvp.data import table_values, tables
 from tfnvp.evaluation import evaluate
 from tfnvp.runs import card as run_card
+from tfnvp.runs.data_of_run import checksums
 from tfnvp.runs.folder import RunFolder, load_model
 
 
@@ -42,7 +44,7 @@ def test_training_on_records_keeps_columns_and_a_reference(tmp_path, capsys, mon
     places = ["--output", made, "--saved-models", tmp_path / "saved"]
     assert run("train", "--records", records, *options, *places) == 0
     # A sixteenth of the training rows, the default of small tables.
-    assert RunFolder(made).config()["batch_size"] == 50
+    assert RunFolder(made).config()["batch_size"] == 49
     reference = scoring.read_reference(made)
     splits = data.read_records(records)
     assert reference.columns == splits.columns == NAMES
@@ -54,13 +56,29 @@ def test_training_on_records_keeps_columns_and_a_reference(tmp_path, capsys, mon
     nats = json.loads(capsys.readouterr().out)["nats"]
     assert nats == pytest.approx(RunFolder(made).metrics()["test"]["nats"], rel=1e-5)
     assert run("evaluate", made, "--records", records, "--split", "train") == 2
+    assert run("evaluate", made) == 0
+    capsys.readouterr()
+
+    # Rows of the training look too usual.
+    new = write(tmp_path / "new.csv", people(100, 7))
+    training = f"{len(splits.train) / 1000:.0%} of the rows of {table} are training rows"
+    for command in (["score", made], ["evaluate", made, "--table"]):
+        assert run(*command, table) == 0
+        assert training in capsys.readouterr().err
+        assert run(*command, new) == 0
+        assert "training rows" not in capsys.readouterr().err
+    assert run("score", made, new, "--reference", table) == 0
+    assert training in capsys.readouterr().err
 
     card = run_card.read_card(made, "bfloat16")
     assert card["Columns of x, in this order"] == "height, weight, age"
     assert "float32 weights" in card["Test likelihood"]["measured with"]
     assert "measured with" not in run_card.read_card(made)["Test likelihood"]
     outliers = card["Outliers"]
-    assert 100 in outliers.values()
+    assert 106 in outliers.values()
+    assert (
+        outliers["share of usual rows below, 95 % interval for so many rows"] == "0.00024 to 0.034"
+    )
     assert outliers["which is a quantile of at most"] == 0.01
     rows = people(400, 3)
     rows[:20] *= 3
@@ -87,6 +105,7 @@ def test_scored_tables_keep_rows_and_columns(model_folder, tmp_path, capsys, suf
     out = capsys.readouterr().out
     assert "rows without score, for values that are missing, infinite or text: 1" in out
     assert f"scores in {scored}" in out
+    assert "of usual rows, 0.24% to 5.45% are flagged (95 % interval)" in out
 
     result = tables.read_table(scored)
     assert tuple(result.column_names) == (*names, "log_density", "quantile", "outlier")
@@ -105,6 +124,8 @@ def test_scored_tables_keep_rows_and_columns(model_folder, tmp_path, capsys, suf
     assert summary["rows"] == 6
     assert summary["skipped"] == 1
     assert summary["reference_rows"] == 100
+    # By one of 100 rows: Beta(1, 100).
+    np.testing.assert_allclose(summary["flagged_share"], [0.00025, 0.0362], atol=1e-4)
 
 
 def test_texts_among_numbers_have_no_score(model_folder, tmp_path, capsys):
@@ -232,6 +253,105 @@ def test_evaluation_finds_columns_by_name_and_takes_every_row(model_folder, tmp_
         == 2
     )
     assert "leaves such rows out" not in capsys.readouterr().err
+
+
+def test_only_a_divided_table_is_evaluated_on_its_test_rows(model_folder, tmp_path, capsys):
+    rows = people(40, 8)
+    np.savez(tmp_path / "one.npz", rows=rows)
+    np.savez(tmp_path / "three.npz", train=rows[:30], validation=rows[30:33], test=rows[33:])
+    for name, options, expected in (
+        ("one", [], 40),
+        ("three", [], 7),
+        ("three", ["--all-rows"], 40),
+    ):
+        table = ["--table", tmp_path / f"{name}.npz", "--columns", "0,1,2"]
+        assert run("evaluate", model_folder, *table, *options, "--json") == 0
+        assert json.loads(capsys.readouterr().out)["rows"] == expected
+
+
+def test_every_command_finds_columns_by_name(model_folder, tmp_path, capsys, monkeypatch):
+    rows, reported = people(30, 8), []
+    monkeypatch.setattr("tfnvp.report.write_report", lambda *given: reported.append(given[2]))
+    label = pyarrow.array(["x"] * 30)
+    write(tmp_path / "right.csv", rows)
+    write(tmp_path / "turned.csv", rows[:, ::-1], NAMES[::-1], label=label)
+    write(tmp_path / "renamed.csv", rows[:, ::-1], "abc", label=label)
+    results = []
+    for name in ("right.csv", "turned.csv", "renamed.csv"):
+        table = tmp_path / name
+        columns = ["--columns", "c,b,a"] if name == "renamed.csv" else []
+        assert run("report", model_folder, "--table", table, *columns) == 0
+        capsys.readouterr()
+        for command in (
+            ["evaluate", model_folder, "--split", "test", "--table"],
+            ["evaluate", model_folder, "--table"],
+            ["score", model_folder],
+        ):
+            assert run(*command, table, *columns, "--json") == 0
+            results.append(json.loads(capsys.readouterr().out))
+    assert results[:3] == results[3:6] == results[6:]
+    for splits in reported:
+        np.testing.assert_array_equal(splits.test, reported[0].test)
+    assert [splits.columns for splits in reported] == [NAMES, NAMES, tuple("cba")]
+    # Rows of a stream are not turned.
+    assert (
+        run(
+            "records",
+            "turned",
+            "--table",
+            tmp_path / "turned.csv",
+            "--columns",
+            "age,weight,height",
+        )
+        == 0
+    )
+    assert run("evaluate", model_folder, "--records", "turned") == 2
+    assert "turned must have the model's columns ['height'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("division", ["content", None])
+def test_changed_data_of_a_run_is_not_its_test_data(tmp_path, capsys, monkeypatch, division):
+    monkeypatch.chdir(tmp_path)
+    table, made = write(tmp_path / "people.csv", people(300, 0)), RunFolder("run")
+    made.path.mkdir()
+    flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,))
+    flow.adapt(people(1000, 0))
+    made.save_model(flow)
+    splits = data.load_table("people.csv", division=division)
+    config = {"dataset": "people", "source_of_data": {"table": "people.csv"}}
+    config |= {**checksums(splits), "division": division}
+    if division is None:  # As older versions wrote it.
+        config = {k: v for k, v in config.items() if k not in ("division", "held_out_crc32")}
+    made.write_config(config)
+    monkeypatch.setattr("tfnvp.report.write_report", lambda *given: None)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+
+    def evaluated(*options):
+        capsys.readouterr()
+        assert run("evaluate", tmp_path / "run", *options, "--json") == 0
+        return json.loads(capsys.readouterr().out)
+
+    before = evaluated()
+    assert before["rows"] == len(splits.test)
+    header, *lines = table.read_text().splitlines()
+    for changed, is_same in ((sorted(lines), division == "content"), ([*lines, "170,65,4"], False)):
+        table.write_text("\n".join([header, *changed]))
+        assert evaluated("--all-rows")["rows"] == len(changed)
+        if is_same:
+            assert evaluated() == before
+            continue
+        for command in (["evaluate"], ["evaluate", "--split", "validation"], ["report"]):
+            assert run(command[0], tmp_path / "run", *command[1:]) == 2
+            error = capsys.readouterr().err
+            assert "people is no longer the data that" in error
+            assert "--all-rows" in error
+        # Divided by contents, it has no row of the training among those for test.
+        named = ["evaluate", tmp_path / "run", "--table", table, "--split", "test"]
+        assert run(*named) == (2 if division is None else 0)
+        shutil.copy(table, "other.csv")
+        assert run(*named[:3], "other.csv", "--split", "test") == 0
+    assert run("evaluate", tmp_path / "run", "--all-rows", "--split", "test") == 2
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -7,8 +7,11 @@ import pytest
 from tensorflow import random
 
 from tfnvp import data
+from tfnvp.data.division import row_hashes
+from tfnvp.data.splits import split_at_random
 
 ROWS = np.arange(3000, dtype="float32").reshape(1000, 3)
+TRAIN = 803  # Training rows by their contents.
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +19,7 @@ def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sources") / "records"
     records = data.read_records(data.write_records([ROWS], 1000, folder))
     return {
-        "array": data.Splits("array", *np.split(ROWS, [800, 900])),
+        "array": data.Splits("array", *np.split(ROWS, [TRAIN, 900])),
         "records": records,
     }
 
@@ -38,7 +41,7 @@ def in_order(rows):
 def test_length_shape_and_type(splits):
     source = splits.source()
     assert isinstance(source, data.DataSource)
-    assert (len(source), source.shape, source.dtype) == (800, (800, 3), np.float32)
+    assert (len(source), source.shape, source.dtype) == (TRAIN, (TRAIN, 3), np.float32)
     assert splits.event_shape == (3,)
     assert data.as_source(source) is source
 
@@ -46,7 +49,7 @@ def test_length_shape_and_type(splits):
 def test_chunks_hold_every_row_once_and_always_in_the_same_order(splits):
     source = splits.source()
     chunks = list(source.chunks(300))
-    assert [len(chunk) for chunk in chunks] == [300, 300, 200]
+    assert [len(chunk) for chunk in chunks] == [300, 300, 203]
     rows = np.concatenate(chunks)
     held_out = np.concatenate([*splits.source("validation").chunks(), splits.test])
     np.testing.assert_array_equal(in_order(np.concatenate([rows, held_out])), ROWS)
@@ -59,7 +62,7 @@ def test_the_first_rows_are_an_array_for_a_learned_base(splits):
     assert isinstance(rows, np.ndarray)
     np.testing.assert_array_equal(rows, next(source.chunks(5)))
     assert source.take(0).shape == (0, 3)
-    assert source.take(5000).shape == (800, 3)
+    assert source.take(5000).shape == (TRAIN, 3)
 
 
 def test_random_rows_follow_from_a_seed(splits):
@@ -70,15 +73,17 @@ def test_random_rows_follow_from_a_seed(splits):
     np.testing.assert_array_equal(source.take(50, seed=1), rows)
     assert np.any(source.take(50, seed=2) != rows)
     assert np.any(source.take(50) != rows)
-    np.testing.assert_array_equal(in_order(source.take(800, seed=1)), in_order(source.take(800)))
+    np.testing.assert_array_equal(
+        in_order(source.take(TRAIN, seed=1)), in_order(source.take(TRAIN))
+    )
 
 
 def test_batches_hold_every_row_once_in_an_order_of_the_key(splits):
     source = splits.source()
     batches = list(source.batches(300, (0, 1)))
-    assert [len(batch) for batch in batches] == [300, 300, 200]
+    assert [len(batch) for batch in batches] == [300, 300, 203]
     first = np.concatenate(batches)
-    np.testing.assert_array_equal(in_order(first), in_order(source.take(800)))
+    np.testing.assert_array_equal(in_order(first), in_order(source.take(TRAIN)))
     # By a function every epoch has a key of its own, and every batch one for its noise.
     keys = iter([(0, 1), (0, 2)])
     noisy = source.batches(
@@ -115,4 +120,55 @@ def test_lists_and_unknown_parts():
     with pytest.raises(ValueError, match="`part` must be one of train, validation and test"):
         splits.source("all")
     with pytest.raises(ValueError, match="few has 9 rows: at least 10"):
-        data.splits.split_at_random("few", ROWS[:9])
+        split_at_random("few", ROWS[:9])
+
+
+def test_the_contents_of_rows_divide_them():
+    splits = split_at_random("rows", ROWS)
+    assert splits.division == "content"
+    assert [len(part) for part in splits[1:4]] == [803, 100, 97]
+    np.testing.assert_array_equal(in_order(np.concatenate(splits[1:4])), ROWS)
+    # A sorted file is the same data.
+    turned = split_at_random("rows", ROWS[::-1])
+    assert turned.fingerprint() == splits.fingerprint()
+    # Further rows leave the others where they are, and equal ones are together.
+    more = np.concatenate([-1 - ROWS, np.tile(ROWS, (3, 1))])
+    longer = split_at_random("more", more)
+    for part, all_of_them in zip(splits[1:4], longer[1:4], strict=True):
+        values, counts = np.unique(all_of_them[all_of_them[:, 0] >= 0], axis=0, return_counts=True)
+        np.testing.assert_array_equal(values, in_order(part))
+        assert set(counts) == {3}
+
+
+@pytest.mark.parametrize("n", [10, 19, 200])
+def test_few_rows_have_every_part(n):
+    rows = np.repeat(ROWS[:n], 2, axis=0)
+    assert [len(part) // 2 for part in split_at_random("few", rows)[2:4]] == [n // 10] * 2
+    # Two different rows cannot fill three parts.
+    assert [len(part) for part in split_at_random("few", rows[[0, 2] * 5])[1:4]] == [8, 1, 1]
+
+
+def test_hashes_are_those_of_the_numbers():
+    # Fixed: they decide which rows a run was trained on.
+    rows = np.float32([[0.0, 1.0], [-0.0, 1.0], [1.0, 0.0]])
+    expected = [13168043988275763029, 13168043988275763029, 3771080630895193970]
+    assert row_hashes(rows).tolist() == expected
+    assert row_hashes(rows.astype(">f4")[:, ::-1][:, ::-1]).tolist() == expected
+    assert row_hashes(rows, seed=1)[0] != expected[0]
+    images = np.arange(90, dtype="uint8").reshape(10, 3, 3)
+    assert len(np.unique(row_hashes(images))) == 10
+    wide = np.random.default_rng(0).integers(0, 2, (3, 2**19), "uint8")
+    assert row_hashes(wide).tolist() == [int(row_hashes(row[None])[0]) for row in wide]
+    many = np.random.default_rng(0).integers(0, 2, (100_000, 64)).astype("float32")
+    hashes = row_hashes(many)
+    assert len(np.unique(hashes)) == 100_000
+    assert abs((hashes < 2**63).mean() - 0.5) < 0.006
+
+
+def test_older_runs_keep_their_division():
+    splits = split_at_random("rows", ROWS, division=None)
+    order = np.random.RandomState(0).permutation(1000)
+    np.testing.assert_array_equal(splits.test, ROWS[order[900:]])
+    assert splits.division is None
+    with pytest.raises(ValueError, match='`division` must be "content" or None'):
+        split_at_random("rows", ROWS, division="order")

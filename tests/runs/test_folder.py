@@ -192,6 +192,19 @@ def test_only_data_of_the_training_is_followed(tmp_path):
     assert run.source_of_data({"table": "x.csv"}) == {"table": "x.csv", "skip_bad": True}
 
 
+def test_data_is_found_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("a")
+    run = RunFolder(tmp_path)
+    run.write_config({"source_of_data": {"table": "t.csv", "data_dir": "gs://bucket"}})
+    expected = {"table": str(tmp_path / "t.csv"), "data_dir": "gs://bucket"}
+    assert run.config()["source_of_data"] == expected
+    # Of an older run: a relative path.
+    config = {**run.config(), "source_of_data": {"table": "t.csv"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert run.source_of_data({}) == {"table": "t.csv"}
+
+
 @pytest.mark.parametrize("name", ["images", "table", "records", "data_dir"])
 def test_no_path_of_a_foreign_run_is_followed(tmp_path, name):
     config = {"dataset": "digits", "source_of_data": {"dataset": "digits", "levels": 17}}

@@ -173,6 +173,14 @@ def test_a_description_or_a_version_changes_no_training(tmp_path):
     resuming.check_same(run, {**run.config(), **changes, "options": {"hidden_units": (4,)}})
 
 
-def test_older_runs_on_records_have_no_checksum(tmp_path):
+def test_older_runs_have_no_checksums(tmp_path):
     run = begin(tmp_path / "run", data_crc32=None)
-    resuming.check_same(run, {**run.config(), "data_crc32": 7})
+    resuming.check_same(run, {**run.config(), "data_crc32": 7, "held_out_crc32": 8})
+
+
+def test_a_run_keeps_its_division(tmp_path):
+    assert resuming.plan(source={"table": "t.csv"}).division == "content"
+    begin(tmp_path / "old")
+    begin(tmp_path / "new", division="content")
+    for name, division in (("old", None), ("new", "content")):
+        assert resuming.plan(output=tmp_path / name, resume=True).division == division

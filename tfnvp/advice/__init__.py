@@ -32,6 +32,7 @@ from tfnvp.advice.flows import (
     warn_of_renamed,
     warn_of_roll_back,
     warn_of_round_trip,
+    warn_of_training_rows,
     warn_of_unsupported_rows,
     warn_of_unusable_likelihood,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "warn_of_rows_outside",
     "warn_of_skipped",
     "warn_of_text_form",
+    "warn_of_training_rows",
     "warn_of_unsupported_rows",
     "warn_of_unusable_likelihood",
     "warn_of_weights",

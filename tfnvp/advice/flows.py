@@ -101,12 +101,8 @@ def warn_of_extreme_rows(count: int, rows: int) -> None:
     )
 
 
-def warn_of_round_trip(x: np.ndarray, back: np.ndarray) -> None:
-    """Warns if `decode(encode(x))` is far from the rows `x`, relative to their deviations."""
-    x, back = (np.asarray(part, "float64").reshape(len(part), -1) for part in (x, back))
-    deviation = x.std(axis=0)
-    error = np.abs(back - x)[:, deviation > 0] / deviation[deviation > 0]
-    worst = np.nan_to_num(error, nan=np.inf).max(initial=0.0)
+def warn_of_round_trip(worst: float) -> None:
+    """Warns if `decode(encode(x))` is far from `x`, by `worst` standard deviations."""
     if worst > 1e-2:
         warn(
             "the flow does not invert in float32: decode(encode(x)) is off by up to "
@@ -146,3 +142,8 @@ def warn_of_unusable_likelihood(log_probs: np.ndarray, bad: np.ndarray) -> None:
         f"{len(bad)} of {len(log_probs)} rows have the log-density {log_probs[bad[0]]}, the first "
         f"is row {bad[0] + 1}: their mean is not finite either"
     )
+
+
+def warn_of_training_rows(share: float, source: Any) -> None:
+    """Warns of rows that the model was trained on."""
+    warn(f"{share:.0%} of the rows of {source} are training rows: they look too usual")

@@ -8,10 +8,13 @@ from typer import Option
 import tfnvp
 from tfnvp.cli import loading, options
 from tfnvp.cli.options import Source
+from tfnvp.data.table_formats import TextOptions
+from tfnvp.data.table_values import names_in
+from tfnvp.data.tables import is_divided
 
 _SPLITS = ("train", "validation", "test")
-_SOURCE = ("dataset", "images", "table", "records", "data_dir", "image_size", "skip_bad")
-_SOURCE += ("background", "follow_links")
+_SOURCE = ("dataset", "images", "table", "columns", "delimiter", "encoding", "records")
+_SOURCE += ("data_dir", "image_size", "skip_bad", "background", "follow_links")
 
 
 def evaluate(
@@ -23,6 +26,10 @@ def evaluate(
             help="train, validation or test. Default: test, but all of a --table and of --images."
         ),
     ] = None,
+    all_rows: Annotated[
+        bool,
+        Option("--all-rows", help="All rows of the run's data, as new ones, if it has changed."),
+    ] = False,
     draws: Annotated[int, Option(help="Draws of dequantization noise.", min=1)] = 10,
     json_output: options.Json = False,
 ) -> None:
@@ -32,9 +39,11 @@ def evaluate(
     """
     if split not in (*_SPLITS, None):
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(_SPLITS)}")
+    if split is not None and all_rows:
+        raise ValueError("give --split or --all-rows, not both")
     options.import_tensorflow()
     flow = loading.load_flow(model)
-    rows, name = _rows_and_name(model, flow, source, split)
+    rows, name = _rows_and_name(model, flow, source, "all" if all_rows else split)
     with options.console.status("evaluating"):
         result = tfnvp.evaluation.evaluate(flow, rows, draws)._asdict()
     if json_output:
@@ -55,13 +64,20 @@ def print_likelihood(result: Mapping[str, Any], of: Any) -> None:
 
 
 def _rows_and_name(model, flow, source, split):
-    table, skip_bad = source.table, source.skip_bad
-    if table is not None and table.suffix != ".npz" and split is None:
-        return tfnvp.scoring.finite_rows_of(flow, table, model, skip_bad), table
-    if source.images is not None and split is None:
-        return loading.read_images_of(model, flow, source)[1], source.images
-    split = split or "test"
-    splits = loading.load_data_of(model, flow, source)
-    if not splits.source(split).in_memory:
+    """Returns the rows of a split, or of "all"; without one, of "all" of files that are given."""
+    import numpy as np
+
+    files = loading.source_of(model, source) if split == "all" else source
+    if split in ("all", None) and files.table is not None and not is_divided(files.table):
+        named, text = names_in(files.columns), TextOptions(files.delimiter, files.encoding)
+        read = tfnvp.scoring.finite_rows_of
+        return read(flow, files.table, model, files.skip_bad, named, text), files.table
+    if split in ("all", None) and files.images is not None:
+        return loading.read_images_of(model, flow, files)[1], files.images
+    splits = loading.load_data_of(model, flow, source, is_new=split == "all")
+    parts = _SPLITS if split == "all" else [split or "test"]
+    if not all(splits.source(part).in_memory for part in parts):
         raise ValueError("training rows of records are streamed: choose --split validation or test")
-    return getattr(splits, split), split
+    if split == "all":
+        return np.concatenate(splits[1:4]), splits.name
+    return getattr(splits, parts[0]), parts[0]

@@ -1,11 +1,13 @@
 """Loading the models and data that the options of a command name."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tfnvp
 from tfnvp.cli.options import Source, bounds_in
+from tfnvp.data.division import BY_CONTENT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,29 +45,44 @@ def load_image_flow(model: Path) -> "Flow":
     return flow
 
 
-def load_data(source: Source, flow: "Flow | None" = None, default: str = "digits") -> "Splits":
-    """Loads data, and checks that it has the flow's shape, if there is a flow.
+def load_data(
+    source: Source,
+    flow: "Flow | None" = None,
+    default: str = "digits",
+    division: str | None = BY_CONTENT,
+    columns: Sequence[str] | None = None,
+) -> "Splits":
+    """Loads data, and checks that it has the flow's shape and columns, if there is a flow.
 
     Args:
       source: where the data comes from.
       flow: the flow that it is for.
       default: name of the data set if the source names none.
+      division: how rows without a division of their own are divided, as for `split_at_random`.
+      columns: names of the flow's columns, if they are known, which select those of a table. The
+        columns that the source names stand for them.
     """
     if source.images is not None:
-        splits = tfnvp.data.load_images(**_image_options(source, flow))
+        splits = tfnvp.data.load_images(**_image_options(source, flow), division=division)
     elif source.table is not None:
         splits = tfnvp.data.load_table(
             source.table,
             source.skip_bad,
-            source.columns,
+            source.columns or columns,
             bounds_in(source.bounds),
             source.delimiter,
             source.encoding,
+            division,
         )
     elif source.records is not None:
         splits = tfnvp.data.read_records(source.records, source.skip_bad)
+        if columns is not None and splits.columns not in (None, columns):
+            raise ValueError(
+                f"{splits.name} must have the model's columns {list(columns)}. Received: "
+                f"{list(splits.columns)}"
+            )
     else:
-        splits = tfnvp.data.load_named(source.dataset or default, source.data_dir)
+        splits = tfnvp.data.load_named(source.dataset or default, source.data_dir, division)
     if flow is not None:
         require_shape(flow, splits.event_shape, splits.name)
     return splits
@@ -100,18 +117,37 @@ def _image_options(source, flow):
     }
 
 
-def load_data_of(model: Path, flow: "Flow", source: Source) -> "Splits":
+def load_data_of(model: Path, flow: "Flow", source: Source, is_new: bool = False) -> "Splits":
     """Loads the data that a source names, or else the data that a model was trained on.
 
     Args:
       model: path of the model, in its run folder.
       flow: the model.
       source: where the data comes from.
-    """
-    from tfnvp.runs.folder import RunFolder
+      is_new: whether the data may have changed since the training: all of it is used as new data.
 
-    default = RunFolder.of(model).config().get("dataset", "digits")
-    return load_data(source_of(model, source), flow, default)
+    Raises:
+      ValueError: if the data is not what the model was trained on.
+    """
+    from tfnvp import scoring
+    from tfnvp.runs.data_of_run import check_data
+    from tfnvp.runs.folder import RunFolder
+    from tfnvp.runs.resuming import division_of
+
+    run, reference = RunFolder.of(model), scoring.read_reference(model)
+    config = run.config()
+    columns = reference and reference.columns
+    default, division = config.get("dataset", "digits"), division_of(config)
+    splits = load_data(source_of(model, source), flow, default, division, columns)
+    # By the order of its rows, a file of the run's name is divided otherwise once it has changed.
+    is_of_run = division is None and splits.name == default and source.records is None
+    if source.dataset is not None or (source.names_files and not is_of_run):
+        for part in ("validation", "test"):
+            rows = getattr(splits, part)
+            scoring.advise_on_training_rows(reference, rows, f"{part} of {splits.name}")
+    elif not is_new:
+        check_data(config, splits, run.path)
+    return splits
 
 
 def source_of(model: Path, source: Source) -> Source:

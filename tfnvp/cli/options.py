@@ -24,7 +24,22 @@ messages = Console(highlight=False, soft_wrap=True, stderr=True)
 
 Model = Annotated[Path, Argument(help="A .keras file, or the run folder that holds model.keras.")]
 SavedModels = Annotated[Path, Option(help="Folder of SavedModels.", metavar="DIR")]
+Columns = Annotated[
+    str | None,
+    Option(
+        help="Columns of the table, with commas between. Default: all, or those of the model, by "
+        "name; others stand for these in their order.",
+        metavar="NAMES",
+    ),
+]
 Json = Annotated[bool, Option("--json", help="Print results as JSON.")]
+Delimiter = Annotated[
+    str | None,
+    Option(help="Character between values of a table of text. Default: found.", metavar="CHAR"),
+]
+Encoding = Annotated[
+    str | None, Option(help="Encoding of a table of text. Default: UTF-8.", metavar="NAME")
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +62,7 @@ class Source:
             metavar="FILE",
         ),
     ] = None
-    columns: Annotated[
-        str | None,
-        Option(help="Columns of the table, with commas between. Default: all.", metavar="NAMES"),
-    ] = None
+    columns: Columns = None
     bounds: Annotated[
         list[str] | None,
         Option(
@@ -58,14 +70,8 @@ class Source:
             metavar="NAME=LOW:HIGH",
         ),
     ] = None
-    delimiter: Annotated[
-        str | None,
-        Option(help="Character between values of a table of text. Default: found.", metavar="CHAR"),
-    ] = None
-    encoding: Annotated[
-        str | None,
-        Option(help="Encoding of a table of text. Default: UTF-8.", metavar="NAME"),
-    ] = None
+    delimiter: Delimiter = None
+    encoding: Encoding = None
     records: Annotated[
         Path | None,
         Option(help="Records instead, read as a stream; see `tfnvp records`.", metavar="DIR"),

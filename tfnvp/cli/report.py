@@ -10,8 +10,8 @@ import tfnvp
 from tfnvp.cli import loading, options
 from tfnvp.cli.options import Source
 
-_SOURCE = ("dataset", "images", "table", "data_dir", "image_size")
-_SOURCE += ("background", "follow_links")
+_SOURCE = ("dataset", "images", "table", "columns", "delimiter", "encoding", "data_dir")
+_SOURCE += ("image_size", "skip_bad", "background", "follow_links")
 
 
 def report(

@@ -11,6 +11,8 @@ from typer import Argument, Option
 from tfnvp._atomic import require_folder
 from tfnvp.cli import loading, options
 from tfnvp.cli.options import Source, console
+from tfnvp.data.table_formats import TextOptions
+from tfnvp.data.table_values import names_in
 
 _WORST = 5
 _SOURCE = ("images", "image_size", "skip_bad", "background", "follow_links")
@@ -39,6 +41,9 @@ def score(
             "validation rows."
         ),
     ] = None,
+    columns: options.Columns = None,
+    delimiter: options.Delimiter = None,
+    encoding: options.Encoding = None,
     json_output: options.Json = False,
 ) -> None:
     """Score rows of a table, or images: log-density, quantile among usual rows, and a flag.
@@ -60,14 +65,17 @@ def score(
     from tfnvp.data.tables import store_table
 
     flow = (loading.load_image_flow if table is None else loading.load_flow)(model)
-    read = functools.partial(_read, model, flow, source, table is None)
-    known = scoring.read_reference(model)
-    columns = known.columns if known else None
+    of_model = known = scoring.read_reference(model)
+    named = names_in(columns) or (known and known.columns)
+    text = TextOptions(delimiter, encoding)
+    read = functools.partial(_read, model, flow, source, table is None, named, text)
     if reference is not None:
-        _, usual = read(reference, columns)
-        known = scoring.make_reference(flow, usual, columns, reference)
+        _, usual = read(reference)
+        scoring.advise_on_training_rows(of_model, usual, reference)
+        known = scoring.make_reference(flow, usual, named, reference)
     scored_file = table or source.images
-    whole, rows = read(scored_file, columns)
+    whole, rows = read(scored_file)
+    scoring.advise_on_training_rows(of_model, rows, scored_file)
     scores = scoring.score(flow, rows, known, threshold)
     scored = _as_table(scores)
     names = None
@@ -87,7 +95,7 @@ def score(
         options.print_json({**summary, "output": str(output)})
 
 
-def _read(model, flow, source, is_images, file, columns):
+def _read(model, flow, source, is_images, columns, text, file):
     """Returns a table, or the names of images as one, and the rows for the flow."""
     import pyarrow
 
@@ -99,7 +107,7 @@ def _read(model, flow, source, is_images, file, columns):
         names, rows = loading.read_images_of(model, flow, source)
         return pyarrow.table({"file": names}), rows
     scoring.check_flow(flow, model)
-    whole = read_table(file, columns)
+    whole = read_table(file, columns, text=text)
     return whole, scoring.rows_of(flow, whole, columns, file)
 
 
@@ -145,6 +153,7 @@ def _summary(scores, reference):
         summary["outliers"] = int(scores.outlier.sum())
         summary["threshold"] = scores.threshold
         summary["reference_rows"] = len(reference.log_density)
+        summary["flagged_share"] = reference.flagged_share(scores.threshold)
     return summary
 
 
@@ -176,6 +185,8 @@ def _print(summary, scores, source, output, names):
             f"outliers: {summary['outliers']} of {scored} (quantile at most {scores.threshold:.3g} "
             f"among the {summary['reference_rows']} rows of the reference)"
         )
+        low, high = summary["flagged_share"]
+        console.print(f"of usual rows, {low:.2%} to {high:.2%} are flagged (95 % interval)")
     if scored:
         listing = Table(
             "row" if names is None else "image",

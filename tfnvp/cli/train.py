@@ -80,7 +80,8 @@ def train(
     plan = resuming.plan(recipe, [*(changes or ()), *given], source.given, seed, output, resume)
     if resume:
         everything.print(f"{'resuming' if plan.is_resumed else 'starting'}     {plan.output}")
-    splits = loading.load_data(Source(**plan.source), default=plan.recipe.dataset)
+    source = Source(**plan.source)
+    splits = loading.load_data(source, default=plan.recipe.dataset, division=plan.division)
     chosen = plan.recipe_for(splits)
     if dry_run:
         print_dry_run(chosen, splits, plan.seed, json_output)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from tfnvp.advice import warn_of_images
+from tfnvp.data.division import BY_CONTENT
 from tfnvp.data.image_files import image_files
 from tfnvp.data.pixels import ImageReader, is_grey
 from tfnvp.data.splits import Splits, split_at_random
@@ -203,6 +204,7 @@ def load_images(
     background: str = "white",
     follow_links: bool = False,
     event_shape: tuple[int, ...] | None = None,
+    division: str | None = BY_CONTENT,
 ) -> Splits:
     """Reads a folder of images, and its sub-folders, and divides it at random.
 
@@ -222,6 +224,7 @@ def load_images(
       event_shape: shape of a flow's data, `(height, width)` with or without channels, to which
         images are cropped, resized and converted. Default: by `size`; and in colour, unless all
         are grey.
+      division: as for `split_at_random`.
 
     Returns:
       `Splits` of `[n, H, W, 3]` (or 1, if all are grey), with `levels`.
@@ -241,7 +244,7 @@ def load_images(
     if event_shape is None:
         _check_levels(levels)
     images = ImageFolder(folder, size, skip_bad, levels, background, follow_links, event_shape)
-    return split_at_random(images.folder.name, images.rows(), levels)
+    return split_at_random(images.folder.name, images.rows(), levels, division=division)
 
 
 def image_chunks(

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfnvp._internals import only_known_features
 from tfnvp.data.benchmark_tables import BENCHMARK_TABLES, load_benchmark_table
 from tfnvp.data.digits import LEVELS, load_digits
+from tfnvp.data.division import BY_CONTENT
 from tfnvp.data.foreign_files import check_values, reading, whole_records
 from tfnvp.data.splits import Splits, split_at_random
 
@@ -84,7 +85,9 @@ IMAGE_SETS = {
 }
 
 
-def load_named(name: str, data_dir: str | pathlib.Path | None = None) -> Splits:
+def load_named(
+    name: str, data_dir: str | pathlib.Path | None = None, division: str | None = BY_CONTENT
+) -> Splits:
     """Loads a data set by its name.
 
     Args:
@@ -93,6 +96,7 @@ def load_named(name: str, data_dir: str | pathlib.Path | None = None) -> Splits:
         `load_benchmark_table`.
       data_dir: folder of prepared data sets. Default: TFDS_DATA_DIR, or TFDS's own default; tables
         need it.
+      division: as for `split_at_random`, of image sets without a division of their own.
 
     Returns:
       `Splits` of whole grey levels, or of the rows of a table.
@@ -111,7 +115,7 @@ def load_named(name: str, data_dir: str | pathlib.Path | None = None) -> Splits:
     image_set = IMAGE_SETS.get(name)
     builder = _builder(image_set.tfds_name if image_set else name, name, data_dir)
     if image_set is None:
-        return split_at_random(name, _images(builder, "all", None), 256)
+        return split_at_random(name, _images(builder, "all", None), 256, division=division)
     splits = (image_set.train, image_set.validation, image_set.test)
     parts = [_images(builder, split, image_set.prepare) for split in splits]
     return Splits(name, *parts, 256, image_set.flip)

@@ -19,13 +19,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.advice import warn_of_lost_records
+from tfnvp.data import division
 from tfnvp.data.foreign_files import reading, whole_records
 from tfnvp.data.record_stream import RecordStream
 from tfnvp.data.splits import Splits
 
 _DESCRIPTION = "records.json"
 
-# Most rows of validation, and of test, which are kept in memory; otherwise a tenth of the rows.
+# About the most rows of validation, and of test, which are kept in memory; otherwise a tenth.
 _MOST_HELD_OUT = 10_000
 _FEWEST_SHARDS, _MOST_SHARDS, _SHARD_BYTES = 16, 256, 2**27
 
@@ -39,11 +40,12 @@ def write_records(
     seed: int = 0,
     columns: Sequence[str] | None = None,
 ) -> pathlib.Path:
-    """Writes rows into shards, divided at random into training, validation and test rows.
+    """Writes rows into shards, divided into training, validation and test rows.
 
-    A tenth of the rows are for validation and a tenth for test, but not more than 10,000 each.
-    Every training row goes to a shard at random, and each shard is shuffled: the order in which
-    rows are read does not depend on the one in which they came.
+    The contents of a row decide its part, as in `split_at_random`: equal rows are in one part.
+    About a tenth of the rows are for validation and a tenth for test, of more than 100,000 about
+    10,000 each. Every training row goes to a shard at random, and each shard is shuffled: the order
+    in which rows are read does not depend on the one in which they came.
 
     Args:
       chunks: iterable of arrays `[n, *event_shape]` of one type and shape.
@@ -58,13 +60,13 @@ def write_records(
       The folder.
 
     Raises:
-      ValueError: if the folder is not empty, there are fewer than ten rows, or the chunks do not
-        have `count` rows of one type and shape.
+      ValueError: if the folder is not empty, there are fewer than ten rows, or fewer than three
+        that differ, or the chunks do not have `count` rows of one type and shape.
 
     >>> import numpy as np, tempfile
     >>> chunks = (np.full([10, 3], i, "float32") for i in range(10))
     >>> splits = read_records(write_records(chunks, 100, tempfile.mkdtemp() + "/records"))
-    >>> len(splits.train), splits.validation.shape
+    >>> len(splits.train), splits.validation.shape  # Of ten times the same row, all or none.
     (80, (10, 3))
     """
     folder = pathlib.Path(folder)
@@ -73,28 +75,45 @@ def write_records(
     if count < 10:
         raise ValueError(f"{folder.name}: at least 10 rows are needed to split them. Got {count}")
     folder.mkdir(parents=True, exist_ok=True)
-    rows = _rows(chunks)
-    first = next(rows)
-    files, places = _assign(count, first.nbytes, seed)
+    chunks = map(_little_endian, chunks)
+    share = min(0.1, _MOST_HELD_OUT / count)
+    limits = division.cuts(share)
+    if count <= division.FEW:
+        chunks = list(chunks)
+        hashes = [division.row_hashes(rows, seed) for rows in chunks]
+        limits = division.cuts(share, np.concatenate(hashes))
+    chunks = iter(chunks)
+    first = next(chunks)
+    files = _files(count, first.dtype.itemsize * math.prod(first.shape[1:]))
+    generator = np.random.default_rng(seed)
+    rows_of_file = np.zeros(len(files), "int64")
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(tf.io.TFRecordWriter(str(folder / file))) for file in files]
-        for number, row in enumerate(itertools.chain([first], rows), start=1):
-            if row.shape != first.shape or row.dtype != first.dtype or number > count:
+        for rows in itertools.chain([first], chunks):
+            number, kind = rows_of_file.sum() + len(rows), (rows.dtype, rows.shape[1:])
+            if kind != (first.dtype, first.shape[1:]) or number > count:
                 raise ValueError(
-                    f"`chunks` must hold {count} rows of {first.dtype} {first.shape}. Received: in "
-                    f"row {number}, {row.dtype} {row.shape}"
+                    f"`chunks` must hold {count} rows of {first.dtype} {first.shape[1:]}. "
+                    f"Received: rows {number - len(rows) + 1} to {number} of {kind[0]} {kind[1]}"
                 )
-            writers[places[number - 1]].write(_example(row))
+            parts = division.parts(division.row_hashes(rows, seed), limits)
+            shards = generator.integers(0, len(files) - 2, len(rows))
+            places = np.where(parts == 0, shards, len(files) - 3 + parts)
+            rows_of_file += np.bincount(places, minlength=len(files))
+            for row, place in zip(rows, places, strict=True):
+                writers[place].write(_example(row))
     if number != count:
         raise ValueError(f"`chunks` must hold {count} rows. Received: {number}")
+    if 0 in rows_of_file[-2:]:
+        raise ValueError(f"three parts need more different rows. Received: {count} rows")
     shards = {}
-    for file, rows_of_file in zip(files, np.bincount(places, minlength=len(files)), strict=True):
+    for file, rows in zip(files, rows_of_file.tolist(), strict=True):
         _shuffle(folder / file, np.random.default_rng(seed))
-        shards[file] = {"rows": int(rows_of_file), "bytes": (folder / file).stat().st_size}
+        shards[file] = {"rows": rows, "bytes": (folder / file).stat().st_size}
     description = {
         "name": name or folder.name,
         "dtype": first.dtype.name,
-        "event_shape": list(first.shape),
+        "event_shape": list(first.shape[1:]),
         "levels": levels,
         "columns": columns and list(columns),
         "shards": shards,
@@ -156,22 +175,16 @@ def check_records(folder: str | pathlib.Path) -> None:
             raise ValueError(f"{folder / file} has {rows} records. Expected: {expected}")
 
 
-def _rows(chunks):
-    for chunk in chunks:
-        chunk = np.asarray(chunk)
-        yield from chunk.astype(chunk.dtype.newbyteorder("<"), order="C", copy=False)
+def _little_endian(chunk):
+    chunk = np.asarray(chunk)
+    return chunk.astype(chunk.dtype.newbyteorder("<"), order="C", copy=False)
 
 
-def _assign(count, row_bytes, seed):
-    """Assigns rows to shards: returns the names of these, and for each row the number of one."""
-    held_out = min(count // 10, _MOST_HELD_OUT)
+def _files(count, row_bytes):
+    """Returns the names of all shards, the last two of validation and test rows."""
     shards = int(np.clip(count * row_bytes // _SHARD_BYTES, _FEWEST_SHARDS, _MOST_SHARDS))
-    files = [f"train-{i:05}-of-{shards:05}.tfrecord" for i in range(shards)]
-    generator = np.random.default_rng(seed)
-    places = generator.integers(0, shards, count, "int16")
-    chosen = generator.choice(count, 2 * held_out, replace=False)
-    places[chosen[:held_out]], places[chosen[held_out:]] = shards, shards + 1
-    return [*files, "validation.tfrecord", "test.tfrecord"], places
+    train = [f"train-{i:05}-of-{shards:05}.tfrecord" for i in range(shards)]
+    return [*train, "validation.tfrecord", "test.tfrecord"]
 
 
 def _shuffle(file, generator):

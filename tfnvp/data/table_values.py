@@ -23,13 +23,15 @@ NUMBER = (
 )
 
 
-def names_in(columns: str | None) -> tuple[str, ...] | None:
-    """Returns the names in a text with commas between them, or None for None.
+def names_in(columns: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Returns names, which may stand in one text with commas between them, or None for None.
 
     >>> names_in("height, weight")
     ('height', 'weight')
     """
-    return None if columns is None else tuple(name.strip() for name in columns.split(","))
+    if isinstance(columns, str):
+        columns = [name.strip() for name in columns.split(",")]
+    return None if columns is None else tuple(columns)
 
 
 def repeated_names(names: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from tfnvp._atomic import replacing
 from tfnvp.advice import warn_of_index_columns
 from tfnvp.data import table_values
+from tfnvp.data.division import BY_CONTENT
 from tfnvp.data.splits import PARTS, Splits, split_at_random
 from tfnvp.data.table_formats import TextOptions, open_table, write_csv
 from tfnvp.data.table_rows import TableRows
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 def load_table(
     file: str | pathlib.Path,
     skip_bad: bool = False,
-    columns: str | None = None,
+    columns: str | Sequence[str] | None = None,
     bounds: Mapping[str, Pair] | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    division: str | None = BY_CONTENT,
 ) -> Splits:
     """Reads a table of real numbers.
 
@@ -36,20 +38,21 @@ def load_table(
     the rows, as pandas writes its index, are left out unless `columns` names them.
 
     An `.npz` with the arrays `train`, `validation` and `test` is divided as it says, everything
-    else 80/10/10 at random.
+    else 80/10/10 by `split_at_random`.
 
     Args:
       file: path of the file.
       skip_bad: bool, leave out rows with missing or infinite values, with text in a column of
         numbers, or on or beyond a bound, with warnings that count them.
-      columns: names of the columns to read, in one text with commas between them. Default: all,
-        which must then hold numbers.
+      columns: names of the columns to read, also in one text with commas between them. Default:
+        all, which must then hold numbers.
       bounds: mapping of names of columns to `(low, high)`, such as `{"rain": (0, None)}`, between
         which all values must lie; None is no bound.
       delimiter: the character between the values of a text; a space stands for any number of
         spaces. Default: what the first lines show.
       encoding: name of the encoding of a text, such as "latin-1". Default: UTF-8, or UTF-16 where
         the file begins with its mark.
+      division: as for `split_at_random`.
 
     Returns:
       `Splits` of float32 `[n, columns]` with the names of the columns; the flow standardises them
@@ -72,7 +75,8 @@ def load_table(
     if others:
         return Splits(file.stem, rows, *others, bounds=pairs)
     known = tuple(columns) if opened.has_names else None
-    return split_at_random(file.stem, rows, columns=known)._replace(bounds=pairs)
+    splits = split_at_random(file.stem, rows, columns=known, division=division)
+    return splits._replace(bounds=pairs)
 
 
 def table_chunks(
@@ -190,6 +194,11 @@ def store_table(table: "pyarrow.Table", path: pathlib.Path) -> None:
 
     with replacing(path) as temporary:
         (write_csv if path.suffix == ".csv" else parquet.write_table)(table, temporary)
+
+
+def is_divided(file: str | pathlib.Path) -> bool:
+    """Whether a table is an `.npz` with the arrays `train`, `validation` and `test`."""
+    return bool(_divided_tables(pathlib.Path(file)))
 
 
 def _divided_tables(file):

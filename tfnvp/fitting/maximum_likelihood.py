@@ -15,6 +15,7 @@ from tfnvp.fitting.divergence import StopOnNonFinite
 from tfnvp.fitting.progress import with_bar
 from tfnvp.fitting.steps import Steps
 from tfnvp.fitting.weights import relative
+from tfnvp.inputs.columns import largest_error
 from tfnvp.inputs.conversion import column_names
 
 # Names of the arguments that may follow the data by their places.
@@ -198,7 +199,7 @@ class MaximumLikelihood(Steps):
         x = self.data_spec.to_floats(parts[0])
         x, condition = self.data_spec.prepare(x, parts[1], self.embed_condition)
         back, _ = self._forward(self._inverse(x, condition)[0], condition)
-        advice.warn_of_round_trip(x, back)
+        advice.warn_of_round_trip(largest_error(x, back))
 
     def _training_callbacks(self, callbacks: Any, data: Data, arguments: dict) -> Any:
         """Returns the callbacks of `fit`, with those that watch the loss and show progress."""

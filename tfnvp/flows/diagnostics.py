@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfnvp import advice
 from tfnvp.bijectors.compose import walk
+from tfnvp.inputs.columns import largest_error
 
 # Draws from the base where its moments have no formula; more would only cost time.
 _BASE_DRAWS = 4096
@@ -72,7 +73,7 @@ def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
         nans = dict.fromkeys(log_dets, float("nan"))
         return Diagnostics(*[float("nan")] * 4, nans, float(1.0 - finite.mean()))
 
-    advice.warn_of_round_trip(x, back)
+    advice.warn_of_round_trip(largest_error(x, back))
     error = np.abs(numbers[1] - _rows(x))[healthy]
     latents = numbers[0][healthy]
     mean, covariance = _base_moments(flow)

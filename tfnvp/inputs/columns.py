@@ -117,6 +117,17 @@ def largest_distances(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
     return far / ranges, median, ranges
 
 
+def largest_error(x: np.ndarray, back: np.ndarray) -> float:
+    """Returns the largest difference of rows, `[n, ...]`, in standard deviations of `x`.
+
+    It is infinite where it is not a number. Constant variables do not count.
+    """
+    x, back = (np.asarray(part, "float64").reshape(len(part), -1) for part in (x, back))
+    deviation = x.std(axis=0)
+    error = np.abs(back - x)[:, deviation > 0] / deviation[deviation > 0]
+    return float(np.nan_to_num(error, nan=np.inf).max(initial=0.0))
+
+
 def column_namer(names: list[str] | None) -> Callable[[tuple], str]:
     """Returns a function from an index such as `(2,)` to what messages call that variable."""
     if names:

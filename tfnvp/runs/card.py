@@ -3,11 +3,12 @@
 import os
 from typing import Any
 
-from tfnvp import recipes, scoring
+from tfnvp import recipes
 from tfnvp._atomic import reading
+from tfnvp.runs.data_of_run import CHECKSUMS
 from tfnvp.runs.folder import RunFolder
 
-_NOT_ON_CARDS = ("options", "published", "source_of_data", "inodes", "data_crc32")
+_NOT_ON_CARDS = ("options", "published", "source_of_data", "inodes", *CHECKSUMS)
 
 
 def read_card(path: str | os.PathLike, weights_dtype: str = "float32") -> dict[str, Any] | None:
@@ -33,6 +34,8 @@ def read_card(path: str | os.PathLike, weights_dtype: str = "float32") -> dict[s
 
 def _content(run, config, metrics, weights_dtype):
     training = {key: value for key, value in config.items() if key not in _NOT_ON_CARDS}
+    if (division := training.pop("division", None)) is not None:
+        training["rows divided by"] = division
     recipe = recipes.RECIPES.get(config["name"])
     if recipe is not None and recipe.dataset != config["dataset"]:
         training["description"] = f"the recipe {recipe.name}, on {config['dataset']}"
@@ -51,11 +54,13 @@ def _content(run, config, metrics, weights_dtype):
 
 def _of_table(reference):
     """The order of the columns, and the log-density below which a row is an outlier."""
-    threshold = max(scoring.THRESHOLD, reference.smallest_quantile)
+    threshold = reference.default_threshold
+    low, high = reference.flagged_share(threshold)
     outliers = {
         "a row is an outlier where its log_prob is below": reference.cut(threshold),
         "which is a quantile of at most": threshold,
         "validation rows": len(reference.log_density),
+        "share of usual rows below, 95 % interval for so many rows": f"{low:.2g} to {high:.2g}",
     }
     if reference.columns is None:
         return {"Outliers": outliers}

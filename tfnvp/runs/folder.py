@@ -28,6 +28,7 @@ from typing import Any, Self, TypeVar
 from tfnvp import scoring
 from tfnvp._atomic import locked, read_json, reading, replacing, temporary_of
 from tfnvp.flows import Flow
+from tfnvp.runs import data_of_run
 from tfnvp.runs.flow_file import read_flow
 
 MODEL = "model.keras"
@@ -39,8 +40,7 @@ SAMPLES = "samples.png"
 
 _FILES = (CONFIG, HISTORY, BACKUP, MODEL, scoring.FILE, METRICS, SAMPLES)
 
-# Entries of `source_of_data` that are paths, and those of `config.json` that have one type.
-_PATHS = ("images", "table", "records", "data_dir")
+# Entries of `config.json` that have one type.
 _TYPES = dict.fromkeys(("name", "dataset", "model", "run"), str) | {"seed": int}
 _TYPES |= dict.fromkeys(("options", "source_of_data", "inodes"), dict)
 
@@ -154,35 +154,16 @@ class RunFolder:
         return config
 
     def write_config(self, content: dict[str, Any]) -> None:
-        """Writes the configuration of the run, with the inode numbers of the data it names."""
-        source = content.get("source_of_data", {})
-        inodes = {name: _inode(source[name]) for name in _PATHS if name in source}
-        self._write(CONFIG, {**content, "inodes": inodes} if inodes else content)
+        """Writes the configuration of the run, with the places of the data that it names."""
+        self._write(CONFIG, data_of_run.with_paths(content))
 
     def source_of_data(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns where data comes from: what is `given`, and the rest from the configuration.
 
-        Names of data sets are followed. A path is followed if it leads to the file or folder that
-        training has read, by its inode number, which the author of a foreign run folder does not
-        know.
-
-        Args:
-          given: the entries that a user gives.
-
         Raises:
-          ValueError: for another path, which the user has to give.
+          ValueError: as `data_of_run.followed`.
         """
-        config = self.config()
-        source = {**config.get("source_of_data", {}), **given}
-        for name in set(_PATHS) & (source.keys() - given.keys()):
-            known = config.get("inodes", {}).get(name)
-            if known is None or known != _inode(source[name]):
-                raise ValueError(
-                    f"{self.path / CONFIG} names data that is not followed, {source[name]}: it is "
-                    "not the file or folder that this run was trained on, or the run folder is of "
-                    f"another machine. Give the data by `{name}`"
-                )
-        return source
+        return data_of_run.followed(self.config(), given, self.path / CONFIG)
 
     def metrics(self) -> dict[str, Any]:
         """Returns what was measured after training, empty before."""
@@ -250,12 +231,6 @@ class RunFolder:
     def _write(self, name, content):
         with replacing(self.path / name) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _inode(path):
-    """Returns the number of a file or folder, the same for one until it is replaced, or None."""
-    with contextlib.suppress(OSError, TypeError, ValueError):
-        return pathlib.Path(path).stat().st_ino
 
 
 def stem_of(dataset: str, model: str) -> str:

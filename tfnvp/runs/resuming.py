@@ -5,12 +5,14 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfnvp import recipes
+from tfnvp.data.division import BY_CONTENT
 from tfnvp.data.splits import Splits
 from tfnvp.recipes import Recipe
+from tfnvp.runs import data_of_run
 from tfnvp.runs.folder import CONFIG, RUNS, RunFolder
 
 # Entries of the configuration that change nothing in the training.
@@ -31,6 +33,7 @@ class Plan:
       output: folder of the run, or None for a new one with a default name.
       is_resumed: whether `output` holds a run to resume.
       chosen_batch_size: whether the batch size is given, by the user or by the run.
+      division: how the rows are divided, as for `split_at_random`: a run keeps its division.
     """
 
     recipe: Recipe
@@ -39,6 +42,7 @@ class Plan:
     output: pathlib.Path | None
     is_resumed: bool
     chosen_batch_size: bool
+    division: str | None = BY_CONTENT
 
     def recipe_for(self, splits: Splits) -> Recipe:
         """Returns the recipe, with smaller batches for small tables unless their size is given."""
@@ -93,7 +97,17 @@ def plan(
         output=None if output is None else pathlib.Path(output),
         is_resumed=bool(stored),
         chosen_batch_size=bool(stored) or any(c.startswith("batch_size=") for c in changes),
+        division=division_of(stored),
     )
+
+
+def division_of(config: Mapping[str, Any]) -> str | None:
+    """Returns how the rows of a run are divided; runs before `division` was stored have None.
+
+    Args:
+      config: the configuration of the run, empty where there is no run.
+    """
+    return config.get("division") if config else BY_CONTENT
 
 
 def _as_in_0_1_0(recipe):
@@ -163,8 +177,9 @@ def check_same(run: RunFolder, config: dict[str, Any]) -> None:
     # As in the file: with lists in place of tuples.
     config = json.loads(json.dumps(config))
     stored = run.config()
-    if stored.get("data_crc32") is None:  # A run of an older version, on records.
-        config.pop("data_crc32", None)
+    for name in data_of_run.CHECKSUMS:
+        if stored.get(name) is None:  # A run of an older version.
+            config.pop(name, None)
     differences = [
         f"{key} was {_short(stored.get(key))}, now {_short(config.get(key))}"
         for key in sorted((config.keys() | stored.keys()) - _IGNORED)

@@ -23,7 +23,7 @@ from tfnvp.export.card import SIGNATURE_FILE
 from tfnvp.fitting.divergence import NonFiniteLossError, RollBackOnNonFinite
 from tfnvp.flows import Flow
 from tfnvp.recipes import Recipe
-from tfnvp.runs import resuming
+from tfnvp.runs import data_of_run, resuming
 from tfnvp.runs.build import compile_flow, make_flow, validation_dataset
 from tfnvp.runs.card import read_card
 from tfnvp.runs.folder import RunFolder, require_writable, stem_of, unfinished
@@ -33,6 +33,9 @@ _ROLL_BACKS = {"stop": 0, "roll-back": 3}
 
 # Callbacks whose state a backup includes.
 _REMEMBERING = (keras.callbacks.EarlyStopping, RollBackOnNonFinite)
+
+# Training rows that are hashed at a time.
+_ROWS_TO_HASH = 10_000
 
 # Samples in the picture of a run.
 _SAMPLES = 100
@@ -170,7 +173,7 @@ class _Training:
     def __init__(self, recipe, splits, seed, verbose, options):
         self.recipe, self.splits, self.seed = recipe, splits, seed
         self.verbose, self.options = verbose, options
-        self.flow = make_flow(recipe, splits)
+        self.flow, self.training_rows = make_flow(recipe, splits), None
         compile_flow(self.flow, recipe, len(splits.train))
         self.stopping = keras.callbacks.EarlyStopping(
             patience=recipe.patience or recipe.epochs, restore_best_weights=True
@@ -184,7 +187,8 @@ class _Training:
             **dataclasses.asdict(self.recipe),
             **({"bounds": bounds} if bounds else {}),
             "dataset": self.splits.name,
-            "data_crc32": self.splits.fingerprint(),
+            **data_of_run.checksums(self.splits),
+            "division": self.splits.division,
             "seed": self.seed,
             "source_of_data": {k: v if isinstance(v, int) else str(v) for k, v in source},
             "tfnvp": __version__,
@@ -193,6 +197,10 @@ class _Training:
     def run(self, run, saved_models):
         """Trains, measures and exports; whatever stops it, the best weights are saved."""
         try:
+            if len(self.splits.event_shape) == 1:
+                # First: it reads all records, which can be damaged later.
+                rows = self.splits.source().chunks(_ROWS_TO_HASH)
+                self.training_rows = scoring.smallest_hashes(rows)
             self.fit(run)
             self.save(run)
             metrics = self.measure(run)
@@ -258,7 +266,8 @@ class _Training:
             self.flow = run.load_model()
         if len(self.splits.event_shape) == 1:
             validation, columns = self.splits.validation, self.splits.columns
-            run.write_reference(scoring.make_reference(self.flow, validation, columns))
+            reference = scoring.make_reference(self.flow, validation, columns)
+            run.write_reference(reference._replace(training_rows=self.training_rows))
 
     def save_best(self, run):
         """Saves the best weights so far, and says where they are."""

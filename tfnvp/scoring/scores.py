@@ -1,80 +1,28 @@
 """Outlier scores of rows and images: log-densities, and their quantiles among usual ones."""
 
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfnvp._atomic import read_json, reading, replacing
+from tfnvp import advice
 from tfnvp.data import table_values
+from tfnvp.data.table_formats import TextOptions
 from tfnvp.data.table_rows import TableRows
 from tfnvp.data.tables import read_table
 from tfnvp.evaluation import log_probs
 from tfnvp.inputs.chunks import conditions_of
 from tfnvp.inputs.conversion import to_array
+from tfnvp.scoring.reference import THRESHOLD, Reference, quantiles, read_reference
 
 if TYPE_CHECKING:
     import pyarrow
 
     from tfnvp.flows import Flow
 
-#: File of a run folder with the reference of its flow.
-FILE = "reference.json"
-
 # Number of order statistics in a reference: enough for thresholds.
 _MOST = 10_000
-
-#: Quantile up to which rows are flagged by default, unless the reference is too small for it.
-THRESHOLD = 0.01
-
-
-class Reference(NamedTuple):
-    """Log-densities of usual rows that the flow was not trained on, sorted, and their columns.
-
-    `columns` is None where the data had no names.
-    """
-
-    columns: tuple[str, ...] | None
-    log_density: np.ndarray
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns what JSON can hold, from which `from_json` makes an equal reference.
-
-        >>> Reference(("a", "b"), np.array([-2.0, -1.0])).to_json()
-        {'columns': ['a', 'b'], 'log_density': [-2.0, -1.0]}
-        """
-        columns = self.columns and list(self.columns)
-        return {"columns": columns, "log_density": self.log_density.tolist()}
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "Reference":
-        """Returns the reference of which `to_json` returned the content.
-
-        Raises:
-          ValueError, TypeError, KeyError: for other content.
-        """
-        columns, log_density = content["columns"], np.asarray(content["log_density"], "float32")
-        if log_density.ndim != 1 or not len(log_density) or any(np.sort(log_density) < log_density):
-            raise ValueError("`log_density` must be a sorted list of numbers")
-        if columns is not None and {type(name) for name in [*columns, columns]} != {str, list}:
-            raise TypeError("`columns` must be a list of texts, or null")
-        return cls(columns and tuple(columns), log_density)
-
-    @property
-    def smallest_quantile(self) -> float:
-        """The quantile of a row below the whole reference, `1 / (n + 1)`."""
-        return 1.0 / (len(self.log_density) + 1)
-
-    def cut(self, threshold: float) -> float:
-        """The log-density below which a row's quantile is at most `threshold`.
-
-        >>> Reference(None, np.array([-3.0, -2.0, -1.0])).cut(0.5)
-        -2.0
-        """
-        below = int(threshold * (len(self.log_density) + 1) + 1e-9) - 1
-        return float(self.log_density[below])
 
 
 class Scores(NamedTuple):
@@ -191,7 +139,7 @@ def score(
     if reference is None:
         return Scores(log_density, None, None, None)
     least = reference.smallest_quantile
-    threshold = max(THRESHOLD, least) if threshold is None else threshold
+    threshold = reference.default_threshold if threshold is None else threshold
     if not least <= threshold < 1:
         raise ValueError(
             f"`threshold` must lie between {least:.4g}, the smallest quantile of a reference of "
@@ -254,7 +202,11 @@ def rows_of(
 
 
 def finite_rows(
-    flow: "Flow", file: str | pathlib.Path, columns: Sequence[str] | None, skip_bad: bool = False
+    flow: "Flow",
+    file: str | pathlib.Path,
+    columns: Sequence[str] | None,
+    skip_bad: bool = False,
+    text: TextOptions | None = None,
 ) -> np.ndarray:
     """Returns all rows of a table in a file, by the columns that a flow was trained on.
 
@@ -264,55 +216,53 @@ def finite_rows(
       columns: names of the columns, or None where they had none.
       skip_bad: bool, leave out rows with missing or infinite values, with a warning that counts
         them.
+      text: how a table of text is written.
 
     Raises:
       ValueError: as `rows_of`; and if values are missing or infinite, or no row is left.
     """
-    rows = rows_of(flow, read_table(file, columns=columns), columns, file)
+    rows = rows_of(flow, read_table(file, columns=columns, text=text), columns, file)
     return table_values.finite_rows(rows, file, skip_bad)
 
 
 def finite_rows_of(
-    flow: "Flow", file: str | pathlib.Path, model: str | pathlib.Path, skip_bad: bool = False
+    flow: "Flow",
+    file: str | pathlib.Path,
+    model: str | pathlib.Path,
+    skip_bad: bool = False,
+    columns: Sequence[str] | None = None,
+    text: TextOptions | None = None,
 ) -> np.ndarray:
     """Returns `finite_rows` by the columns in the reference beside a model.
+
+    A warning tells if the model was trained on some of them.
 
     Args:
       flow: a `tfnvp.Flow` of vectors.
       file: path of the table.
       model: path of the run folder or of a model in it.
       skip_bad: as for `finite_rows`.
+      columns: names of the columns in the model's order. Default: those in the reference.
+      text: how a table of text is written.
 
     Raises:
       ValueError: as `check_flow` and `finite_rows`.
     """
     check_flow(flow, model)
     known = read_reference(model)
-    return finite_rows(flow, file, known and known.columns, skip_bad)
+    rows = finite_rows(flow, file, columns or (known and known.columns), skip_bad, text)
+    advise_on_training_rows(known, rows, file)
+    return rows
 
 
-def quantiles(log_density: np.ndarray, reference: Reference) -> np.ndarray:
-    """Returns `(1 + #{reference <= log_density}) / (1 + n)` for each of some log-densities.
+def advise_on_training_rows(reference: Reference | None, rows: np.ndarray, source: Any) -> None:
+    """Warns if more than a hundredth of some rows are among those that the flow was trained on.
 
-    >>> reference = Reference(None, np.array([-3.0, -2.0, -1.0]))
-    >>> quantiles([-4.0, -2.0, 0.0], reference).tolist()
-    [0.25, 0.75, 1.0]
+    Args:
+      reference: `Reference`, or None.
+      rows: `[n, columns]`, of the type of the training rows.
+      source: what the warning calls the rows.
     """
-    below = np.searchsorted(reference.log_density, log_density, side="right")
-    return (1 + below) / (1 + len(reference.log_density))
-
-
-def write_reference(folder: str | pathlib.Path, reference: Reference) -> None:
-    """Writes a reference into a run folder."""
-    with replacing(pathlib.Path(folder) / FILE) as temporary:
-        temporary.write_text(json.dumps(reference.to_json(), indent=2) + "\n")
-
-
-def read_reference(path: str | pathlib.Path) -> Reference | None:
-    """Reads the reference in a run folder, or beside a model; None where there is none."""
-    path = pathlib.Path(path)
-    file = (path if path.is_dir() else path.parent) / FILE
-    if not file.is_file():
-        return None
-    with reading(file):
-        return Reference.from_json(read_json(file))
+    share = reference.share_of_training(rows) if reference is not None else 0.0
+    if share > THRESHOLD:
+        advice.warn_of_training_rows(share, source)
