@@ -11,6 +11,8 @@ from scipy import stats
 import tfnvp
 from tests.conftest import perturb
 from tfnvp import scoring
+from tfnvp.data import tables
+from tfnvp.data.division import row_hashes
 
 NAMES = ("height", "weight", "age")
 
@@ -113,13 +115,13 @@ def test_rows_of_the_training_are_found(monkeypatch):
         assert len(known) == min(most, 500)
         reference = scoring.Reference(NAMES, np.float32([-1.0]), known)
         again = scoring.Reference.from_json(json.loads(json.dumps(reference.to_json())))
-        assert again.share_of_training(rows[:200]) == 1.0
-        assert again.share_of_training(people(200, 1)) == 0.0
+        assert again.share_of_training(row_hashes(rows[:200])) == 1.0
+        assert again.share_of_training(row_hashes(people(200, 1))) == 0.0
         # Of a sample of the hashes, an estimate.
-        assert abs(again.share_of_training(mixed) - 0.3) < (0.01 if most > 500 else 0.3)
+        assert abs(again.share_of_training(row_hashes(mixed)) - 0.3) < (0.01 if most > 500 else 0.3)
     with pytest.warns(UserWarning, match="of the rows of new are training rows"):
         scoring.advise_on_training_rows(reference, rows, "new")
-    assert reference._replace(training_rows=None).share_of_training(rows) == 0.0
+    assert reference._replace(training_rows=None).share_of_training(row_hashes(rows)) == 0.0
 
 
 def test_thresholds_and_shapes_are_checked(flow):
@@ -237,3 +239,31 @@ def test_the_error_of_a_damaged_reference_names_it(tmp_path, content):
     (tmp_path / "reference.json").write_text(content)
     with pytest.raises(OSError, match=r"reference\.json is damaged"):
         scoring.read_reference(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_is_scored_in_pieces_as_a_whole(of_people, tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr("tfnvp.data.table_formats._ROWS", 100)
+    monkeypatch.setattr("tfnvp.data.text_tables._BLOCK", 4096)
+    monkeypatch.setattr("tfnvp.data.typed_tables._ROWS", 100)
+    rows = people(350, 5)
+    rows[[7, 340], 1] = np.nan
+    keys = np.array([f"key {i}" for i in range(350)])
+    file, output = write(tmp_path / f"new{suffix}", rows, key=keys), tmp_path / f"out{suffix}"
+    reference = scoring.make_reference(of_people, people(100, 1), NAMES)
+    expected = scoring.score(of_people, rows, reference)
+    found = scoring.score_table(of_people, file, reference, output=output)
+    for part, whole in zip(found, expected, strict=True):
+        np.testing.assert_allclose(part, whole, rtol=1e-5)
+    written = tables.read_table(output)
+    assert written["key"].to_pylist() == keys.tolist()
+    np.testing.assert_allclose(
+        written["log_density"].to_numpy(), expected.log_density, rtol=1e-6, atol=1e-6
+    )
+    assert written.column_names[-3:] == ["log_density", "quantile", "outlier"]
+    # Nothing is left of a file that cannot be scored to its end.
+    rows_of_text = tmp_path / "words.csv"
+    rows_of_text.write_text("height,weight,age\n" + "1,2,x\n" * 10)
+    with pytest.raises(ValueError, match="column 'age' holds no numbers"):
+        scoring.score_table(of_people, rows_of_text, output=tmp_path / "none.csv")
+    assert not (tmp_path / "none.csv").exists()

@@ -13,6 +13,7 @@ from tfnvp.cli import loading, options
 from tfnvp.cli.options import Source, console
 from tfnvp.data.table_formats import TextOptions
 from tfnvp.data.table_values import names_in
+from tfnvp.data.tables import read_table, store_table
 
 _WORST = 5
 _SOURCE = ("images", "image_size", "skip_bad", "background", "follow_links")
@@ -21,7 +22,7 @@ _SOURCE = ("images", "image_size", "skip_bad", "background", "follow_links")
 def score(
     model: options.Model,
     table: Annotated[
-        Path | None, Argument(help="Rows to score: .csv, .parquet, .npy, .npz.")
+        Path | None, Argument(help="Rows to score: .csv, .parquet, .xlsx, .npy and others.")
     ] = None,
     *,
     source: Annotated[Source, *_SOURCE],
@@ -62,79 +63,64 @@ def score(
         require_folder(output)
     options.import_tensorflow()
     from tfnvp import scoring
-    from tfnvp.data.tables import store_table
 
-    flow = (loading.load_image_flow if table is None else loading.load_flow)(model)
-    of_model = known = scoring.read_reference(model)
-    named = names_in(columns) or (known and known.columns)
     text = TextOptions(delimiter, encoding)
-    read = functools.partial(_read, model, flow, source, table is None, named, text)
-    if reference is not None:
-        _, usual = read(reference)
-        scoring.advise_on_training_rows(of_model, usual, reference)
-        known = scoring.make_reference(flow, usual, named, reference)
-    scored_file = table or source.images
-    whole, rows = read(scored_file)
-    scoring.advise_on_training_rows(of_model, rows, scored_file)
-    scores = scoring.score(flow, rows, known, threshold)
-    scored = _as_table(scores)
-    names = None
     if table is None:
-        names = whole["file"].to_pylist()
-        bits = flow.bits_per_dim(scores.log_density)
-        scored = scored.add_column(1, "bits_per_dim", [bits.astype("float64")])
-    if output is not None:
-        store_table(_with_scores(whole, scored, scored_file), output)
+        flow = loading.load_image_flow(model)
+        read = functools.partial(_images, model, flow, source)
+    else:
+        flow = loading.load_flow(model)
+        read = functools.partial(_rows, flow, text=text)
+    known = scoring.read_reference(model)
+    named = names_in(columns) or (known and known.columns)
+    if reference is not None:
+        usual = read(reference, columns=named)[1]
+        scoring.advise_on_training_rows(known, usual, reference)
+        made = scoring.make_reference(flow, usual, named, reference)
+        known = made._replace(training_rows=known and known.training_rows)
+    names = listed = None
+    if table is None:
+        names, rows = read(source.images)
+        scores = scoring.score(flow, rows, known, threshold)
+        listed = _of_images(flow, names, scores, source.images)
+        if output is not None:
+            store_table(listed, output)
+    else:
+        scores = scoring.score_table(flow, table, known, threshold, named, text, output)
     summary = _summary(scores, known)
     if not json_output:
-        _print(summary, scores, scored_file, output, names)
+        _print(summary, scores, table or source.images, output, names)
     elif output is None:
-        listed = scored if names is None else _with_scores(whole, scored, scored_file)
+        listed = listed or scoring.as_columns(scores)
         options.print_json({**summary, "scores": listed.to_pylist()})
     else:
         options.print_json({**summary, "output": str(output)})
 
 
-def _read(model, flow, source, is_images, columns, text, file):
-    """Returns a table, or the names of images as one, and the rows for the flow."""
-    import pyarrow
+def _images(model, flow, source, folder, columns=None):
+    """Returns the names of the images of a folder, and the images."""
+    return loading.read_images_of(model, flow, dataclasses.replace(source, images=folder))
 
+
+def _rows(flow, file, columns, text):
+    """Returns a table, and its rows for the flow."""
     from tfnvp import scoring
-    from tfnvp.data.tables import read_table
 
-    if is_images:
-        source = dataclasses.replace(source, images=file)
-        names, rows = loading.read_images_of(model, flow, source)
-        return pyarrow.table({"file": names}), rows
-    scoring.check_flow(flow, model)
-    whole = read_table(file, columns, text=text)
+    scoring.check_flow(flow, file)
+    whole = read_table(file, columns, columns, text)
     return whole, scoring.rows_of(flow, whole, columns, file)
 
 
-def _as_table(scores):
-    """Returns the scores as columns of a table, with null in rows without a score."""
-    import numpy as np
+def _of_images(flow, names, scores, folder):
+    """Returns the names of images and their scores as a table."""
     import pyarrow
 
-    skipped = np.isnan(scores.log_density)
-    columns = {"log_density": scores.log_density.astype("float64")}
-    if scores.quantile is not None:
-        columns |= {"quantile": scores.quantile.astype("float64"), "outlier": scores.outlier}
-    return pyarrow.table({k: pyarrow.array(v, mask=skipped) for k, v in columns.items()})
+    from tfnvp import scoring
 
-
-def _with_scores(table, scores, source):
-    theirs = [name for name in scores.column_names if name in table.column_names]
-    if 0 < len(theirs) < scores.num_columns:
-        raise ValueError(
-            f"{source} has a column {theirs[0]!r} of its own, a name of scores: rename it first"
-        )
-    for name in scores.column_names:
-        if name in theirs:  # New scores replace old ones.
-            table = table.set_column(table.column_names.index(name), name, scores[name])
-        else:
-            table = table.append_column(name, scores[name])
-    return table
+    columns = scoring.as_columns(scores)
+    bits = flow.bits_per_dim(scores.log_density).astype("float64")
+    columns = columns.add_column(1, "bits_per_dim", [bits])
+    return scoring.with_scores(pyarrow.table({"file": names}), columns, folder)
 
 
 def _summary(scores, reference):

@@ -100,7 +100,7 @@ def _open_text(file, compression, text, advise):
     form = find_form(file, compression, delimiter, text.encoding)
     table = TextTable(file, compression, form)
     written = table.names()
-    # As `write_csv` marks them.
+    # As `safe_for_spreadsheets` marks them.
     names = [name.removeprefix("'") if re.match(_FORMULA, name[1:]) else name for name in written]
     by_name = dict(zip(names, written, strict=True))
     if advise:
@@ -141,14 +141,13 @@ _READERS = {
 }
 
 
-def write_csv(table: "pyarrow.Table", file: pathlib.Path) -> None:
-    """Writes a table as `.csv` that is safe to open with a spreadsheet.
+def safe_for_spreadsheets(table: "pyarrow.Table") -> "pyarrow.Table":
+    """Returns a table that is safe to open with a spreadsheet once it is a `.csv`.
 
     Names of columns and texts that a spreadsheet would run as a formula, such as "=cmd|' /C x'!A0",
     get an apostrophe in front, which `open_table` removes from the names. Numbers stay as they are.
     """
     import pyarrow.compute as pc
-    from pyarrow import csv
 
     for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
         kind = getattr(column.type, "value_type", column.type)  # Of a dictionary.
@@ -158,4 +157,4 @@ def write_csv(table: "pyarrow.Table", file: pathlib.Path) -> None:
             is_run = pc.and_not(pc.match_substring_regex(column, _FORMULA), harmless)
             column = pc.if_else(is_run, pc.utf8_replace_slice(column, 0, 0, "'"), column)
         table = table.set_column(i, "'" * bool(re.match(_FORMULA, name)) + name, column)
-    csv.write_csv(table, file)
+    return table

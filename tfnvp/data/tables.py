@@ -1,7 +1,8 @@
 """Tables in files: read whole or in pieces, and written."""
 
+import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from tfnvp.advice import warn_of_index_columns
 from tfnvp.data import table_values
 from tfnvp.data.division import BY_CONTENT
 from tfnvp.data.splits import PARTS, Splits, split_at_random
-from tfnvp.data.table_formats import TextOptions, open_table, write_csv
+from tfnvp.data.table_formats import TextOptions, open_table, safe_for_spreadsheets
 from tfnvp.data.table_rows import TableRows
 from tfnvp.data.typed_tables import as_table, read_arrays
 from tfnvp.inputs.bounds import Pair, bounds_of_columns
@@ -190,10 +191,27 @@ def write_table(
 
 def store_table(table: "pyarrow.Table", path: pathlib.Path) -> None:
     """Writes a `pyarrow.Table` as `.csv` or `.parquet`: the file is complete or not written."""
-    from pyarrow import parquet
+    store_pieces([table], path)
 
-    with replacing(path) as temporary:
-        (write_csv if path.suffix == ".csv" else parquet.write_table)(table, temporary)
+
+def store_pieces(pieces: Iterable["pyarrow.Table"], path: pathlib.Path) -> None:
+    """Writes tables of the same columns below each other, as `store_table` does.
+
+    Args:
+      pieces: `pyarrow.Table`s, at least one.
+      path: path that ends in `.csv` or `.parquet`.
+    """
+    from pyarrow import csv, parquet
+
+    is_csv = path.suffix == ".csv"
+    with replacing(path) as temporary, contextlib.ExitStack() as opened:
+        writer = None
+        for piece in pieces:
+            piece = safe_for_spreadsheets(piece) if is_csv else piece
+            if writer is None:
+                make = csv.CSVWriter if is_csv else parquet.ParquetWriter
+                writer = opened.enter_context(make(temporary, piece.schema))
+            writer.write_table(piece)
 
 
 def is_divided(file: str | pathlib.Path) -> bool:

@@ -19,6 +19,7 @@ from tfnvp.scoring.scores import (
     rows_of,
     score,
 )
+from tfnvp.scoring.tables import as_columns, score_table, with_scores
 
 __all__ = [
     "FILE",
@@ -26,6 +27,7 @@ __all__ = [
     "Reference",
     "Scores",
     "advise_on_training_rows",
+    "as_columns",
     "check_flow",
     "finite_rows",
     "finite_rows_of",
@@ -34,6 +36,8 @@ __all__ = [
     "read_reference",
     "rows_of",
     "score",
+    "score_table",
     "smallest_hashes",
+    "with_scores",
     "write_reference",
 ]

@@ -114,18 +114,17 @@ class Reference(NamedTuple):
         """Number of the last row of the reference that has a quantile of at most `threshold`."""
         return int(threshold * (len(self.log_density) + 1) + 1e-9)
 
-    def share_of_training(self, rows: np.ndarray) -> float:
+    def share_of_training(self, hashes: np.ndarray) -> float:
         """Returns the share of rows that equal some that the flow was trained on.
 
         It is that of the rows whose hashes lie among the stored ones: exact for at most 10,000
         training rows, an estimate otherwise, and 0 where the training rows are unknown.
 
         Args:
-          rows: `[n, columns]`, of the type of the training rows.
+          hashes: those of the rows, in the type of the training rows: uint64 `[n]`.
         """
         if self.training_rows is None:
             return 0.0
-        hashes = row_hashes(rows)
         if len(self.training_rows) == MOST_HASHES:
             hashes = hashes[hashes <= self.training_rows.max()]
         return float(np.isin(hashes, self.training_rows).mean()) if len(hashes) else 0.0

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfnvp import advice
 from tfnvp.data import table_values
+from tfnvp.data.division import row_hashes
 from tfnvp.data.table_formats import TextOptions
 from tfnvp.data.table_rows import TableRows
 from tfnvp.data.tables import read_table
@@ -171,6 +172,15 @@ def check_flow(flow: "Flow", model: Any) -> None:
         )
 
 
+def check_width(flow: "Flow", columns: int, source: Any) -> None:
+    """Raises `ValueError` if a table has another number of columns than a flow of vectors."""
+    if (columns,) != flow.event_shape:
+        raise ValueError(
+            f"{source} has {columns} columns, and the model was trained on "
+            f"{flow.event_shape[0]} without names"
+        )
+
+
 def rows_of(
     flow: "Flow", table: "pyarrow.Table", columns: Sequence[str] | None, source: Any
 ) -> np.ndarray:
@@ -189,11 +199,7 @@ def rows_of(
       ValueError: if a column is missing or holds no numbers; without names, for another number.
     """
     table = table_values.select(table, columns, source)
-    if (table.num_columns,) != flow.event_shape:
-        raise ValueError(
-            f"{source} has {table.num_columns} columns, and the model was trained on "
-            f"{flow.event_shape[0]} without names"
-        )
+    check_width(flow, table.num_columns, source)
     found = TableRows(table.column_names, source)
     rows = found.add(table)
     if columns is None:  # Columns that are known by name hold numbers, but for some rows.
@@ -263,6 +269,12 @@ def advise_on_training_rows(reference: Reference | None, rows: np.ndarray, sourc
       rows: `[n, columns]`, of the type of the training rows.
       source: what the warning calls the rows.
     """
-    share = reference.share_of_training(rows) if reference is not None else 0.0
+    if reference is not None:
+        advise_on_training_hashes(reference, row_hashes(rows), source)
+
+
+def advise_on_training_hashes(reference: Reference | None, hashes: np.ndarray, source: Any) -> None:
+    """Does what `advise_on_training_rows` does, by the hashes of rows: uint64 `[n]`."""
+    share = reference.share_of_training(hashes) if reference is not None else 0.0
     if share > THRESHOLD:
         advice.warn_of_training_rows(share, source)

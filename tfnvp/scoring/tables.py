@@ -1,0 +1,139 @@
+"""Scores of the rows of a table in a file, in pieces of bounded size."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfnvp.data.division import row_hashes
+from tfnvp.data.table_formats import TextOptions, open_table
+from tfnvp.data.table_rows import TableRows
+from tfnvp.data.table_values import as_floats, check_names
+from tfnvp.data.tables import store_pieces
+from tfnvp.scoring.reference import Reference
+from tfnvp.scoring.scores import (
+    Scores,
+    advise_on_training_hashes,
+    check_flow,
+    check_width,
+    score,
+)
+
+if TYPE_CHECKING:
+    import pyarrow
+
+    from tfnvp.flows import Flow
+
+
+def score_table(
+    flow: "Flow",
+    file: str | pathlib.Path,
+    reference: Reference | None = None,
+    threshold: float | None = None,
+    columns: Sequence[str] | None = None,
+    text: TextOptions | None = None,
+    output: str | pathlib.Path | None = None,
+) -> Scores:
+    """Scores all rows of a table, which can be larger than memory.
+
+    Rows with missing or infinite values, or with text in a column of numbers, get no score.
+
+    Args:
+      flow: a `tfnvp.Flow` of vectors.
+      file: path of the table, as for `tfnvp.data.load_table`.
+      reference: `Reference`, or None for only the log-densities. A warning tells if the model was
+        trained on some of the rows.
+      threshold: as for `score`.
+      columns: names of the columns that the flow was trained on, in its order. Default: those of
+        the reference; without any, all columns.
+      text: how a table of text is written.
+      output: path of a `.csv` or `.parquet` to write, with all columns of the table and the scores
+        beside them. Columns of a text that the flow does not know keep their text.
+
+    Returns:
+      `Scores` of all rows.
+
+    Raises:
+      ValueError: if the file is no table, lacks a column, or holds no numbers in one; as `score`.
+    """
+    file = pathlib.Path(file)
+    check_flow(flow, file)
+    columns = columns or (reference and reference.columns)
+    opened = open_table(file, None, text)
+    names = list(columns or opened.names)
+    check_names(names, opened.names, file)
+    check_width(flow, len(names), file)
+    found, parts, hashes = TableRows(names, file), [], []
+
+    def scored():
+        for piece in opened.pieces(names if output is None else opened.names):
+            rows = found.add(piece.select(names))
+            parts.append(score(flow, rows, reference, threshold))
+            hashes.append(row_hashes(rows))
+            if opened.is_text and output is not None and pathlib.Path(output).suffix != ".csv":
+                piece = _with_numbers(piece, names)
+            yield with_scores(piece, as_columns(parts[-1]), file)
+        if not found.rows:
+            raise ValueError(f"{file} has no rows")
+        if columns is None:  # Columns that are known by name hold numbers, but for some rows.
+            found.check_columns()
+
+    if output is None:
+        for _ in scored():
+            pass
+    else:
+        store_pieces(scored(), pathlib.Path(output))
+    advise_on_training_hashes(reference, np.concatenate(hashes), file)
+
+    def joined(values):
+        return None if values[0] is None else np.concatenate(values)
+
+    *arrays, thresholds = zip(*parts, strict=True)
+    return Scores(*map(joined, arrays), thresholds[0])
+
+
+def as_columns(scores: Scores) -> "pyarrow.Table":
+    """Returns the scores as columns of a table, with null in rows without a score."""
+    import pyarrow
+
+    skipped = np.isnan(scores.log_density)
+    columns = {"log_density": scores.log_density.astype("float64")}
+    if scores.quantile is not None:
+        columns |= {"quantile": scores.quantile.astype("float64"), "outlier": scores.outlier}
+    return pyarrow.table({k: pyarrow.array(v, mask=skipped) for k, v in columns.items()})
+
+
+def with_scores(table: "pyarrow.Table", scores: "pyarrow.Table", source: Any) -> "pyarrow.Table":
+    """Returns a table with scores beside it; new scores replace old ones.
+
+    Args:
+      table: `pyarrow.Table`.
+      scores: `pyarrow.Table` of as many rows.
+      source: what messages call the table.
+
+    Raises:
+      ValueError: if the table has a column of its own with the name of a score.
+    """
+    theirs = [name for name in scores.column_names if name in table.column_names]
+    if 0 < len(theirs) < scores.num_columns:
+        raise ValueError(
+            f"{source} has a column {theirs[0]!r} of its own, a name of scores: rename it first"
+        )
+    for name in scores.column_names:
+        if name in theirs:
+            table = table.set_column(table.column_names.index(name), name, scores[name])
+        else:
+            table = table.append_column(name, scores[name])
+    return table
+
+
+def _with_numbers(table, names):
+    """Returns a table of texts with numbers in some columns, and null where they hold others."""
+    import pyarrow
+
+    for name in names:
+        floats, _ = as_floats(table[name])
+        column = pyarrow.array(floats, mask=np.isnan(floats))
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table
