@@ -29,6 +29,8 @@ OF_VECTORS = {
     "levels": [None, 2, 256],
     "conditioner_dtype": ["float32", "mixed_bfloat16"],
     "standardize_condition": [True, "robust", False],
+    "bounds": [None, {0: (-1, None)}, [None, (0, 2), None, None]],
+    "condition_network": [None, keras.layers.Dense(2)],
 }
 SCALES = ["tanh", "sigmoid", "softclamp", "exp"]
 #: The values of the options of each flow, the usual one first.
@@ -49,6 +51,7 @@ OPTIONS = {
         "base": ["normal"],
         "levels": [None],
         "conditioner_dtype": ["float32", "mixed_bfloat16"],
+        "condition_network": [None, keras.layers.Dense(2)],
     },
 }
 #: Options that change no numbers.

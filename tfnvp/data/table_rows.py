@@ -34,10 +34,8 @@ class TableRows:
     >>> found = TableRows(["a", "b"], "t.csv")
     >>> found.add(pyarrow.table({"a": ["1.5", "?"], "b": [True, False]})).tolist()
     [[1.5, 1.0], [nan, 0.0]]
-    >>> found.check(skip_bad=False)
-    Traceback (most recent call last):
-    ValueError: t.csv: column 'a' holds no numbers in 1 of 2 rows, the first in row 2: '?'; \
-`skip_bad` leaves such rows out
+    >>> found.rows, found.good
+    (2, 1)
     """
 
     def __init__(
