@@ -116,17 +116,20 @@ def _open_text(file, compression, text, advise):
 
 
 def _joined(tables):
-    """Yields tables of more rows: each costs time of its own."""
+    """Yields tables of one number of rows, but for the last: each costs time of its own."""
     import pyarrow
 
     waiting, rows = [], 0
     for table in tables:
         waiting.append(table)
         rows += table.num_rows
-        if rows >= _ROWS or rows * table.num_columns >= _VALUES:
-            yield pyarrow.concat_tables(waiting).combine_chunks()
-            waiting, rows = [], 0
-    if waiting:
+        size = min(_ROWS, max(1, _VALUES // table.num_columns))
+        if rows >= size:
+            whole, rows = pyarrow.concat_tables(waiting), rows % size
+            for first in range(0, len(whole) - rows, size):
+                yield whole.slice(first, size).combine_chunks()
+            waiting = [whole.slice(len(whole) - rows)]
+    if rows:
         yield pyarrow.concat_tables(waiting).combine_chunks()
 
 
