@@ -92,7 +92,8 @@ class FiniteRows:
     A row, its condition and its weight stay together: if any of them holds NaN or infinity, all
     three are left out. With a flow, so are rows that it cannot be trained on: outside of its
     support, such as negative numbers where it begins with a softplus, too large for float32, or
-    with a label that its condition network's `Embedding` does not have. Batches get smaller, and empty batches are dropped::
+    with a label that its condition network's `Embedding` does not have. Batches
+    get smaller, and empty batches are dropped::
 
         finite = tfnvp.data.FiniteRows(flow)
         flow.fit(dataset.apply(finite), ...)
