@@ -72,7 +72,7 @@ def test_rows_outside_of_the_support_are_warned_of_once():
     flow = tfnvp.RealNVP(2, 2, (4,), bounds={0: (0, None)})
     rows = np.ones((1500, 2), "float32")
     rows[[3, 1200], 0] = -1.0
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="have the log-density -inf") as caught:
         evaluate(flow, rows)
     messages = [str(w.message) for w in caught if "must be above 0" in str(w.message)]
     assert len(messages) == 1
