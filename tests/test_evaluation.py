@@ -66,3 +66,14 @@ def test_rows_without_a_finite_density_are_counted(conditional):
     assert (evaluate(flow, x[:1]).draws, evaluate(flow, x[:1]).bits_per_dim) == (1, None)
     with pytest.raises(ValueError, match="`rows` must hold one row or more"):
         evaluate(flow, x[:0])
+
+
+def test_rows_outside_of_the_support_are_warned_of_once():
+    flow = tfnvp.RealNVP(2, 2, (4,), bounds={0: (0, None)})
+    rows = np.ones((1500, 2), "float32")
+    rows[[3, 1200], 0] = -1.0
+    with pytest.warns(UserWarning, match="have the log-density -inf") as caught:
+        evaluate(flow, rows)
+    messages = [str(w.message) for w in caught if "must be above 0" in str(w.message)]
+    assert len(messages) == 1
+    assert "x[3, 0]; 2 of 1500 values" in messages[0]

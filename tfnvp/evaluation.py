@@ -108,6 +108,8 @@ def log_probs(
     rows = to_array(rows, "rows")
     if not len(rows):
         raise ValueError("`rows` must hold one row or more. Received: none")
+    if flow.levels is None:
+        return flow.log_prob(rows, condition).numpy()
     chunks = row_chunks(_ROWS, rows, condition, flow.data_spec.conditions)
     return np.concatenate(
         [_mean_over_draws(flow, x, draws, seed + first, given) for first, x, given in chunks]
@@ -115,7 +117,5 @@ def log_probs(
 
 
 def _mean_over_draws(flow, rows, draws, seed, condition):
-    if flow.levels is None:
-        return flow.log_prob(rows, condition).numpy()
     noisy = (dequantize(rows, flow.levels, seed=(seed, i)) for i in range(draws))
     return np.mean([flow.log_prob(x, condition) for x in noisy], axis=0)

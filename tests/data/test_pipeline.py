@@ -80,3 +80,9 @@ def test_finite_rows_leave_a_row_out_with_its_condition_and_weight():
     for part, whole in zip(zip(*batches, strict=True), (x, condition, weight), strict=True):
         np.testing.assert_array_equal(np.concatenate(part), whole[[1, 4, 5]])
     assert finite.skipped == 3
+
+
+def test_finite_rows_take_batches_without_conditions():
+    elements = tf.data.Dataset.from_tensor_slices((ROWS, np.ones(12, "float32"))).batch(4)
+    dataset = elements.map(lambda x, weight: (x, None, weight)).apply(data.FiniteRows())
+    assert [(len(x), y, len(weight)) for x, y, weight in dataset] == [(4, None, 4)] * 3

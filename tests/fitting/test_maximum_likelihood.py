@@ -230,6 +230,20 @@ def test_whole_grey_levels_are_dequantized_and_others_are_nan():
         flow.fit(far, verbose=0)
 
 
+def test_steps_and_learning_rate_of_replicas_are_read(recwarn):
+    # This fits: only it asks for steps and learning rate. One replica has the variables of several.
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        flow = tfnvp.Flow(tfnvp.bijectors.DiagonalScaling(3), 3)
+        flow.compile(keras.optimizers.SGD(1e30), jit_compile=False)
+    batches = without_tuning(tf.data.Dataset.from_tensor_slices(X.astype("float32")).batch(16))
+    roll_back = tfnvp.callbacks.RollBackOnNonFinite(times=1, factor=1e-35)
+    flow.fit(batches, verbose=0, callbacks=[roll_back])
+    assert roll_back.rolled_back == 1
+    recwarn.clear()
+    flow.adapt(X)
+    assert "trained" in str(recwarn.pop(UserWarning).message)
+
+
 def test_impossible_bits_per_dimension_get_a_warning():
     # The rows vary less than the noise of one level.
     data = without_tuning(

@@ -253,6 +253,10 @@ def test_a_label_that_the_embedding_does_not_have_is_never_taken_for_another():
     data = tf.data.Dataset.from_tensor_slices((X, labels)).batch(4)
     with pytest.raises(ValueError, match=r"In batch 1 .*`condition` must hold labels from 0 to 3"):
         flow.fit(data, verbose=0)
+    for batches in (data, data.map(lambda x, condition: {"x": x, "condition": condition})):
+        known = tfnvp.data.FiniteRows(flow)
+        assert sum(len(tf.nest.flatten(batch)[0]) for batch in batches.apply(known)) == N - 1
+        assert known.skipped == 1
 
 
 def test_couplings_that_standardise_do_so_to_what_the_network_gives():
@@ -335,12 +339,18 @@ def make(network, shape=3, **kwargs):
     return tfnvp.RealNVP(2, 2, (4,), condition_shape=shape, condition_network=network, **kwargs)
 
 
+def of_texts():
+    lookup = keras.layers.StringLookup(vocabulary=["a", "b"])
+    return keras.Sequential([keras.Input((1,), dtype="string"), lookup, *embedding().layers])
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ((np.tanh,), TypeError, "`condition_network` must be a Keras 3 layer"),
         ((keras.layers.Dense(4), None), ValueError, "`condition_shape` must be given, unless"),
         ((keras.layers.Lambda(tf.reduce_sum),), ValueError, r"must give one array \[batch"),
+        ((of_texts(), None), ValueError, "must take numbers: make them from texts"),
         ((keras.layers.Dense(4), {"a": True}), ValueError, r"`condition_shape\['a'\]` must be"),
     ],
 )

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.inputs.test_spec import Table
 from tfnvp.bijectors import Bounds, Chain, DiagonalScaling
-from tfnvp.inputs.bounds import bounds_of, bounds_of_columns
+from tfnvp.inputs.bounds import bounds_of, bounds_of_columns, outside_of_bounds
 from tfnvp.inputs.spec import DataSpec
 from tfnvp.inputs.support import DataSide
 
@@ -92,10 +92,16 @@ def test_rows_that_are_scored_outside_give_a_warning_without_a_cure():
     assert np.flatnonzero(~inside.numpy()).tolist() == [4]
 
 
+def test_bounds_are_written_as_they_were_given():
+    x, low, high = np.float32([0.0081235]), np.float32(0.01), np.float32(0.3)
+    found = outside_of_bounds(x, low, high, str)
+    assert found.startswith("must be between 0.01 and 0.3. Received: 0.0081235 in 0; 1 of 1")
+
+
 def test_a_distance_that_tensorflow_takes_as_0_is_on_the_bound():
     x = rows()
     x[7, 1] = 1e-40
-    assert "must be above 0. Received: 9.9999461e-41 in x[7, 1]; 1 of" in bounded.find_fault(x)
+    assert "must be above 0. Received: 1e-40 in x[7, 1]; 1 of" in bounded.find_fault(x)
 
 
 def test_extreme_values_are_refused_in_variables_without_bounds_alone():

@@ -70,6 +70,10 @@ class StandardizedCondition(ConditionStatistics, keras.layers.Wrapper):
         advice.warn_of_renamed("started", "is_initialized")
         return self.is_initialized
 
+    def __dir__(self) -> list[str]:
+        # Keras reads every attribute in this list when it saves and loads.
+        return [name for name in super().__dir__() if name != "started"]
+
     def call(self, inputs: Any) -> Any:
         variables, condition = inputs
         return self.layer([variables, self.standardize(condition)])

@@ -91,8 +91,9 @@ class FiniteRows:
 
     A row, its condition and its weight stay together: if any of them holds NaN or infinity, all
     three are left out. With a flow, so are rows that it cannot be trained on: outside of its
-    support, such as negative numbers where it begins with a softplus, or too large for float32.
-    Batches get smaller, and empty batches are dropped::
+    support, such as negative numbers where it begins with a softplus, too large for float32, or
+    with a label that its condition network's `Embedding` does not have. Batches
+    get smaller, and empty batches are dropped::
 
         finite = tfnvp.data.FiniteRows(flow)
         flow.fit(dataset.apply(finite), ...)
@@ -129,18 +130,19 @@ class FiniteRows:
         return dataset.map(self._keep_finite).filter(has_rows)
 
     def _keep_finite(self, *batch):
-        parts = keras.tree.flatten(batch)
+        parts = [part for part in keras.tree.flatten(batch) if part is not None]
         good = tf.ones(tf.shape(parts[0])[:1], tf.bool)
         for part in parts:
             if part.dtype.is_floating:
                 rows = tf.reshape(tf.math.is_finite(part), (tf.shape(part)[0], -1))
                 good &= tf.reduce_all(rows, axis=1)
         if self._flow is not None:
-            x = batch[0]["x"] if isinstance(batch[0], dict) else batch[0]
             spec = self._flow.data_spec
-            good &= spec.mask_unusable_rows(spec.to_floats(x), None)[2]
+            good &= spec.mask_unusable_rows(*spec.unpack(spec.unpack_batch(batch)[0]))[2]
         self._skipped.assign_add(tf.reduce_sum(tf.cast(~good, tf.int64)))
-        kept = keras.tree.map_structure(lambda part: tf.boolean_mask(part, good), batch)
+        kept = keras.tree.map_structure(
+            lambda part: None if part is None else tf.boolean_mask(part, good), batch
+        )
         return kept if len(kept) > 1 else kept[0]
 
 

@@ -185,7 +185,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
         self.rolled_back += 1
         self._lower_schedule()
         if self._schedule is None:
-            self._optimizer.learning_rate = self.factor * float(self._optimizer.learning_rate)
+            self._optimizer.learning_rate = self.factor * self._rate()
         advice.warn_of_roll_back(what, cause, self.factor, self.rolled_back, self.times)
 
     def _find_explosion(self, batches):
@@ -198,12 +198,16 @@ class RollBackOnNonFinite(StopOnNonFinite):
         optimizer = self.model.optimizer
         return getattr(optimizer, "inner_optimizer", optimizer)
 
+    def _rate(self):
+        # `float` takes no variable of several replicas.
+        return float(keras.ops.convert_to_numpy(self._optimizer.learning_rate))
+
     def _variables(self):
         return [*self.model.variables, *self.model.optimizer.variables]
 
     def _restore(self):
         """Restores everything but the learning rate."""
-        rate = float(self._optimizer.learning_rate)
+        rate = self._rate()
         for variable, value in zip(self._variables(), self._good, strict=True):
             variable.assign(value)
         if self._schedule is None:

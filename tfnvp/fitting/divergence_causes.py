@@ -9,6 +9,12 @@ import tensorflow as tf
 from tfnvp.bijectors.compose import walk
 from tfnvp.fitting.batches import Data
 
+#: How a data set is freed of rows that cannot be trained on.
+REMEDY = (
+    "`dataset.apply(tfnvp.data.FiniteRows(flow))` leaves out rows that are not finite, outside of "
+    "the flow's support, too large for float32, or with unknown labels"
+)
+
 
 def find_bad_data(flow: Any, data: Any, batches: int) -> str | None:
     """Looks for the first batch that holds values the flow cannot use.
@@ -27,10 +33,7 @@ def find_bad_data(flow: Any, data: Any, batches: int) -> str | None:
         data = data.take(batches)
     for i, batch in enumerate(data):
         if fault := flow.data_spec.find_fault(*_unpack(flow, batch)):
-            return (
-                f"In batch {i + 1} of the epoch, {fault}. "
-                "`dataset.apply(tfnvp.data.FiniteRows())` leaves out rows that are not finite"
-            )
+            return f"In batch {i + 1} of the epoch, {fault}. {REMEDY}"
     return None
 
 

@@ -12,6 +12,7 @@ from tfnvp import advice, distribute, optimizers
 from tfnvp.fitting import batches
 from tfnvp.fitting.batches import Data
 from tfnvp.fitting.divergence import StopOnNonFinite
+from tfnvp.fitting.divergence_causes import REMEDY
 from tfnvp.fitting.progress import with_bar
 from tfnvp.fitting.steps import Steps
 from tfnvp.fitting.weights import relative
@@ -150,6 +151,13 @@ class MaximumLikelihood(Steps):
             advice.warn_of_negative_bits(last, self.levels)
         return history
 
+    @property
+    def _has_trained(self) -> bool:
+        """Whether the optimizer has taken a step."""
+        optimizer = getattr(self, "optimizer", None)
+        # `int` takes no variable of several replicas.
+        return optimizer is not None and bool(keras.ops.convert_to_numpy(optimizer.iterations) > 0)
+
     def _held_out(self, arguments: dict) -> Data | None:
         """Returns the checked `validation_data` of `fit`."""
         given = arguments.get("validation_data")
@@ -168,9 +176,8 @@ class MaximumLikelihood(Steps):
             x, condition = batches.sample(data, self.adaptation_rows)
             if fault := spec.find_fault(x, condition):
                 raise ValueError(
-                    f"{fault} (in the {len(x)} rows that initialise the flow); for a "
-                    "tf.data.Dataset, `dataset.apply(tfnvp.data.FiniteRows())` leaves out rows "
-                    "that are not finite"
+                    f"{fault} (in the {len(x)} rows that initialise the flow). For a "
+                    f"tf.data.Dataset, {REMEDY}"
                 )
             self.adaptation.run(spec.to_floats(x), condition, overwrite=False)
             self.adaptation.advise(x, condition, names)
@@ -178,7 +185,7 @@ class MaximumLikelihood(Steps):
             x, condition = data.parts
             if condition is not None and self.condition_shape is not None:
                 self.condition_scale.advise_on_labels(condition)
-        elif x is data.x and int(getattr(self.optimizer, "iterations", 0)) == 0:
+        elif x is data.x and not self._has_trained:
             x = batches.first_rows(data, self.event_shape)
         if isinstance(x, (np.ndarray, tf.Tensor)):
             spec.advise_on_training_rows(np.asarray(x), names)

@@ -261,8 +261,7 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         x, condition = self.data_spec.prepare(x, condition)
         if fault := self.data_spec.find_unsupported(x.numpy()):
             raise ValueError(fault)
-        optimizer = getattr(self, "optimizer", None)
-        if optimizer is not None and int(optimizer.iterations) > 0:
+        if self._has_trained:
             advice.warn_of_adapting_a_trained_flow()
         self.adaptation.run(x, condition)
         self.adaptation.advise(x, condition)

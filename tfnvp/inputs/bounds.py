@@ -121,19 +121,24 @@ def outside_of_bounds(
     'must be above 0. Received: 0 in row 1; 2 of 3 values (66.67%) are not, 1 of them exactly 0'
     """
     bad = is_outside(column, low, high)
-    rule = f"between {low:.8g} and {high:.8g}"
+    rule = f"between {_written(low)} and {_written(high)}"
     if np.isinf(low) or np.isinf(high):
-        rule = f"below {high:.8g}" if np.isinf(low) else f"above {low:.8g}"
+        rule = f"below {_written(high)}" if np.isinf(low) else f"above {_written(low)}"
     row = int(bad.argmax())
     on = [
-        f", {count} of them exactly {bound:.8g}"
+        f", {count} of them exactly {_written(bound)}"
         for bound in (low, high)
         if (count := (column[bad] == bound).sum())
     ]
     return (
-        f"must be {rule}. Received: {column[row]:.8g} in {place(row)}; {bad.sum()} of "
+        f"must be {rule}. Received: {_written(column[row])} in {place(row)}; {bad.sum()} of "
         f"{len(column)} values ({bad.mean():.2%}) are not{''.join(on)}"
     )
+
+
+def _written(number):
+    """Returns a number as a user writes it: float32 has the shortest decimals that stand for it."""
+    return f"{float(str(number)):.8g}"
 
 
 def _pairs(entries, namer):

@@ -110,6 +110,15 @@ def _declared(network):
 
 def _dtypes(network, shapes):
     """Returns "float32", or the type of labels, of each input by its key."""
+    declared = {
+        key: "float32" if tensor is None else keras.backend.standardize_dtype(tensor.dtype)
+        for key, tensor in zip(shapes, _in_order(network, shapes), strict=True)
+    }
+    if "string" in declared.values():
+        raise ValueError(
+            "`condition_network` must take numbers: make them from texts beforehand. "
+            f"Received: {network!r} with an input of texts"
+        )
     layers = all_layers(network)
     dtypes, guessed = {}, set()
     # Floats can be declared for what an embedding takes, too; they have no gradient.
@@ -117,13 +126,7 @@ def _dtypes(network, shapes):
         isinstance(layer, keras.layers.Discretization) for layer in layers
     ):
         guessed = _without_gradient(network, shapes)
-    for key, tensor in zip(shapes, _in_order(network, shapes), strict=True):
-        dtype = "float32" if tensor is None else keras.backend.standardize_dtype(tensor.dtype)
-        if dtype == "string":
-            raise ValueError(
-                "`condition_network` must take numbers: make them from texts beforehand. "
-                f"Received: {network!r} with an input of texts"
-            )
+    for key, dtype in declared.items():
         is_whole = not keras.backend.is_float_dtype(dtype)
         if key in guessed and dtype in _SMALL_FLOATS:
             raise ValueError(

@@ -20,7 +20,7 @@ _LABELS = (
 _DATES = ": dates and durations by `(dates - dates.min()) / pandas.Timedelta(days=1)`"
 _OBJECTS = (
     ": choose the columns that do, and convert them by `.astype('float32')`; texts and categories "
-    "become numbers by `pandas.get_dummies`"
+    "become numbers by `pandas.get_dummies`, labels of an `Embedding` by `pandas.factorize`"
 )
 _CURES = {"O": _OBJECTS, "M": _DATES, "m": _DATES}
 
