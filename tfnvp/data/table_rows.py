@@ -127,6 +127,11 @@ class TableRows:
         Args:
           skip_bad: bool, whether some texts among the numbers are allowed.
         """
+        if len(self.columns) < 2:
+            raise ValueError(
+                f"{self.source} must hold rows of two or more numbers. Received the columns "
+                f"{self.columns}; `delimiter` names what is between values of a text"
+            )
         is_other = (self._numbers == 0) | (self._texts >= self._numbers)
         if not skip_bad:
             is_other |= self._texts > 0
@@ -136,10 +141,6 @@ class TableRows:
             raise ValueError(
                 f"{self.source}: {self._why_no_numbers(first)}"
                 + f". Further columns that hold other values than numbers: {listed}" * bool(more)
-            )
-        if len(self.columns) < 2:
-            raise ValueError(
-                f"{self.source} must hold rows of two or more numbers. Received: {self.columns}"
             )
 
     def _why_no_numbers(self, i):
@@ -151,10 +152,14 @@ class TableRows:
                 f"column {name!r} holds no numbers in {texts} of {self.rows} rows, the first in "
                 f"row {row}: {text!r}; `skip_bad` leaves such rows out"
             )
-        kind = self._types[name] if texts else "missing values"
+        kind = "missing values"
+        if texts:
+            row, text = self._first_texts[name]
+            kind = f"{self._types[name]}, such as {str(text)!r} in row {row}"
         return (
             f"column {name!r} holds no numbers but {kind}; name the columns to read "
-            "(`columns`), or leave it out of the table"
+            "(`columns`), leave it out of the table, or write plain numbers such as 1234.5, also for "
+            "dates"
         )
 
     def _check_rows(self, skip_bad):
