@@ -102,8 +102,9 @@ def _open_text(file, compression, text, columns, advise):
     table = TextTable(file, compression, form)
     written = table.names()
     # As `write_csv` marks them.
-    names = [name.removeprefix("'") if re.match(_FORMULA, name[1:]) else name for name in written]
-    names = [name.strip() for name in names]
+    names = [
+        name.removeprefix("'") if re.match(_FORMULA, name[1:]) else name.strip() for name in written
+    ]
     by_name = dict(zip(names, written, strict=True))
     is_missing = form.header.is_missing
     if advise:
@@ -113,7 +114,8 @@ def _open_text(file, compression, text, columns, advise):
         warn_of_text_form(file, form.decimal, form.header.names if in_comment else None)
 
     def renamed(columns):
-        for piece in _joined(table.pieces([by_name[name.strip()] for name in columns])):
+        places = [by_name[name if name in by_name else name.strip()] for name in columns]
+        for piece in _joined(table.pieces(places)):
             yield piece.rename_columns(list(columns))
 
     index = index_of(names)
@@ -155,12 +157,14 @@ def write_csv(table: "pyarrow.Table", file: pathlib.Path) -> None:
     import pyarrow.compute as pc
     from pyarrow import csv
 
-    for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+    names, columns = [], []
+    for name, column in zip(table.column_names, table.columns, strict=True):
         kind = getattr(column.type, "value_type", column.type)  # Of a dictionary.
         if is_text(kind) or "binary" in str(kind):
             column = column.cast(kind).cast("string")
             harmless = pc.match_substring_regex(column, NUMBER)
             is_run = pc.and_not(pc.match_substring_regex(column, _FORMULA), harmless)
             column = pc.if_else(is_run, pc.utf8_replace_slice(column, 0, 0, "'"), column)
-        table = table.set_column(i, "'" * bool(re.match(_FORMULA, name)) + name, column)
-    csv.write_csv(table, file)
+        names.append("'" * bool(re.match(_FORMULA, name)) + name)
+        columns.append(column)
+    csv.write_csv(type(table).from_arrays(columns, names=names), file)

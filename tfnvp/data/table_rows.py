@@ -32,11 +32,11 @@ class TableRows:
 
     >>> import pyarrow
     >>> found = TableRows(["a", "b"], "t.csv")
-    >>> found.add(pyarrow.table({"a": ["1.5", "?"], "b": [True, False]})).tolist()
-    [[1.5, 1.0], [nan, 0.0]]
+    >>> found.add(pyarrow.table({"a": ["1.5", "?", "2.5"], "b": [1, 0, 1]})).tolist()
+    [[1.5, 1.0], [nan, 0.0], [2.5, 1.0]]
     >>> found.check(skip_bad=False)
     Traceback (most recent call last):
-    ValueError: t.csv: column 'a' holds no numbers in 1 of 2 rows, the first in row 2: '?'; \
+    ValueError: t.csv: column 'a' holds no numbers in 1 of 3 rows, the first in row 2: '?'; \
 `skip_bad` leaves such rows out
     """
 
@@ -158,8 +158,8 @@ class TableRows:
             kind = f"{self._types[name]}, such as {str(text)!r} in row {row}"
         return (
             f"column {name!r} holds no numbers but {kind}; name the columns to read "
-            "(`columns`), leave it out of the table, or write plain numbers such as 1234.5, also for "
-            "dates"
+            "(`columns`), leave it out of the table, or write plain numbers such as 1234.5, dates "
+            "as days"
         )
 
     def _check_rows(self, skip_bad):

@@ -245,12 +245,11 @@ def _typed(column):
     texts = _without_missing(column)
     if texts.null_count == len(texts):
         return pyarrow.nulls(len(texts))
-    for kind in ("int64", "float64", "bool"):
+    # Arrow's whole numbers can be hexadecimal, its floats cannot.
+    is_hexadecimal = pc.any(pc.match_substring_regex(texts, "^[+-]?0[xX]")).as_py()
+    for kind in ("float64", "bool") if is_hexadecimal else ("int64", "float64", "bool"):
         with contextlib.suppress(pyarrow.ArrowInvalid):
-            numbers = texts.cast(kind)
-            # Arrow's whole numbers can be hexadecimal, its floats cannot.
-            is_hexadecimal = kind == "int64" and pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py()
-            return column if is_hexadecimal else numbers
+            return texts.cast(kind)
     return column
 
 

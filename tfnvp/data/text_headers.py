@@ -72,9 +72,10 @@ def find_header(
         named = tuple(values_of_line(comments[-1].lstrip("#").strip(), delimiter))
         if len(named) == len(first) > 1 and any(map(is_number, first)):
             return Header(named)
-    if all(is_value(value, decimal) for value in first) and not are_steps(first, decimal):
-        if not columns or not set(columns) <= set(first):
-            return Header(tuple(map(str, range(len(first)))), 0, True)
+    are_named = columns and set(columns) <= set(first)
+    are_values = all(is_value(value, decimal) for value in first)
+    if are_values and not are_named and not are_steps(first, decimal):
+        return Header(tuple(map(str, range(len(first)))), 0, True)
     line = lines[blank]
     line = re.sub(r"[ \t]+", " ", line.strip()) if delimiter == " " else line
     names = next(csv.reader([line], delimiter=delimiter))

@@ -81,9 +81,8 @@ def find_form(
     >>> import tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp(), "t.csv")
     >>> _ = file.write_text("# from the lab\\nheight;weight\\n1,71;65,5\\n")
-    >>> find_form(file)
-    TextForm(encoding='utf-8', delimiter=';', decimal=',', has_comments=True, header=Header(names=None, \
-lines=0, is_missing=False))
+    >>> find_form(file)._replace(header=None)
+    TextForm(encoding='utf-8', delimiter=';', decimal=',', has_comments=True, header=None)
     """
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ValueError(f"`delimiter` must be one character. Received: {delimiter!r}")

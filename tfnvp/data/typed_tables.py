@@ -107,7 +107,7 @@ def open_excel(file: pathlib.Path) -> OpenedTable:
     names = told_apart(["" if name is None else str(name).strip() for name in next(rows(), ())])
 
     def pieces(columns):
-        places = [names.index(name.strip()) for name in columns]
+        places = [names.index(name if name in names else name.strip()) for name in columns]
         lines = itertools.islice(rows(), 1, None)
         while piece := list(itertools.islice(lines, _EXCEL_ROWS)):
             padded = [(*row, *(None,) * (len(names) - len(row))) for row in piece]
