@@ -220,9 +220,9 @@ BOMBS = {
     "encrypted.npz": (encrypted, "encrypted"),
     "t.parquet": (repeated, "too much memory"),
     "t.csv": (many_columns, "several columns of the name 'a'"),
-    "quote.csv": (lambda file: file.write_text('a,b\n"1,2\n' * 9), "cannot be read as a table"),
+    "quote.csv": (lambda file: file.write_text('a,b\n"1,2\n' * 9), "row 9 must have 2 values"),
     "zeros.csv": (lambda file: file.write_bytes(bytes(1000)), "zeros.csv"),
-    "empty.csv": (lambda file: file.write_text(""), "cannot be read as a table"),
+    "empty.csv": (lambda file: file.write_text(""), "has no rows"),
     "pipe.csv": (os.mkfifo, "no table at"),
 }
 

@@ -172,7 +172,7 @@ def test_names_and_separators(tmp_path):
         with pytest.raises(ValueError, match="several columns of the name 'a'"):
             read(file)
     for delimiter in (";", "ab"):
-        with pytest.raises(ValueError, match=r"no numbers but string|must be one character"):
+        with pytest.raises(ValueError, match=r"two or more numbers.*`delimiter`|must be one char"):
             data.load_table(file, delimiter=delimiter)
 
 
@@ -212,10 +212,10 @@ def test_what_is_ambiguous_in_text_is_not_guessed(tmp_path):
     file = tmp_path / "t.csv"
     # One thousand and more, or a little more than one?
     file.write_text("a;b\n" + "1,234;5\n" * 12)
-    with pytest.raises(ValueError, match="column 'a' holds no numbers but string"):
+    with pytest.raises(ValueError, match="'a' holds no numbers but string, such as '1,234' in"):
         data.load_table(file)
     file.write_text("a,b\n" + "1.5,2.5\n" * 12 + "1.5,2.5,3.5\n")
-    with pytest.raises(ValueError, match="Expected 2 columns, got 3"):
+    with pytest.raises(ValueError, match=r"row 13 must have 2 values.* Received 3: '1.5,2.5,3.5'"):
         data.load_table(file)
     file.write_bytes("a,b\n1.5,2.5\n".encode("utf-16-le"))
     with pytest.raises(ValueError, match=r"bytes of value 0.* `encoding`, such as utf-16-le"):

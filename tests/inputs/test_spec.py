@@ -46,7 +46,18 @@ def changed(array, index, value):
 DATES = np.datetime64("2026-11-27") + np.arange(24).reshape(8, 3)
 MIXED = np.array([["a", 0.5]] * 8, dtype=object)
 
+
 # What is handed to `check` (before training), and the message that refuses it.
+class Polars(Table):
+    """A table of which a column holds dates, as polars has it: they become numbers unasked."""
+
+    class Date:
+        def is_temporal(self):
+            return True
+
+    dtypes = (Date(),)
+
+
 REFUSED = {
     "missing": (plain, (None,), "`x` is missing"),
     "too few columns": (plain, (X[:, :2],), r"`x` must have the shape \[batch, 3\].*\(8, 2\)"),
@@ -62,6 +73,7 @@ REFUSED = {
     "texts": (plain, (Table(X.astype(str).astype(object)),), "choose the columns.*dtype: object"),
     "a text in a table": (plain, (Table(changed(X.astype(object), (3, 1), "?")),), "get_dummies"),
     "a gap": (plain, (Table(changed(X.astype(object), (3, 1), None)),), r"first is x\[3, 1\]"),
+    "dates in a table": (plain, (Polars(X),), "a table with dates or times of type Polars"),
     "dates": (plain, (DATES,), r"must hold real numbers: dates .*datetime64"),
     "uneven lists": (plain, ([[1.0, 2.0, 3.0], [4.0]],), "`x` must be an array of numbers"),
     "a flat variable": (

@@ -18,6 +18,7 @@ def warn_of_columns(
     in_order: Iterable[str],
     whole: Iterable[str],
     mostly: Iterable[str],
+    coded: Iterable[str] = (),
 ) -> None:
     """Warns of columns without a density.
 
@@ -27,6 +28,7 @@ def warn_of_columns(
       in_order: names of columns of distinct whole numbers in order.
       whole: names of columns of other whole numbers.
       mostly: names of columns of which more than half of the values are the same.
+      coded: texts such as "-999 in 'a'", of repeated values that are far from all others.
     """
     no_bound = "they have no density, and their likelihood no bound"
     if constant:
@@ -42,6 +44,11 @@ def warn_of_columns(
     if mostly:
         named = listed(map(repr, mostly))
         warn(f"more than half of the values are the same in {named}: {no_bound}")
+    if coded:
+        warn(
+            f"repeated and far from all other values: {listed(coded)}. If it stands for missing "
+            "values, leave those rows out"
+        )
 
 
 def warn_of_rows_outside(fault: str, atom: float) -> None:
@@ -117,10 +124,16 @@ def warn_of_skipped(count: int, total: int, what: str, first: Any = None) -> Non
     warn(f"{count} of {total} {what} are left out because they are damaged{first}")
 
 
-def warn_of_missing_header(file: Any, names: Iterable[str]) -> None:
-    """Warns of a `.csv` whose first line holds numbers instead of names."""
-    named = ", ".join(names)
-    warn(f"{file} seems to have no header: its first row is read as names of columns: {named}")
+def warn_of_missing_header(file: Any, names: Sequence[str], is_row: bool) -> None:
+    """Warns of a table of text whose first line holds numbers instead of names.
+
+    Args:
+      file: what the warning calls the table.
+      names: names of its columns.
+      is_row: whether that line is read as a row.
+    """
+    meaning = "is a row, and the names of its columns are" if is_row else "is read as names:"
+    warn(f"{file} seems to have no header: its first line {meaning} {listed(names)}")
 
 
 def warn_of_text_form(file: Any, decimal: str, names: Sequence[str] | None) -> None:

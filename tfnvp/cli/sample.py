@@ -31,6 +31,14 @@ def sample(
             metavar="DIR",
         ),
     ] = None,
+    whole: Annotated[
+        str | None,
+        Option(
+            "--round",
+            help="Columns of whole numbers: their samples are rounded, inside of their bounds.",
+            metavar="A,B",
+        ),
+    ] = None,
     force: Annotated[
         bool, Option("--force", help="Write into a folder that holds other files.")
     ] = False,
@@ -50,14 +58,17 @@ def sample(
     flow = (loading.load_flow if separate is None else loading.load_image_flow)(model)
     samples = flow.sample(n, seed=seed, temperature=temperature).numpy()
     is_table = len(flow.event_shape) == 1
+    known = tfnvp.scoring.read_reference(model) if is_table else None
+    columns = (known and known.columns) or [f"x{i + 1}" for i in range(flow.event_shape[0])]
+    if whole is not None:
+        samples = _rounded(samples, whole, columns if is_table else (), flow)
     if output is None:
         output = Path("samples.csv" if is_table and flow.event_size > 2 else "samples.png")
     if separate is not None:
         output = separate
         save_separately(separate, samples, flow.levels)
     elif output.suffix in (".csv", ".parquet") and is_table:
-        known = tfnvp.scoring.read_reference(model)
-        tfnvp.data.tables.write_table(output, samples, known.columns if known else None)
+        tfnvp.data.tables.write_table(output, samples, columns)
     elif output.suffix == ".npy":
         np.save(output, samples)
     elif output.suffix != ".png" or save_samples(output, samples, flow.levels) is None:
@@ -67,6 +78,19 @@ def sample(
         )
     result = {"output": str(output), "samples": n}
     options.print_result(f"{n} samples in {output}", result, json_output)
+
+
+def _rounded(samples, whole, columns, flow):
+    """Returns samples `[n, columns]` with whole numbers in some columns."""
+    from tfnvp.data.table_values import check_names, names_in
+    from tfnvp.inputs.bounds import whole_inside
+
+    names = names_in(whole)
+    check_names(names, columns, "the model")
+    bounds = getattr(flow, "bounds", None) or [None] * len(columns)
+    for i in map(columns.index, names):
+        samples[:, i] = whole_inside(samples[:, i], bounds[i])
+    return samples
 
 
 def _check_folder(folder, output, force):

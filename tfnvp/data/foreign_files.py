@@ -10,11 +10,15 @@ from typing import Any
 _VALUES, _VALUES_PER_BYTE = 2**26, 100
 
 
+class DamagedTableError(ValueError):
+    """Says which row of which table is damaged."""
+
+
 @contextlib.contextmanager
 def reading(source: Any, kind: str) -> Iterator[None]:
     """Raises whatever a library raises for the content of a file as `ValueError` that names it.
 
-    Errors of the disk, which have a number, stay `OSError`.
+    Errors of the disk, which have a number, stay `OSError`, and a `DamagedTableError` what it is.
 
     Args:
       source: what messages call the file.
@@ -29,6 +33,8 @@ def reading(source: Any, kind: str) -> Iterator[None]:
         yield
     except Exception as error:  # Of many kinds: formats differ, and damaged files even more.
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+            raise
+        if isinstance(error, DamagedTableError):
             raise
         text = str(error) or type(error).__name__
         raise ValueError(f"{source} cannot be read as {kind}: {text}") from error

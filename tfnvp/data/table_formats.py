@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tfnvp.advice import warn_of_missing_header, warn_of_text_form
 from tfnvp.data.foreign_files import check_values
-from tfnvp.data.table_values import NUMBER, check_names, is_number, is_text, repeated_names
+from tfnvp.data.table_values import NUMBER, check_names, is_text, repeated_names
+from tfnvp.data.text_headers import seems_a_row
 from tfnvp.data.text_tables import COMPRESSIONS, TextTable, find_form
 from tfnvp.data.typed_tables import (
     OpenedTable,
@@ -68,7 +69,7 @@ def open_table(
             raise ValueError(f"`delimiter` and `encoding` are those of text. Received: {file}")
         opened = _READERS[ending](file)
     elif ending in _TEXTS:
-        opened = _open_text(file, compression, text, advise)
+        opened = _open_text(file, compression, text, columns, advise)
     else:
         known = ", ".join([*_TEXTS, *_READERS])
         packed = ", ".join(COMPRESSIONS)
@@ -94,25 +95,31 @@ def format_of(file: pathlib.Path) -> tuple[str, str | None]:
     return (others[-1], COMPRESSIONS[last]) if last in COMPRESSIONS else (last, None)
 
 
-def _open_text(file, compression, text, advise):
+def _open_text(file, compression, text, columns, advise):
     ending = format_of(file)[0]
     delimiter = text.delimiter or ("\t" if ending == ".tsv" else None)
-    form = find_form(file, compression, delimiter, text.encoding)
+    form = find_form(file, compression, delimiter, text.encoding, columns)
     table = TextTable(file, compression, form)
     written = table.names()
     # As `safe_for_spreadsheets` marks them.
-    names = [name.removeprefix("'") if re.match(_FORMULA, name[1:]) else name for name in written]
+    names = [
+        name.removeprefix("'") if re.match(_FORMULA, name[1:]) else name.strip() for name in written
+    ]
     by_name = dict(zip(names, written, strict=True))
+    is_missing = form.header.is_missing
     if advise:
-        if all(map(is_number, names)):
-            warn_of_missing_header(file, names)
-        warn_of_text_form(file, form.decimal, form.names)
+        if is_missing or seems_a_row(names):
+            warn_of_missing_header(file, names, is_missing)
+        in_comment = form.has_comments and not is_missing and not form.header.lines
+        warn_of_text_form(file, form.decimal, form.header.names if in_comment else None)
 
     def renamed(columns):
-        for piece in _joined(table.pieces([by_name[name] for name in columns])):
+        places = [by_name[name if name in by_name else name.strip()] for name in columns]
+        for piece in _joined(table.pieces(places)):
             yield piece.rename_columns(list(columns))
 
-    return OpenedTable(names, renamed, is_text=True, index=index_of(names))
+    index = index_of(names)
+    return OpenedTable(names, renamed, has_names=not is_missing, is_text=True, index=index)
 
 
 def _joined(tables):
@@ -152,12 +159,14 @@ def safe_for_spreadsheets(table: "pyarrow.Table") -> "pyarrow.Table":
     """
     import pyarrow.compute as pc
 
-    for i, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+    names, columns = [], []
+    for name, column in zip(table.column_names, table.columns, strict=True):
         kind = getattr(column.type, "value_type", column.type)  # Of a dictionary.
         if is_text(kind) or "binary" in str(kind):
             column = column.cast(kind).cast("string")
             harmless = pc.match_substring_regex(column, NUMBER)
             is_run = pc.and_not(pc.match_substring_regex(column, _FORMULA), harmless)
             column = pc.if_else(is_run, pc.utf8_replace_slice(column, 0, 0, "'"), column)
-        table = table.set_column(i, "'" * bool(re.match(_FORMULA, name)) + name, column)
-    return table
+        names.append("'" * bool(re.match(_FORMULA, name)) + name)
+        columns.append(column)
+    return type(table).from_arrays(columns, names=names)

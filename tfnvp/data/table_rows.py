@@ -32,10 +32,12 @@ class TableRows:
 
     >>> import pyarrow
     >>> found = TableRows(["a", "b"], "t.csv")
-    >>> found.add(pyarrow.table({"a": ["1.5", "?"], "b": [True, False]})).tolist()
-    [[1.5, 1.0], [nan, 0.0]]
-    >>> found.rows, found.good
-    (2, 1)
+    >>> found.add(pyarrow.table({"a": ["1.5", "?", "2.5"], "b": [1, 0, 1]})).tolist()
+    [[1.5, 1.0], [nan, 0.0], [2.5, 1.0]]
+    >>> found.check(skip_bad=False)
+    Traceback (most recent call last):
+    ValueError: t.csv: column 'a' holds no numbers in 1 of 3 rows, the first in row 2: '?'; \
+`skip_bad` leaves such rows out
     """
 
     def __init__(
@@ -125,6 +127,11 @@ class TableRows:
         Args:
           skip_bad: bool, whether some texts among the numbers are allowed.
         """
+        if len(self.columns) < 2:
+            raise ValueError(
+                f"{self.source} must hold rows of two or more numbers. Received the columns "
+                f"{self.columns}; `delimiter` names what is between values of a text"
+            )
         is_other = (self._numbers == 0) | (self._texts >= self._numbers)
         if not skip_bad:
             is_other |= self._texts > 0
@@ -134,10 +141,6 @@ class TableRows:
             raise ValueError(
                 f"{self.source}: {self._why_no_numbers(first)}"
                 + f". Further columns that hold other values than numbers: {listed}" * bool(more)
-            )
-        if len(self.columns) < 2:
-            raise ValueError(
-                f"{self.source} must hold rows of two or more numbers. Received: {self.columns}"
             )
 
     def _why_no_numbers(self, i):
@@ -149,10 +152,14 @@ class TableRows:
                 f"column {name!r} holds no numbers in {texts} of {self.rows} rows, the first in "
                 f"row {row}: {text!r}; `skip_bad` leaves such rows out"
             )
-        kind = self._types[name] if texts else "missing values"
+        kind = "missing values"
+        if texts:
+            row, text = self._first_texts[name]
+            kind = f"{self._types[name]}, such as {str(text)!r} in row {row}"
         return (
             f"column {name!r} holds no numbers but {kind}; name the columns to read "
-            "(`columns`), or leave it out of the table"
+            "(`columns`), leave it out of the table, or write plain numbers such as 1234.5, dates "
+            "as days"
         )
 
     def _check_rows(self, skip_bad):

@@ -49,7 +49,8 @@ def check_names(columns: Sequence[str], names: Sequence[str], source: Any) -> No
     """
     if repeated := repeated_names(columns):
         raise ValueError(f"the columns to read name {repeated[0]!r} more than once")
-    if missing := sorted(set(columns) - set(names)):
+    # Spaces around names in a text are not part of them.
+    if missing := sorted({name for name in columns if not {name, name.strip()} & set(names)}):
         raise ValueError(f"{source} lacks the columns {missing}; it has {list(names)}")
 
 
@@ -83,10 +84,11 @@ def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> 
       table: `pyarrow.Table`.
       columns: names of the columns to change; the others stay as they are. Default: all.
     """
-    for i, field in enumerate(table.schema):
-        if is_text(field.type) and (columns is None or field.name in columns):
-            table = table.set_column(i, field.name, _typed(table[i]))
-    return table
+    changed = [
+        _typed(column) if is_text(column.type) and (columns is None or name in columns) else column
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
+    return type(table).from_arrays(changed, names=table.column_names)
 
 
 def rows_of_table(
@@ -238,11 +240,14 @@ def _missing():
 def _typed(column):
     """Returns texts in the first type that fits all of them."""
     import pyarrow
+    import pyarrow.compute as pc
 
     texts = _without_missing(column)
     if texts.null_count == len(texts):
         return pyarrow.nulls(len(texts))
-    for kind in ("int64", "float64", "bool"):
+    # Arrow's whole numbers can be hexadecimal, its floats cannot.
+    is_hexadecimal = pc.any(pc.match_substring_regex(texts, "^[+-]?0[xX]")).as_py()
+    for kind in ("float64", "bool") if is_hexadecimal else ("int64", "float64", "bool"):
         with contextlib.suppress(pyarrow.ArrowInvalid):
             return texts.cast(kind)
     return column

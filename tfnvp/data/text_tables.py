@@ -1,14 +1,19 @@
 """Tables in text files: encoding, delimiter, decimal mark and comments are found in the file."""
 
 import codecs
+import contextlib
+import csv
+import io
+import itertools
 import pathlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from tfnvp.data.foreign_files import reading
+from tfnvp.data.foreign_files import DamagedTableError, reading
 from tfnvp.data.table_values import is_number
+from tfnvp.data.text_headers import Header, find_header, values_of_line
 
 if TYPE_CHECKING:
     import pyarrow
@@ -30,7 +35,7 @@ _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UT
 _DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$"
 
 # Numbers such as 1,234 may have a decimal comma, or one between thousands.
-_THOUSANDS = r"[+-]?\d{1,3},\d{3}"
+_THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
 
 _KIND = "a table of text (its encoding is taken for {}, unless `encoding` names another one)"
 
@@ -43,14 +48,14 @@ class TextForm(NamedTuple):
       delimiter: what is between values; a space stands for any number of spaces and tabs.
       decimal: the decimal mark, "." or ",".
       has_comments: whether lines that begin with # are comments.
-      names: names of columns in a comment, or None where the first line has them.
+      header: the names of the columns, if they are not the first line as it is.
     """
 
     encoding: str = "utf-8"
     delimiter: str = ","
     decimal: str = "."
     has_comments: bool = False
-    names: tuple[str, ...] | None = None
+    header: Header = Header()
 
 
 def find_form(
@@ -58,6 +63,7 @@ def find_form(
     compression: str | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> TextForm:
     """Finds how a file writes its table, in its first lines.
 
@@ -67,6 +73,7 @@ def find_form(
       delimiter: what is between values. Default: what divides most lines into as many values,
         most of them numbers.
       encoding: name of a codec. Default: UTF-8, or UTF-16 where the file begins with its mark.
+      columns: names that the table is known to have, or None.
 
     Raises:
       ValueError: for an encoding or a delimiter that cannot be, or bytes that are no text.
@@ -74,8 +81,8 @@ def find_form(
     >>> import tempfile
     >>> file = pathlib.Path(tempfile.mkdtemp(), "t.csv")
     >>> _ = file.write_text("# from the lab\\nheight;weight\\n1,71;65,5\\n")
-    >>> find_form(file)
-    TextForm(encoding='utf-8', delimiter=';', decimal=',', has_comments=True, names=None)
+    >>> find_form(file)._replace(header=None)
+    TextForm(encoding='utf-8', delimiter=';', decimal=',', has_comments=True, header=None)
     """
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ValueError(f"`delimiter` must be one character. Received: {delimiter!r}")
@@ -84,14 +91,16 @@ def find_form(
     found = encoding or next((v for mark, v in _MARKS.items() if head.startswith(mark)), "utf-8")
     text = _decoded(head, found, file, strictly=encoding is not None)
     lines = text.splitlines()[: _LINES + 1]
-    lines = [line for line in (lines if len(head) < _HEAD else lines[:-1]) if line.strip()]
-    first = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    comments, rows = lines[:first], lines[first:]
-    rows = [line for line in rows if not (comments and line.startswith("#"))]
+    lines = lines if len(head) < _HEAD else lines[:-1]
+    is_other = (bool(line.strip()) and not line.startswith("#") for line in lines)
+    first = next((i for i, other in enumerate(is_other) if other), len(lines))
+    comments = [line for line in lines[:first] if line.strip()]
+    lines = [line for line in lines if not (comments and line.startswith("#"))]
+    rows = [line for line in lines if line.strip()]
     delimiter = delimiter or _most_even(rows)
-    names = _names_in_comment(comments, rows, delimiter)
     decimal = "," if delimiter != "," and _has_decimal_commas(rows, delimiter) else "."
-    return TextForm(found, delimiter, decimal, bool(comments), names)
+    header = find_header(comments, lines, delimiter, decimal, columns)
+    return TextForm(found, delimiter, decimal, bool(comments), header)
 
 
 class TextTable:
@@ -118,7 +127,10 @@ class TextTable:
             try:
                 return found(_BLOCK)
             except pyarrow.ArrowInvalid:  # The first row may be longer.
-                return found(_LARGE_BLOCK)
+                try:
+                    return found(_LARGE_BLOCK)
+                except pyarrow.ArrowInvalid as error:
+                    raise self._explained(error) from None
 
     def pieces(self, columns: Sequence[str]) -> Iterator["pyarrow.Table"]:
         """Yields some columns in Arrow tables, all values as texts.
@@ -157,11 +169,32 @@ class TextTable:
                 return
             except pyarrow.ArrowInvalid as error:
                 if block == _LARGE_BLOCK or "straddl" not in str(error):
-                    raise
+                    raise self._explained(error) from None
 
-    def _open(self, block, **options):
+    def _explained(self, error):
+        """Returns an error that says which row has other values than the line of names, if any."""
+        if "Empty CSV" in str(error):
+            return DamagedTableError(f"{self._file} has no rows")
+        expected = re.search(r"Expected (\d+) columns", str(error))
+        if expected is None:
+            return error
+        names, skipped, _ = self._form.header
+        delimiter, expected = self._form.delimiter, int(expected[1])
+        lines = io.TextIOWrapper(self._stream(), "utf-8", "replace", newline="")
+        rows = enumerate(filter(None, csv.reader(lines, delimiter=delimiter)), names is not None)
+        with contextlib.suppress(csv.Error):  # Of a text longer than Python's reader takes.
+            for i, row in itertools.islice(rows, skipped > 0, None):
+                if len(row) != expected:
+                    return DamagedTableError(
+                        f"{self._file}: row {i - (skipped > 0)} must have {expected} values, with "
+                        f"{delimiter!r} between them. Received {len(row)}: "
+                        f"{delimiter.join(row)[:60]!r}"
+                    )
+        return error
+
+    def _stream(self):
+        """Returns the bytes of the text in UTF-8, without comments, for Arrow."""
         import pyarrow
-        from pyarrow import csv
 
         form = self._form
         stream = _bytes_of(self._file, self._compression)
@@ -169,10 +202,16 @@ class TextTable:
             stream = pyarrow.transcoding_input_stream(stream, form.encoding, "utf-8")
         if form.has_comments or form.delimiter == " ":
             stream = pyarrow.TransformInputStream(stream, _Lines(form))
+        return stream
+
+    def _open(self, block, **options):
+        from pyarrow import csv
+
+        names, skipped, _ = self._form.header
         return csv.open_csv(
-            stream,
-            csv.ReadOptions(block_size=block, column_names=form.names),
-            csv.ParseOptions(delimiter=form.delimiter, newlines_in_values=True),
+            self._stream(),
+            csv.ReadOptions(block_size=block, column_names=names, skip_rows=skipped),
+            csv.ParseOptions(delimiter=self._form.delimiter, newlines_in_values=True),
             csv.ConvertOptions(**options),
         )
 
@@ -200,20 +239,11 @@ def _decoded(head, encoding, file, strictly):
     return text
 
 
-def _values(line, delimiter):
-    """Returns the values of a line; a delimiter in quotes is part of a value."""
-    line = line.strip(" \t") if delimiter == " " else line
-    hidden = re.sub(r'"[^"]*"', lambda match: "q" * len(match.group()), line)
-    places = re.finditer(r"[ \t]+" if delimiter == " " else re.escape(delimiter), hidden)
-    cuts = [0, *(place for match in places for place in match.span()), len(line)]
-    return [line[a:b].strip('" \t') for a, b in zip(cuts[::2], cuts[1::2], strict=True)]
-
-
 def _most_even(lines):
     """Returns the delimiter that divides most lines into as many values, most of them numbers."""
 
     def score(delimiter):
-        divided = [_values(line, delimiter) for line in lines]
+        divided = [values_of_line(line, delimiter) for line in lines]
         ((count, even),) = Counter(map(len, divided)).most_common(1)
         values = [value for line in divided if len(line) == count for value in line]
         numbers = sum(is_number(v) or bool(re.match(_DECIMAL_COMMA, v)) for v in values)
@@ -223,19 +253,10 @@ def _most_even(lines):
 
 
 def _has_decimal_commas(lines, delimiter):
-    values = [value for line in lines for value in _values(line, delimiter)]
+    values = [value for line in lines for value in values_of_line(line, delimiter)]
     with_comma = [value for value in values if re.match(_DECIMAL_COMMA, value)]
     with_point = any("." in value and is_number(value) for value in values)
     return not (with_point or all(re.fullmatch(_THOUSANDS, value) for value in with_comma))
-
-
-def _names_in_comment(comments, rows, delimiter):
-    """Returns the names in the last comment, if the first line after it is a row of numbers."""
-    if not comments or not rows:
-        return None
-    names = _values(comments[-1].lstrip("#").strip(), delimiter)
-    first = _values(rows[0], delimiter)
-    return tuple(names) if len(names) == len(first) > 1 and any(map(is_number, first)) else None
 
 
 class _Lines:
@@ -250,8 +271,9 @@ class _Lines:
 
     def __call__(self, read):
         read = bytes(read)
-        lines = (self._rest + (read or b"\n" * bool(self._rest))).split(b"\n")
-        self._rest = lines.pop()
+        lines = (self._rest + read).splitlines(keepends=True)
+        # The last line may go on, and its end too.
+        self._rest = lines.pop() if read else b""
         return b"".join(map(self._changed, lines))
 
     def _changed(self, line):
@@ -261,15 +283,15 @@ class _Lines:
             self._in_quotes = False
             return b""
         if self._form.delimiter == " ":
-            line = re.sub(rb"[ \t]+", b" ", line.strip())
-        return line + b"\n"
+            return re.sub(rb"[ \t]+", b" ", line.strip()) + b"\n"
+        return line
 
 
 def _with_points(table):
     """Returns texts with a decimal point for a decimal comma."""
     import pyarrow.compute as pc
 
-    for i, name in enumerate(table.column_names):
-        column = pc.replace_substring_regex(table[i], _DECIMAL_COMMA, r"\1.\2")
-        table = table.set_column(i, name, column)
-    return table
+    points = [
+        pc.replace_substring_regex(column, _DECIMAL_COMMA, r"\1.\2") for column in table.columns
+    ]
+    return type(table).from_arrays(points, names=table.column_names)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfnvp.data.foreign_files import check_values, reading
+from tfnvp.data.text_headers import told_apart
 
 if TYPE_CHECKING:
     import pyarrow
@@ -103,10 +104,10 @@ def open_excel(file: pathlib.Path) -> OpenedTable:
                 if any(value is not None for value in row):
                     yield row
 
-    names = ["" if name is None else str(name) for name in next(rows(), ())]
+    names = told_apart(["" if name is None else str(name).strip() for name in next(rows(), ())])
 
     def pieces(columns):
-        places = [names.index(name) for name in columns]
+        places = [names.index(name if name in names else name.strip()) for name in columns]
         lines = itertools.islice(rows(), 1, None)
         while piece := list(itertools.islice(lines, _EXCEL_ROWS)):
             padded = [(*row, *(None,) * (len(names) - len(row))) for row in piece]

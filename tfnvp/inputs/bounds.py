@@ -106,6 +106,26 @@ def is_outside(values: np.ndarray, low: npt.ArrayLike, high: npt.ArrayLike) -> n
     return ((values < least) | (values > largest)) & np.isfinite(values)
 
 
+def whole_inside(values: np.ndarray, pair: Pair | None) -> np.ndarray:
+    """Returns the nearest whole numbers that are strictly between bounds.
+
+    Args:
+      values: finite `[n]`.
+      pair: `(low, high)`, or None for no bounds.
+
+    Raises:
+      ValueError: if no whole number is between the bounds.
+
+    >>> whole_inside(np.array([0.2, 1.6, 9.8]), (0, 10)).tolist()
+    [1.0, 2.0, 9.0]
+    """
+    (low,), (high,) = as_arrays([pair])
+    least, largest = np.floor(low) + 1, np.ceil(high) - 1
+    if least > largest:
+        raise ValueError(f"no whole number is strictly between the bounds {low:g} and {high:g}")
+    return np.clip(np.rint(values), least, largest)
+
+
 def outside_of_bounds(
     column: np.ndarray, low: float, high: float, place: Callable[[int], str]
 ) -> str:

@@ -10,6 +10,9 @@ from tfnvp import advice
 # Rows of an array that are looked at first, spread evenly.
 _SAMPLE_ROWS = 1024
 
+# A code such as -999 is told from a value of a scale by so many other values.
+_VALUES_BESIDE_CODE = 8
+
 
 def spread_sample(rows: np.ndarray, most: int = _SAMPLE_ROWS) -> np.ndarray:
     """Returns at most `most` rows, spread evenly, since arrays may be sorted."""
@@ -61,6 +64,8 @@ def advise_on_variables(x: np.ndarray, name: str, names: list[str] | None) -> No
 def advise_on_columns(columns: Mapping[str, np.ndarray]) -> None:
     """Warns of columns without a density: constant, repeated, whole numbers, mostly one value.
 
+    It also warns of values such as -999 that may stand for missing ones.
+
     Args:
       columns: mapping of names to arrays of numbers, which may have gaps.
     """
@@ -78,7 +83,23 @@ def advise_on_columns(columns: Mapping[str, np.ndarray]) -> None:
     in_order = [name for name in whole if _is_in_order(others[name])]
     mostly = [n for n, column in others.items() if n not in whole and mostly_one_value(column)]
     whole_otherwise = [name for name in whole if name not in in_order]
-    advice.warn_of_columns(constant, repeated, in_order, whole_otherwise, mostly)
+    codes = {name: _code_of_missing(column) for name, column in others.items()}
+    coded = [f"{code:g} in {name!r}" for name, code in codes.items() if code is not None]
+    advice.warn_of_columns(constant, repeated, in_order, whole_otherwise, mostly, coded)
+
+
+def _code_of_missing(column):
+    """Returns the smallest or largest value if it is repeated, and far from many others."""
+    values, counts = np.unique(column, return_counts=True)
+    if len(values) < _VALUES_BESIDE_CODE:
+        return None
+    for end, gap, others in (
+        (0, values[1] - values[0], values[-1] - values[1]),
+        (-1, values[-1] - values[-2], values[-2] - values[0]),
+    ):
+        if counts[end] > max(1, len(column) / 100) and gap > others:
+            return values[end]
+    return None
 
 
 def _is_in_order(column):

@@ -86,6 +86,11 @@ KINDS = (
         lambda x: isinstance(x, (tf.RaggedTensor, tf.RaggedTensorSpec)),
         cure="rows of equal length become a tensor by `x.to_tensor()`",
     ),
+    Kind(
+        "a table with dates or times",
+        lambda x: any(getattr(kind, "is_temporal", bool)() for kind in getattr(x, "dtypes", ())),
+        cure="polars counts microseconds since 1970: leave them out, or write days as numbers",
+    ),
     Kind("a dictionary", lambda x: isinstance(x, dict), cure=_ROWS),
     Kind(
         "a text or path",
