@@ -1,4 +1,10 @@
-"""Outlier scores of rows: log-densities, and their quantiles among usual rows."""
+"""Outlier scores of rows: log-densities, and their quantiles among usual rows.
+
+The reference, a file of a run folder, needs no TensorFlow; scores import it on first use.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 from tfnvp.scoring.reference import (
     FILE,
@@ -9,16 +15,18 @@ from tfnvp.scoring.reference import (
     smallest_hashes,
     write_reference,
 )
-from tfnvp.scoring.scores import (
-    Scores,
-    advise_on_training_rows,
-    check_flow,
-    finite_rows,
-    finite_rows_of,
-    make_reference,
-    rows_of,
-    score,
-)
+
+if TYPE_CHECKING:
+    from tfnvp.scoring.scores import (
+        Scores,
+        advise_on_training_rows,
+        check_flow,
+        finite_rows,
+        finite_rows_of,
+        make_reference,
+        rows_of,
+        score,
+    )
 
 __all__ = [
     "FILE",
@@ -37,3 +45,9 @@ __all__ = [
     "smallest_hashes",
     "write_reference",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        return getattr(importlib.import_module("tfnvp.scoring.scores"), name)
+    raise AttributeError(f"module 'tfnvp.scoring' has no attribute {name!r}")
