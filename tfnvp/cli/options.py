@@ -21,9 +21,15 @@ from typer import Argument, Option
 from tfnvp.cli import completion
 from tfnvp.cli.interrupts import ending_at_once
 
-# Paths are not wrapped, for pipes and for copying.
-console = Console(highlight=False, soft_wrap=True)
-messages = Console(highlight=False, soft_wrap=True, stderr=True)
+
+class _Console(Console):
+    """A console that wraps lines between words on terminals, and nowhere else."""
+
+    soft_wrap = property(lambda self: not self.is_terminal, lambda self, value: None)
+
+
+console = _Console(highlight=False)
+messages = _Console(highlight=False, stderr=True)
 
 Model = Annotated[
     Path,

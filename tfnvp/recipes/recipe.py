@@ -237,6 +237,9 @@ def _inherited(tables, name, heirs=()):
 #: The recipes by name.
 RECIPES = read_recipes(pathlib.Path(__file__).with_name("recipes.toml").read_text("utf-8"))
 
+#: Numbers of parameters by recipe, of those whose data has a known shape.
+PARAMETERS = tomllib.loads(pathlib.Path(__file__).with_name("parameters.toml").read_text("utf-8"))
+
 
 def get(name: str) -> Recipe:
     """Returns a recipe by its name.
