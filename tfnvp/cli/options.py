@@ -22,14 +22,14 @@ from tfnvp.cli import completion
 from tfnvp.cli.interrupts import ending_at_once
 
 
-class _Console(Console):
+class Lines(Console):
     """A console that wraps lines between words on terminals, and nowhere else."""
 
     soft_wrap = property(lambda self: not self.is_terminal, lambda self, value: None)
 
 
-console = _Console(highlight=False)
-messages = _Console(highlight=False, stderr=True)
+console = Lines(highlight=False)
+messages = Lines(highlight=False, stderr=True)
 
 Model = Annotated[
     Path,
