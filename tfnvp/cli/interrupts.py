@@ -16,17 +16,20 @@ def ending_at_once() -> Iterator[None]:
     """Lets Ctrl-C end the process at once while the block imports modules.
 
     Nothing is lost yet, and a `KeyboardInterrupt` within an import can become another error. A
-    SIGINT that the process ignores is still ignored.
+    signal that the process ignores is still ignored.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler or not _in_main_thread():
+    handler = signal.default_int_handler
+    stopping = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is handler]
+    if not _in_main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, _end)
+    for stop in stopping:
+        signal.signal(stop, _end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for stop in stopping:
+            signal.signal(stop, handler)
 
 
 def end_training_by_sigterm() -> None:
