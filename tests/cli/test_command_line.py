@@ -15,8 +15,8 @@ from rich.console import Console
 
 import tfnvp
 from tests.command_line import run
-from tfnvp.cli import files, options, progress
-from tfnvp.cli.options import Source
+from tfnvp.cli import files, progress
+from tfnvp.cli.options import Lines, Source
 from tfnvp.fitting.programs import choose_steps
 from tfnvp.recipes import get
 from tfnvp.runs import dry_run, train_recipe
@@ -145,7 +145,7 @@ def test_progress_moves_within_an_epoch_on_a_terminal():
 def test_lines_are_wrapped_between_words_and_only_on_terminals():
     text = " ".join(["words"] * 20)
     for is_terminal, lines in ((True, 2), (False, 1)):
-        console = options.Lines(file=io.StringIO(), force_terminal=is_terminal, width=80)
+        console = Lines(file=io.StringIO(), force_terminal=is_terminal, width=80)
         console.print(text)
         printed = console.file.getvalue().splitlines()
         assert len(printed) == lines

@@ -40,7 +40,10 @@ BAD_USE = [
     (["records", "x", "--table", "a.csv", "--levels", "2"], "--levels are those of --images"),
     (["records", "x"], "give one of --images and --table"),
     (["report", "RUN", "-o", "nowhere/x.html"], "no folder nowhere"),
-    (["report", "RUN", "-o", "page.pdf"], "`--output` must end in .html or .htm. Received: page.pdf"),
+    (
+        ["report", "RUN", "-o", "page.pdf"],
+        "`--output` must end in .html or .htm. Received: page.pdf",
+    ),
     (["sample", "RUN", "-o", "RUN/config.json"], "`--output` must end in .png or .csv"),
     (["reconstruct", "RUN", "-o", "RUN/samples.png"], "exists already: `--force` replaces it"),
     (["interpolate", "RUN", "--corners", "1,2"], "`--corners` must be"),

@@ -9,6 +9,7 @@ import functools
 import inspect
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -202,6 +203,8 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(**{name: _found(name, value) for name, value in values.items()})
 
     call.__signature__ = inspect.Signature(parameters)
+    # The help wraps paragraphs by itself.
+    call.__doc__ = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(function) or "")
     return call
 
 
