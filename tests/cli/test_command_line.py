@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 import tfnvp
 from tests.command_line import run
@@ -120,7 +119,7 @@ def test_progress_is_ten_lines_in_a_log(capsys):
 
 
 def test_progress_moves_within_an_epoch_on_a_terminal():
-    terminal = Console(file=io.StringIO(), force_terminal=True, width=80)
+    terminal = Lines(file=io.StringIO(), force_terminal=True, width=80, highlight=False)
     splits = SimpleNamespace(train=np.zeros(320), name="table")
     recipe = get("realnvp-table").replace(epochs=20, batch_size=32)
     model = SimpleNamespace(optimizer=SimpleNamespace(learning_rate=1e-3), stop_training=False)
@@ -128,7 +127,7 @@ def test_progress_moves_within_an_epoch_on_a_terminal():
         # It follows batches, and yet many steps run in one program.
         assert choose_steps(1, 10, [callback]) > 1
         callback.set_model(model)
-        callback.on_epoch_begin(0)
+        callback.on_epoch_begin(0, {})
         # Keras counts a program that is filled up in part as a whole one.
         for batch, expected in ((6, "7/10"), (13, "10/10")):
             callback.on_train_batch_end(batch, {"loss": 1.25})

@@ -61,7 +61,7 @@ BAD_USE = [
     (["sample", "RUN", "--separate", "a", "-o", "b.png"], "--output or --separate, not both"),
     (["sample", "RUN", "--separate", "RUN/config.json"], "is not a folder"),
     (["score", "RUN"], "give a table, or --images with its options"),
-    (["score", "RUN", "a.csv", "--images", "b"], "give a table, or --images"),
+    (["score", "RUN", "RUN/history.csv", "--images", "RUN"], "give a table, or --images"),
     (["score", "RUN", "--skip-bad"], "give a table, or --images"),
     (["sample", "RUN", "-n", "0"], "greater than or equal to 1"),
 ]
@@ -92,6 +92,12 @@ def raising(error):
         raise error
 
     return action
+
+
+def test_an_interrupt_ends_with_130(failing, capsys):
+    failing(raising(KeyboardInterrupt()))
+    assert run("sample", "digits") == 130
+    assert capsys.readouterr() == ("", "")
 
 
 def test_work_that_fails_ends_with_code_1(failing, capsys):

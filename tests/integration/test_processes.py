@@ -95,6 +95,27 @@ def test_bad_use_is_found_without_tensorflow(tmp_path):
         assert message in line
 
 
+# Ctrl-C while a module is imported.
+INTERRUPTED = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupting())
+from tfnvp.cli import main
+main(["sample", "digits"])
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "numpy", "tensorflow"])
+def test_an_interrupt_of_an_import_ends_with_130_and_no_traceback(tmp_path, module):
+    (tmp_path / "tfnvp").write_text(INTERRUPTED)
+    result = python(tmp_path / "tfnvp", module, cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 def test_names_of_image_sets_of_tfds_are_known_without_it():
     from tfnvp.data.named import require_named
 

@@ -200,6 +200,8 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(**values):
         for name, (make, fields) in groups.items():
             values[name] = make(**{field: values.pop(field) for field in fields})
+        if dataclasses.is_dataclass(function):  # A group, of which the command looks for files.
+            return function(**values)
         return function(**{name: _found(name, value) for name, value in values.items()})
 
     call.__signature__ = inspect.Signature(parameters)
@@ -213,9 +215,10 @@ def _found(name, value):
     from tfnvp.arguments import CHOICES, check_choice
     from tfnvp.cli import files
 
-    if isinstance(value, Source):
-        found = {field: _found(field, given) for field, given in value.given.items()}
-        files.require_dataset(value.dataset, value.data_dir)
+    if dataclasses.is_dataclass(value):
+        if isinstance(value, Source):
+            files.require_dataset(value.dataset, value.data_dir)
+        found = {field: _found(field, given) for field, given in vars(value).items()}
         return dataclasses.replace(value, **found)
     if name in CHOICES and value is not None:
         check_choice(name, value)

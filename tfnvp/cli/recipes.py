@@ -30,9 +30,7 @@ def recipes(json_output: Json = False) -> None:
         console.print(f"[bold]{title}[/]")
         chosen = [recipe for recipe in RECIPES.values() if _kind(recipe.dataset) == kind]
         console.print(_table(chosen, console.width >= _WIDE), soft_wrap=False)
-    console.print(
-        "size: number of parameters. Published figures and all options: `tfnvp recipes --json`"
-    )
+    console.print("size: parameters. Published figures, all options: `tfnvp recipes --json`")
 
 
 def _table(chosen, is_wide):
