@@ -5,6 +5,28 @@ from typing import Any
 
 import numpy as np
 
+#: The values of arguments that take one of a few texts, known without TensorFlow.
+CHOICES = {
+    "mask": ("top", "bottom", "left", "right", "even", "center", "random"),
+    "on_divergence": ("stop", "roll-back"),
+    "strategy": ("none", "mirrored", "multi_worker"),
+    "weights_dtype": ("float32", "bfloat16"),
+}
+
+
+def check_choice(name: str, value: Any) -> None:
+    """Raises `ValueError` unless a value is one of the `CHOICES` of an argument.
+
+    >>> try:
+    ...     check_choice("mask", "inside")
+    ... except ValueError as error:
+    ...     print(error)
+    `mask` must be one of top, bottom, left, right, even, center, random. Received: 'inside'
+    """
+    if value not in CHOICES[name]:
+        known = ", ".join(CHOICES[name])
+        raise ValueError(f"`{name}` must be one of {known}. Received: {value!r}")
+
 
 def check_int(name: str, value: Any, least: int = 1, most: int | None = None) -> None:
     """Raises `ValueError` unless a value is a whole number in a range.

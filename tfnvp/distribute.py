@@ -11,8 +11,9 @@ import keras
 import tensorflow as tf
 
 from tfnvp import _internals
+from tfnvp.arguments import CHOICES
 
-STRATEGIES = ("none", "mirrored", "multi_worker")
+STRATEGIES = CHOICES["strategy"]
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:

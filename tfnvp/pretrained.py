@@ -1,9 +1,12 @@
 """Small trained flows that come with the package."""
 
 import pathlib
+from typing import TYPE_CHECKING
 
-from tfnvp.flows import Flow
 from tfnvp.runs.folder import load_model
+
+if TYPE_CHECKING:
+    from tfnvp.flows import Flow
 
 __all__ = ["PRETRAINED", "load_pretrained"]
 
@@ -17,8 +20,11 @@ PRETRAINED = {
     "two-moons": "Real NVP on two moons in the plane, noise 0.05",
 }
 
+#: Names of their data sets, as in `tfnvp.data.load_named`; the two moons have none.
+DATA = {"digits": "digits", "digits-nice": "digits", "mnist": "mnist", "two-moons": None}
 
-def load_pretrained(name: str) -> Flow:
+
+def load_pretrained(name: str) -> "Flow":
     """Loads a trained flow by its name, without a download.
 
     | name | data | shape |
@@ -47,4 +53,14 @@ def load_pretrained(name: str) -> Flow:
     """
     if name not in PRETRAINED:
         raise ValueError(f"`name` must be one of {', '.join(PRETRAINED)}. Received: {name!r}")
-    return load_model(FOLDER / f"{name}.keras")
+    return load_model(file_of(name))
+
+
+def data_of(path: pathlib.Path) -> str | None:
+    """Returns the name of the data set of a model file, which is "digits" unless it is known."""
+    return DATA[path.stem] if path.parent == FOLDER else "digits"
+
+
+def file_of(name: str) -> pathlib.Path:
+    """Returns the file of a flow that comes with the package."""
+    return FOLDER / f"{name}.keras"

@@ -1,8 +1,11 @@
 """Training, evaluation, samples and SavedModels by the command line."""
 
+import io
 import json
 import pathlib
+import re
 import shutil
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +14,9 @@ from PIL import Image
 
 import tfnvp
 from tests.command_line import run
-from tfnvp.cli import progress
-from tfnvp.cli.options import Source
+from tfnvp.cli import files, progress
+from tfnvp.cli.options import Lines, Source
+from tfnvp.fitting.programs import choose_steps
 from tfnvp.recipes import get
 from tfnvp.runs import dry_run, train_recipe
 from tfnvp.runs.folder import RunFolder, load_model
@@ -114,6 +118,39 @@ def test_progress_is_ten_lines_in_a_log(capsys):
         assert callbacks == []
 
 
+def test_progress_moves_within_an_epoch_on_a_terminal():
+    terminal = Lines(file=io.StringIO(), force_terminal=True, width=80, highlight=False)
+    splits = SimpleNamespace(train=np.zeros(320), name="table")
+    recipe = get("realnvp-table").replace(epochs=20, batch_size=32)
+    model = SimpleNamespace(optimizer=SimpleNamespace(learning_rate=1e-3), stop_training=False)
+    with progress.training_progress(recipe, splits, terminal) as (callback,):
+        # It follows batches, and yet many steps run in one program.
+        assert choose_steps(1, 10, [callback]) > 1
+        callback.set_model(model)
+        callback.on_epoch_begin(0, {})
+        # Keras counts a program that is filled up in part as a whole one.
+        for batch, expected in ((6, "7/10"), (13, "10/10")):
+            callback.on_train_batch_end(batch, {"loss": 1.25})
+            time.sleep(0.2)
+            shown = terminal.file.getvalue().splitlines()[-1].rpartition("\x1b[2K")[2]
+            shown = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+            assert f"epoch 1/20 batch {expected}" in shown
+            assert "1.250 nats rate 1.0e-03" in shown
+            assert len(shown) <= 80
+        callback.on_epoch_end(0, {"loss": 1.0, "val_loss": 2.0})
+    assert "epoch 1/20   training loss 1.000 nats" in terminal.file.getvalue()
+
+
+def test_lines_are_wrapped_between_words_and_only_on_terminals():
+    text = " ".join(["words"] * 20)
+    for is_terminal, lines in ((True, 2), (False, 1)):
+        console = Lines(file=io.StringIO(), force_terminal=is_terminal, width=80)
+        console.print(text)
+        printed = console.file.getvalue().splitlines()
+        assert len(printed) == lines
+        assert all(set(line.split()) == {"words"} for line in printed)
+
+
 def test_a_dry_run_is_printed_and_writes_nothing(no_training, monkeypatch, tmp_path, capsys):
     found = dict.fromkeys(("bytes_weights", "bytes_gradients", "bytes_optimizer"), 4_000_000)
     found |= {"parameters": 10**6, "bytes_activations": 10**6, "batch_size": 32, "epochs": 7}
@@ -201,6 +238,45 @@ def test_sample_writes_pictures_and_arrays(trained):
     assert np.load("a.npy").shape == (5, 8, 8)
 
 
+def test_outputs_lie_beside_the_run_and_replace_no_file(scans_run, scans, capsys):
+    made = pathlib.Path(shutil.copytree(scans_run.path, "made"))
+    (made / "samples.png").write_text("of the training")
+    sample = ("sample", made, "-n", 2, "--json")
+    assert run(*sample) == 0
+    assert json_of(capsys) == {"output": "made/samples-1.png", "samples": 2}
+    drawn = (made / "samples-1.png").read_bytes()
+    assert run(*sample) == 2
+    assert "made/samples-1.png exists already: `--force` replaces it" in capsys.readouterr().err
+    assert (made / "samples-1.png").read_bytes() == drawn
+    assert run(*sample, "--seed", 3, "--force") == 0
+    assert (made / "samples-1.png").read_bytes() != drawn
+    assert (made / "samples.png").read_text() == "of the training"
+    assert run("reconstruct", made / "model.keras", "--images", scans, "-n", 2) == 0
+    assert (made / "reconstruction.png").is_file()
+    # A single file has no run folder.
+    shutil.copy(made / "model.keras", "lone.keras")
+    capsys.readouterr()
+    assert run("sample", "lone.keras", "-n", 2, "--json") == 0
+    assert json_of(capsys)["output"] == "samples.png"
+
+
+def test_a_model_that_ships_goes_by_its_name_unless_a_file_has_it(scans_run, capsys):
+    assert run("sample", "digits", "-n", 2, "-o", "a.npy") == 0
+    assert np.load("a.npy").shape == (2, 8, 8)
+    shutil.copytree(scans_run.path, "digits")
+    assert run("sample", "digits", "-n", 2, "-o", "b.npy") == 0
+    assert np.load("b.npy").shape == (2, 4, 4, 1)
+
+
+def test_the_example_is_a_table_that_ships_unless_a_file_has_its_name(no_training):
+    assert run("train", "--table", "example", "--bounds", "rain=0:,humidity=0:1", "--json") == 0
+    assert no_training.splits.columns == ("temperature", "humidity", "rain", "wind")
+    assert sum(len(part) for part in no_training.splits[1:4]) == 1000
+    assert files.EXAMPLE.stat().st_size < 100_000
+    pathlib.Path("example").write_text("a table of another kind")
+    assert run("train", "--table", "example", "--json") == 2
+
+
 @pytest.fixture
 def exported(monkeypatch):
     """Replaces the export by a function that keeps its arguments."""
@@ -242,7 +318,7 @@ def test_a_report_names_the_run_and_its_data(trained, monkeypatch, capsys):
     calls = []
     monkeypatch.setattr("tfnvp.report.write_report", lambda *arguments: calls.append(arguments))
     assert run("report", trained.run.path, "--rows", 20, "--json") == 0
-    assert json_of(capsys) == {"output": "report.html"}
+    assert json_of(capsys) == {"output": str(trained.run.path / "report.html")}
     _, _, splits, folder, other, title, rows, _, _ = calls[-1]
     assert (splits.name, folder, title, rows) == ("digits", trained.run.path, title, 20)
     assert other is None
@@ -272,9 +348,15 @@ def test_records_of_images(scans, capsys):
 
 def test_recipes_are_listed(capsys):
     assert run("recipes") == 0
-    assert "realnvp-digits" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (digits,) = (line for line in lines if " realnvp-digits " in line)
+    assert "232 k" in digits
+    assert lines.index("tables") < lines.index("image sets by name")
     assert run("recipes", "--json") == 0
-    assert json_of(capsys)["nice-digits"]["options"]["hidden_units"] == [256, 256]
+    found = json_of(capsys)["nice-digits"]
+    assert found["options"]["hidden_units"] == [256, 256]
+    assert found["parameters"] == 494_849
 
 
 def test_commands_refuse_conditional_models(capsys):

@@ -40,6 +40,12 @@ BAD_USE = [
     (["records", "x", "--table", "a.csv", "--levels", "2"], "--levels are those of --images"),
     (["records", "x"], "give one of --images and --table"),
     (["report", "RUN", "-o", "nowhere/x.html"], "no folder nowhere"),
+    (
+        ["report", "RUN", "-o", "page.pdf"],
+        "`--output` must end in .html or .htm. Received: page.pdf",
+    ),
+    (["sample", "RUN", "-o", "RUN/config.json"], "`--output` must end in .png or .csv"),
+    (["reconstruct", "RUN", "-o", "RUN/samples.png"], "exists already: `--force` replaces it"),
     (["interpolate", "RUN", "--corners", "1,2"], "`--corners` must be"),
     (["inpaint", "RUN", "--mask", "inside"], "`--mask` must be one of"),
     (["hierarchy", "RUN"], "has no scales"),
@@ -47,12 +53,15 @@ BAD_USE = [
     (["evaluate", "RUN", "--split", "half"], "unknown split 'half'"),
     (["evaluate", "RUN", "--dataset", "nothing"], "unknown data set"),
     (["evaluate", "nothing", "--images", "a", "--table", "b.csv"], "give one of --dataset"),
+    (["evaluate", "two-moons"], "without data of its own: give a `--table`"),
+    (["train", "--strategy", "all"], "`--strategy` must be one of none, mirrored, multi_worker"),
+    (["train", "--records", "nowhere"], "no records in nowhere"),
     (["evaluate", "RUN/config.json"], "cannot be loaded"),
     (["sample", "RUN", "--temperature", "nan"], "`--temperature` must be a number of 0 or more"),
     (["sample", "RUN", "--separate", "a", "-o", "b.png"], "--output or --separate, not both"),
     (["sample", "RUN", "--separate", "RUN/config.json"], "is not a folder"),
     (["score", "RUN"], "give a table, or --images with its options"),
-    (["score", "RUN", "a.csv", "--images", "b"], "give a table, or --images"),
+    (["score", "RUN", "RUN/history.csv", "--images", "RUN"], "give a table, or --images"),
     (["score", "RUN", "--skip-bad"], "give a table, or --images"),
     (["sample", "RUN", "-n", "0"], "greater than or equal to 1"),
 ]
@@ -85,24 +94,30 @@ def raising(error):
     return action
 
 
+def test_an_interrupt_ends_with_130(failing, capsys):
+    failing(raising(KeyboardInterrupt()))
+    assert run("sample", "digits") == 130
+    assert capsys.readouterr() == ("", "")
+
+
 def test_work_that_fails_ends_with_code_1(failing, capsys):
     for error in (OSError("no room"), RuntimeError("[bold]no[/] room")):
         failing(raising(error))
-        assert run("sample", "model") == 1
+        assert run("sample", "digits") == 1
         assert capsys.readouterr().err == f"error: {error}\n"
 
 
 def test_arguments_of_the_library_become_flags(failing, capsys):
     text = "`temperature=0.5` and `seed` are flags, `n` is --number; `levels` and `x` are not"
     failing(raising(ValueError(text)))
-    assert run("sample", "model") == 2
+    assert run("sample", "digits") == 2
     expected = "`--temperature 0.5` and `--seed` are flags, `--number` is --number; "
     assert capsys.readouterr().err == f"error: {expected}`levels` and `x` are not\n"
 
 
 def test_an_error_says_how_its_run_goes_on(failing, capsys):
     failing(raising(unfinished(InterruptedError("interrupted"), "a/run")))
-    assert run("sample", "model") == 1
+    assert run("sample", "digits") == 1
     expected = "error: interrupted. `tfnvp train --resume --output a/run` continues it\n"
     assert capsys.readouterr().err == expected
 
@@ -114,7 +129,7 @@ def test_warnings_are_lines_and_only_of_commands(failing, capsys):
 
     failing(warn)
     shown = warnings.showwarning
-    assert run("sample", "model") == 1
+    assert run("sample", "digits") == 1
     assert capsys.readouterr().err == "warning: `--seed 3` is odd\nerror: end\n"
     assert warnings.showwarning is shown
 

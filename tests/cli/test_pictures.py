@@ -38,8 +38,8 @@ def test_pictures_have_their_rows_and_columns(trained, capsys, command, size):
 
 
 def test_the_corners_of_an_interpolation_are_the_images(trained):
-    assert run("interpolate", trained.run.path, "--corners", "5,6,7,8") == 0
-    pixels = np.asarray(Image.open("interpolation.png"))[4::8, 4::8] / 255
+    assert run("interpolate", trained.run.model, "--corners", "5,6,7,8", "-o", "four.png") == 0
+    pixels = np.asarray(Image.open("four.png"))[4::8, 4::8] / 255
     corners = [pixels[1:9, 1:9], pixels[1:9, -9:-1], pixels[-9:-1, 1:9], pixels[-9:-1, -9:-1]]
     test = data.load_digits().test[5:9] / 17
     # Within the noise of dequantization, and the smoothing of the picture.
@@ -127,6 +127,8 @@ def test_a_flow_of_records_has_pictures(scans, capsys):
     made.path.mkdir()
     made.save_model(flow)
     assert run("nearest", "made", "--records", "streamed", "-n", 2, "--neighbours", 3) == 0
+    # Not yet a run folder: it has no configuration.
+    assert pathlib.Path("nearest.png").is_file()
     made.write_config({"dataset": "scans", "source_of_data": {"records": "streamed"}})
     assert run("nearest", "made", "-n", 2, "--neighbours", 3, "--output", "again.png") == 0
     assert Image.open("nearest.png").size == Image.open("again.png").size

@@ -118,7 +118,9 @@ def test_scored_tables_keep_rows_and_columns(model_folder, tmp_path, capsys, suf
     np.testing.assert_allclose([log_density[i] for i in whole], expected, rtol=1e-4)
 
     # Scoring what was scored replaces the scores.
-    assert run("score", model_folder, scored, "--output", scored, "--json") == 0
+    assert run("score", model_folder, scored, "--output", scored) == 2
+    assert "exists already: `--force` replaces it" in capsys.readouterr().err
+    assert run("score", model_folder, scored, "--output", scored, "--json", "--force") == 0
     assert tables.read_table(scored).num_columns == result.num_columns
     summary = json.loads(capsys.readouterr().out)
     assert summary["rows"] == 6

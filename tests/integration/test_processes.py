@@ -53,6 +53,76 @@ def test_help_needs_no_tensorflow(tmp_path, start):
     assert imported.isdisjoint(HEAVY)
 
 
+# A console script that runs one command after the other, where TensorFlow cannot be imported.
+COMMANDS = """
+import sys
+sys.modules["tensorflow"] = sys.modules["keras"] = None
+from tfnvp.cli import main
+for words in open(sys.argv[1]):
+    try:
+        main(words.split())
+    except SystemExit as ended:
+        print(ended.code)
+"""
+
+
+def test_bad_use_is_found_without_tensorflow(tmp_path):
+    commands = {
+        "evaluate nothing": "no model at nothing",
+        "score digits --images nowhere": "no folder nowhere",
+        "train --table nothing.csv": "no table at nothing.csv",
+        "train --records nowhere": "no records in nowhere",
+        "train --recipe nothing": "unknown recipe 'nothing'",
+        "train --dataset mnits": "did you mean mnist",
+        "train --dataset power": "give `--data-dir`",
+        "train --set nothing=1": "has no option 'nothing'",
+        "train --output .": "is not overwritten",
+        "train --resume": "no unfinished run",
+        "train --strategy all": "`--strategy` must be one of",
+        "train --on-divergence go": "`--on-divergence` must be one of",
+        "train --table example --bounds snow=0:": "snow",
+        "sample digits -o a.pdf": "must end in",
+        "report digits -o script": "must end in",
+        "report digits --ood mnits": "unknown data set",
+        "inpaint digits --mask inside": "`--mask` must be one of",
+        "export digits --weights-dtype int8": "`--weights-dtype` must be one of",
+    }
+    (tmp_path / "tfnvp").write_text(COMMANDS)
+    (tmp_path / "commands").write_text("\n".join(commands))
+    result = python(tmp_path / "tfnvp", tmp_path / "commands", cwd=tmp_path)
+    assert result.stdout.split() == ["2"] * len(commands), result.stderr
+    for message, line in zip(commands.values(), result.stderr.splitlines(), strict=True):
+        assert message in line
+
+
+# Ctrl-C while a module is imported.
+INTERRUPTED = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupting())
+from tfnvp.cli import main
+main(["sample", "digits"])
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "numpy", "tensorflow"])
+def test_an_interrupt_of_an_import_ends_with_130_and_no_traceback(tmp_path, module):
+    (tmp_path / "tfnvp").write_text(INTERRUPTED)
+    result = python(tmp_path / "tfnvp", module, cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
+def test_names_of_image_sets_of_tfds_are_known_without_it():
+    from tfnvp.data.named import require_named
+
+    for name in ("kmnist", "emnist/letters", "cifar100", "stl10", "oxford_flowers102:2.1.1"):
+        require_named(name)
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
@@ -126,12 +196,17 @@ def test_completion_scripts_are_shown(shell):
         ("tfnvp eval", "evaluate"),
         ("tfnvp train --dry", "--dry-run"),
         ("tfnvp train --recipe realnvp-mnist-s", "realnvp-mnist-small"),
+        ("tfnvp train --dataset fas", "fashion_mnist"),
+        ("tfnvp train --table exa", "example"),
+        ("tfnvp sample two", "two-moons"),
+        ("tfnvp inpaint digits --mask cen", "center"),
     ],
 )
-def test_words_are_completed(words, expected):
+def test_words_are_completed(tmp_path, words, expected):
     count = str(len(words.split()) - 1)
     typed = {"_TFNVP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": count}
-    assert python("-m", "tfnvp", environment=typed).stdout.split() == [expected]
+    result = python("-m", "tfnvp", environment=typed, cwd=tmp_path)
+    assert result.stdout.split() == [expected]
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ TEXTS = sorted(
 # Readers of files and advice start quickly: they import none of these with the module.
 SLOW_IMPORTS = {"tensorflow", "tensorflow_probability", "tensorflow_datasets", "keras", "sklearn"}
 LIGHT = ["tfnvp.advice", "tfnvp.data.tables", "tfnvp.data.images", "tfnvp.data.splits"]
+LIGHT += ["tfnvp.data.named", "tfnvp.runs.resuming", "tfnvp.cli.app", "tfnvp.cli.files"]
 # Riddles, or words that only this project uses, and what the field says.
 RIDDLES = {
     r"\bis told of\b": "gets, or knows",

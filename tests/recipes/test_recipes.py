@@ -1,3 +1,4 @@
+import inspect
 import itertools
 import math
 
@@ -8,9 +9,11 @@ import tensorflow as tf
 import tfnvp
 from tests.conftest import perturb
 from tfnvp import recipes
-from tfnvp.recipes import MODELS, RECIPES, get
+from tfnvp.data.splits import Splits
+from tfnvp.recipes import MODELS, PARAMETERS, RECIPES, get
+from tfnvp.recipes.options import OPTIONS
 from tfnvp.recipes.recipe import read_recipes
-from tfnvp.runs.build import compile_flow
+from tfnvp.runs.build import compile_flow, make_flow
 
 SHAPES = {
     "digits": (8, 8),
@@ -95,6 +98,27 @@ def test_the_built_nice_has_the_number_of_parameters_of_the_formula():
     flow = tfnvp.NICE((28, 28, 1), levels=256, **recipe.options)
     trainable = sum(math.prod(v.shape) for v in flow.trainable_variables)
     assert trainable == NICE_PARAMETERS["nice-mnist"]
+
+
+def test_options_are_the_arguments_of_the_models():
+    of_data = {"event_shape", "image_shape", "levels", "condition_shape", "bounds", "name"}
+    for model, names in OPTIONS.items():
+        arguments = inspect.signature(getattr(tfnvp, MODELS[model]).__init__).parameters
+        assert {*names} == {*arguments} - of_data - {"self", "condition_network"}
+        assert len(names) == len({*names})
+
+
+def test_parameters_of_recipes_are_those_of_their_flows():
+    no_shape = {recipe.name for recipe in RECIPES.values() if recipe.dataset in ("table", "images")}
+    assert PARAMETERS.keys() == RECIPES.keys() - no_shape
+    rows = np.random.default_rng(0)
+    for name in ("realnvp-digits", "nice-digits", "realnvp-miniboone", "realnvp-mnist-small"):
+        shape = shape_of(get(name))
+        levels = (17 if name.endswith("digits") else 256) if len(shape) > 1 else None
+        x = rows.integers(0, levels, (8, *shape)).astype("uint8") if levels else None
+        x = rows.normal(size=(8, *shape)).astype("float32") if x is None else x
+        flow = make_flow(get(name), Splits(name, x, x, x, levels))
+        assert flow.count_params() == PARAMETERS[name]
 
 
 def test_small_tables_have_small_batches():

@@ -1,9 +1,7 @@
 """The commands together, and how they end: exit codes, errors and warnings."""
 
 import re
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -15,6 +13,7 @@ from tfnvp.cli import options
 from tfnvp.cli.doctor import doctor
 from tfnvp.cli.evaluate import evaluate
 from tfnvp.cli.export import export
+from tfnvp.cli.interrupts import end_training_by_sigterm
 from tfnvp.cli.pictures import hierarchy, inpaint, interpolate, nearest, reconstruct
 from tfnvp.cli.recipes import recipes
 from tfnvp.cli.records import records
@@ -53,13 +52,9 @@ for _command in (*_WORK, *_PICTURES, report, sample, score):
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs a command: exit code 0 for success, 2 for bad use, 1 for work that failed.
-
-    Args:
-      arguments: the words of the command. Default: those of the process.
-    """
+    """Runs a command; see `tfnvp.cli.main`."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    _end_training_by_sigterm()
+    end_training_by_sigterm()
 
     def show(text, style):
         options.messages.print(with_flags(text, words), style=style, markup=False)
@@ -104,13 +99,3 @@ def with_flags(text: str, words: Sequence[str]) -> str:
         return f"`{flags[name]}`" if value in (None, "True") else f"`{flags[name]} {value}`"
 
     return re.sub(r"`(\w+)(?:=([^`]*))?`", flag, text)
-
-
-def _end_training_by_sigterm():
-    """Makes SIGTERM, which schedulers send, end a training as Ctrl-C does, with saved weights.
-
-    SIGINT, and a SIGTERM that the process ignores, are left unchanged.
-    """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if in_main_thread and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)

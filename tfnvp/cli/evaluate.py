@@ -8,9 +8,6 @@ from typer import Option
 import tfnvp
 from tfnvp.cli import loading, options
 from tfnvp.cli.options import Source
-from tfnvp.data.table_formats import TextOptions
-from tfnvp.data.table_values import names_in
-from tfnvp.data.tables import is_divided
 
 _SPLITS = ("train", "validation", "test")
 _SOURCE = ("dataset", "images", "table", "columns", "delimiter", "encoding", "records")
@@ -66,6 +63,10 @@ def print_likelihood(result: Mapping[str, Any], of: Any) -> None:
 def _rows_and_name(model, flow, source, split):
     """Returns the rows of a split, or of "all"; without one, of "all" of files that are given."""
     import numpy as np
+
+    from tfnvp.data.table_formats import TextOptions
+    from tfnvp.data.table_values import names_in
+    from tfnvp.data.tables import is_divided
 
     files = loading.source_of(model, source) if split == "all" else source
     if split in ("all", None) and files.table is not None and not is_divided(files.table):

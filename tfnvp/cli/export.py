@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from tfnvp.cli import options
+from tfnvp.cli import completion, options
 
 
 def export(
@@ -13,7 +13,12 @@ def export(
     saved_models: options.SavedModels = Path("saved_models"),
     name: Annotated[str | None, Option(help="Name of the served model.")] = None,
     weights_dtype: Annotated[
-        str, Option(help="float32, or bfloat16 for half the space.", metavar="DTYPE")
+        str,
+        Option(
+            help="float32, or bfloat16 for half the space.",
+            metavar="DTYPE",
+            autocompletion=completion.choices("weights_dtype"),
+        ),
     ] = "float32",
     jit_compile: Annotated[bool, Option(help="Let XLA compile it where it runs.")] = False,
     warmup: Annotated[

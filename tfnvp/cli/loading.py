@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import tfnvp
 from tfnvp.cli.options import Source, bounds_in
-from tfnvp.data.division import BY_CONTENT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +48,8 @@ def load_data(
     source: Source,
     flow: "Flow | None" = None,
     default: str = "digits",
-    division: str | None = BY_CONTENT,
     columns: Sequence[str] | None = None,
+    **division: str | None,
 ) -> "Splits":
     """Loads data, and checks that it has the flow's shape and columns, if there is a flow.
 
@@ -58,12 +57,13 @@ def load_data(
       source: where the data comes from.
       flow: the flow that it is for.
       default: name of the data set if the source names none.
-      division: how rows without a division of their own are divided, as for `split_at_random`.
       columns: names of the flow's columns, if they are known, which select those of a table. The
         columns that the source names stand for them.
+      **division: `division`, how rows without a division of their own are divided, as for
+        `split_at_random`.
     """
     if source.images is not None:
-        splits = tfnvp.data.load_images(**_image_options(source, flow), division=division)
+        splits = tfnvp.data.load_images(**_image_options(source, flow), **division)
     elif source.table is not None:
         splits = tfnvp.data.load_table(
             source.table,
@@ -72,7 +72,7 @@ def load_data(
             bounds_in(source.bounds),
             source.delimiter,
             source.encoding,
-            division,
+            **division,
         )
     elif source.records is not None:
         splits = tfnvp.data.read_records(source.records, source.skip_bad)
@@ -82,7 +82,7 @@ def load_data(
                 f"{list(splits.columns)}"
             )
     else:
-        splits = tfnvp.data.load_named(source.dataset or default, source.data_dir, division)
+        splits = tfnvp.data.load_named(source.dataset or default, source.data_dir, **division)
     if flow is not None:
         require_shape(flow, splits.event_shape, splits.name)
     return splits
@@ -129,7 +129,7 @@ def load_data_of(model: Path, flow: "Flow", source: Source, is_new: bool = False
     Raises:
       ValueError: if the data is not what the model was trained on.
     """
-    from tfnvp import scoring
+    from tfnvp import pretrained, scoring
     from tfnvp.runs.data_of_run import check_data
     from tfnvp.runs.folder import RunFolder
     from tfnvp.runs.resuming import division_of
@@ -137,8 +137,11 @@ def load_data_of(model: Path, flow: "Flow", source: Source, is_new: bool = False
     run, reference = RunFolder.of(model), scoring.read_reference(model)
     config = run.config()
     columns = reference and reference.columns
-    default, division = config.get("dataset", "digits"), division_of(config)
-    splits = load_data(source_of(model, source), flow, default, division, columns)
+    division, default = division_of(config), config.get("dataset", pretrained.data_of(model))
+    if default is None and not source.names_data:
+        raise ValueError(f"{model.stem} is a model without data of its own: give a `table`")
+    source_of_data = source_of(model, source)
+    splits = load_data(source_of_data, flow, default, columns, division=division)
     # By the order of its rows, a file of the run's name is divided otherwise once it has changed.
     is_of_run = division is None and splits.name == default and source.records is None
     if source.dataset is not None or (source.names_files and not is_of_run):

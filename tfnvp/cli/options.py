@@ -9,6 +9,7 @@ import functools
 import inspect
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,11 +19,28 @@ from typing import Annotated, Any, get_args
 from rich.console import Console
 from typer import Argument, Option
 
-# Paths are not wrapped, for pipes and for copying.
-console = Console(highlight=False, soft_wrap=True)
-messages = Console(highlight=False, soft_wrap=True, stderr=True)
+from tfnvp.cli import completion
+from tfnvp.cli.interrupts import ending_at_once
 
-Model = Annotated[Path, Argument(help="A .keras file, or the run folder that holds model.keras.")]
+
+class Lines(Console):
+    """A console that wraps lines between words on terminals, and nowhere else."""
+
+    soft_wrap = property(lambda self: not self.is_terminal, lambda self, value: None)
+
+
+console = Lines(highlight=False)
+messages = Lines(highlight=False, stderr=True)
+
+Model = Annotated[
+    Path,
+    Argument(
+        help="A .keras file, the run folder that holds model.keras, or a model that ships: digits, "
+        "digits-nice, mnist, two-moons.",
+        autocompletion=completion.models,
+    ),
+]
+Force = Annotated[bool, Option("--force", help="Replace files that exist.")]
 SavedModels = Annotated[Path, Option(help="Folder of SavedModels.", metavar="DIR")]
 Columns = Annotated[
     str | None,
@@ -51,15 +69,26 @@ class Source:
     """
 
     dataset: Annotated[
-        str | None, Option(help="Data set by name. Default: the recipe's.", metavar="NAME")
+        str | None,
+        Option(
+            help="Data set by name. Default: the recipe's.",
+            metavar="NAME",
+            autocompletion=completion.datasets,
+        ),
     ] = None
-    images: Annotated[Path | None, Option(help="A folder of images instead.", metavar="DIR")] = None
+    images: Annotated[
+        Path | None,
+        Option(
+            help="A folder of images instead.", metavar="DIR", autocompletion=completion.folders
+        ),
+    ] = None
     table: Annotated[
         Path | None,
         Option(
             help="A table instead: .csv, .tsv, .txt (also .gz, .bz2, .zst), .parquet, .feather, "
-            ".xlsx, .npy, .npz.",
+            ".xlsx, .npy, .npz; or example, a table to try.",
             metavar="FILE",
+            autocompletion=completion.tables,
         ),
     ] = None
     columns: Columns = None
@@ -74,10 +103,19 @@ class Source:
     encoding: Encoding = None
     records: Annotated[
         Path | None,
-        Option(help="Records instead, read as a stream; see `tfnvp records`.", metavar="DIR"),
+        Option(
+            help="Records instead, read as a stream; see `tfnvp records`.",
+            metavar="DIR",
+            autocompletion=completion.folders,
+        ),
     ] = None
     data_dir: Annotated[
-        Path | None, Option(help="Folder of prepared TFDS data sets.", metavar="DIR")
+        Path | None,
+        Option(
+            help="Folder of prepared TFDS data sets.",
+            metavar="DIR",
+            autocompletion=completion.folders,
+        ),
     ] = None
     image_size: Annotated[
         int | None, Option(help="Crop and resize images of a folder to this size.", min=2)
@@ -143,7 +181,9 @@ class Source:
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
     """Makes a command of a function: a parameter of a dataclass becomes options, its fields.
 
-    A parameter `Annotated[Source, "images", "table"]` becomes only the fields that it names.
+    A parameter `Annotated[Source, "images", "table"]` becomes only the fields that it names. Before
+    the command, and so before TensorFlow is imported, files that it reads are looked for, and texts
+    that must be one of a few are checked.
     """
     parameters, groups = [], {}
     for name, parameter in inspect.signature(function).parameters.items():
@@ -160,10 +200,30 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(**values):
         for name, (make, fields) in groups.items():
             values[name] = make(**{field: values.pop(field) for field in fields})
-        return function(**values)
+        if dataclasses.is_dataclass(function):  # A group, of which the command looks for files.
+            return function(**values)
+        return function(**{name: _found(name, value) for name, value in values.items()})
 
     call.__signature__ = inspect.Signature(parameters)
+    # The help wraps paragraphs by itself.
+    call.__doc__ = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(function) or "")
     return call
+
+
+def _found(name, value):
+    """Returns the value of an option, with the paths of what ships for its names."""
+    from tfnvp.arguments import CHOICES, check_choice
+    from tfnvp.cli import files
+
+    if dataclasses.is_dataclass(value):
+        if isinstance(value, Source):
+            files.require_dataset(value.dataset, value.data_dir)
+        found = {field: _found(field, given) for field, given in vars(value).items()}
+        return dataclasses.replace(value, **found)
+    if name in CHOICES and value is not None:
+        check_choice(name, value)
+    find = files.FIND.get(name)
+    return find(value) if find and isinstance(value, Path) else value
 
 
 def print_json(content: Any) -> None:
@@ -200,7 +260,7 @@ def _stderr_held_back() -> Iterator[None]:
 def import_tensorflow() -> None:
     """Imports TensorFlow, and lets it find its devices, without the lines that its C++ prints."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _stderr_held_back():
+    with ending_at_once(), _stderr_held_back():
         import tensorflow as tf
 
         import tfnvp.flows  # noqa: F401  (its dependencies print, too)

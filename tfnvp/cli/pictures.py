@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import loading, options
+from tfnvp.cli import completion, loading, options
 
 if TYPE_CHECKING:
     import numpy as np
 
 _SOURCE = ("dataset", "images", "records", "data_dir", "image_size")
 _SOURCE += ("skip_bad", "background", "follow_links")
+_ENDINGS = (".png", ".jpg", ".jpeg")
 _Images = Annotated[int, Option("--number", "-n", help="How many images.", min=1)]
 
 
@@ -26,10 +27,25 @@ class _Picture:
     model: options.Model
     seed: Annotated[int, Option(help="Seed of noise and of the choice of images.")] = 0
     output: Annotated[
-        Path | None, Option("--output", "-o", help="PNG file to write.", metavar="FILE")
+        Path | None,
+        Option(
+            "--output",
+            "-o",
+            help="PNG file to write. Default: in the run folder, or here without one.",
+            metavar="FILE",
+            autocompletion=completion.pictures,
+        ),
     ] = None
+    force: options.Force = False
     source: Annotated[options.Source, *_SOURCE]
     json_output: options.Json = False
+
+    def at(self, name):
+        """Returns the picture with its path: the given one, or that of the default name."""
+        from tfnvp.cli import files
+
+        path = files.place_for(self.output, self.model, name, _ENDINGS, self.force)
+        return dataclasses.replace(self, output=path)
 
     @functools.cached_property
     def flow(self):
@@ -59,9 +75,9 @@ class _Picture:
 
         return dequantize(rows, self.flow.levels, seed=(PICTURE_NOISE, self.seed))
 
-    def save(self, images, name, exactly=False, **found):
+    def save(self, images, exactly=False, **found):
         """Writes a picture, in the grey levels of the flow's data, or `exactly` as it is."""
-        path, levels = self.output or Path(name), self.flow.levels
+        path, levels = self.output, self.flow.levels
         images = images if exactly else tfnvp.plotting.in_grey_levels(images, levels)
         tfnvp.plotting.save_grid(path, images, smooth=tfnvp.plotting.smoothing(levels))
         result = {"output": str(path), **found}
@@ -87,6 +103,7 @@ def interpolate(
 
     Example: tfnvp interpolate runs/digits-real_nvp-1 --corners 3,14,15,92
     """
+    picture = picture.at("interpolation.png")
     if corners is None:
         if len(picture.rows) < 4:
             raise ValueError(
@@ -96,12 +113,16 @@ def interpolate(
         images = picture.images(4)
     else:
         images = picture.dequantized(_rows_by_number(corners, picture.rows))
-    picture.save(picture.flow.interpolate(images, rows, columns), "interpolation.png")
+    picture.save(picture.flow.interpolate(images, rows, columns))
 
 
 def inpaint(
     mask: Annotated[
-        str, Option(help="Hidden: top, bottom, left, right, even, center, random.")
+        str,
+        Option(
+            help="Hidden: top, bottom, left, right, even, center, random.",
+            autocompletion=completion.choices("mask"),
+        ),
     ] = "top",
     n: _Images = 10,
     steps: Annotated[int, Option(help="Steps of gradient ascent.", min=1)] = 3000,
@@ -115,6 +136,7 @@ def inpaint(
 
     Example: tfnvp inpaint runs/digits-real_nvp-1 --mask bottom --steps 5000
     """
+    picture = picture.at("inpainting.png")
     flow, seed = picture.flow, picture.seed
     import numpy as np
 
@@ -126,7 +148,7 @@ def inpaint(
         filled = inpaint(flow, whole, hidden, steps, step_size, seed)
     whole, filled = tfnvp.plotting.in_grey_levels(np.stack([whole, filled]), flow.levels)
     seen = np.where(hidden, 0.5, whole)
-    picture.save(np.stack([whole, seen, filled]), "inpainting.png", exactly=True)
+    picture.save(np.stack([whole, seen, filled]), exactly=True)
 
 
 def reconstruct(n: _Images = 10, *, picture: _Picture) -> None:
@@ -136,13 +158,14 @@ def reconstruct(n: _Images = 10, *, picture: _Picture) -> None:
 
     Example: tfnvp reconstruct runs/digits-real_nvp-1
     """
+    picture = picture.at("reconstruction.png")
     flow = picture.flow
     import numpy as np
 
     whole = picture.images(n).numpy()
     again = flow.decode(flow.encode(whole)).numpy()
     error = float(np.abs(again - whole).max())
-    picture.save(np.stack([whole, again]), "reconstruction.png", largest_error=error)
+    picture.save(np.stack([whole, again]), largest_error=error)
     if not picture.json_output:
         options.console.print(f"largest error {error:.1e}")
 
@@ -153,6 +176,7 @@ def hierarchy(n: _Images = 10, *, picture: _Picture) -> None:
 
     Example: tfnvp hierarchy runs/mnist-image_real_nvp-1
     """
+    picture = picture.at("hierarchy.png")
     flow = picture.flow
     import numpy as np
 
@@ -161,7 +185,7 @@ def hierarchy(n: _Images = 10, *, picture: _Picture) -> None:
     scales = flow.latent_scales()
     z = flow.encode(picture.images(n)).numpy()
     rows = [flow.decode(np.where(scales >= first, z, 0.0)) for first in range(flow.scales)]
-    picture.save(np.stack(rows), "hierarchy.png")
+    picture.save(np.stack(rows))
 
 
 def nearest(
@@ -174,6 +198,7 @@ def nearest(
 
     Example: tfnvp nearest runs/digits-real_nvp-1
     """
+    picture = picture.at("nearest.png")
     flow = picture.flow
     import numpy as np
 
@@ -181,7 +206,7 @@ def nearest(
     # In the middle of their grey levels.
     images = ((rows + 0.5) / flow.levels for rows in picture.splits.source().chunks())
     pairs = np.concatenate([samples[:, None], nearest_rows(samples, images, neighbours)], axis=1)
-    picture.save(pairs, "nearest.png")
+    picture.save(pairs)
 
 
 def nearest_rows(points: "np.ndarray", pieces: "Iterable[np.ndarray]", n: int) -> "np.ndarray":

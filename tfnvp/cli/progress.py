@@ -1,11 +1,13 @@
 """What `tfnvp train` shows: its progress, or an estimate of what it needs."""
 
 import contextlib
+import dataclasses
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tfnvp.cli.options import console, messages, print_json
 
@@ -20,7 +22,10 @@ _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 def training_progress(
     recipe: "Recipe", splits: "Splits", console: Console | None
 ) -> Iterator[list[Any]]:
-    """Gives the Keras callbacks that show progress: a bar on terminals, ten lines in log files.
+    """Gives the Keras callbacks that show progress: about ten lines, and a bar on terminals.
+
+    The bar moves with every program of several steps: batches, loss so far, learning rate, and the
+    time that is left.
 
     Args:
       recipe: what is trained.
@@ -33,10 +38,14 @@ def training_progress(
         yield []
         return
 
-    epochs, silent = recipe.epochs, not console.is_terminal
-    columns = MofNCompleteColumn(), BarColumn(), "{task.fields[losses]}", TimeRemainingColumn()
-    with Progress("epoch", *columns, console=console, transient=True, disable=silent) as progress:
-        task = progress.add_task("epochs", total=epochs, losses="")
+    epochs, steps = recipe.epochs, math.ceil(len(splits.train) / recipe.batch_size)
+    silent, position = not console.is_terminal, _Position(epochs, steps)
+    place, loss = TextColumn("{task.fields[place]}"), TextColumn("{task.fields[loss]}")
+    columns = place, BarColumn(None), loss, TimeRemainingColumn()
+    how = {"console": console, "transient": True, "expand": True}
+    show = Progress(*columns, disable=silent, **how)
+    with show as progress:
+        task = progress.add_task("batches", total=epochs * steps, **position.fields(None, None))
 
         def on_train_begin(logs):
             console.print(
@@ -44,20 +53,61 @@ def training_progress(
                 "first epoch compiles, which takes longer"
             )
 
+        def on_epoch_begin(epoch, logs):
+            if position.begin(epoch):  # A resumed run has no speed yet.
+                progress.reset(task, completed=epoch * steps)
+
+        def on_train_batch_end(batch, logs):
+            position.batch = min(batch + 1, steps)
+            if not silent:
+                fields = position.fields(logs, callback.model.optimizer)
+                progress.update(task, completed=position.done, **fields)
+
         def on_epoch_end(epoch, logs):
-            losses = _losses(logs)
-            progress.update(task, completed=epoch + 1, losses=losses)
-            if silent and (epoch == 0 or (epoch + 1) % max(1, epochs // 10) == 0):
-                console.print(f"epoch {epoch + 1}/{epochs}   {losses}")
+            progress.update(task, completed=(epoch + 1) * steps)
+            if epoch == 0 or (epoch + 1) % max(1, epochs // 10) == 0:
+                console.print(f"epoch {epoch + 1}/{epochs}   {_losses(logs)}")
 
         def on_train_end(logs):
             console.print("evaluating   and exporting, which takes minutes for convolutions")
 
-        yield [
-            keras.callbacks.LambdaCallback(
-                on_epoch_end=on_epoch_end, on_train_begin=on_train_begin, on_train_end=on_train_end
-            )
-        ]
+        callback = keras.callbacks.LambdaCallback(
+            on_epoch_begin=on_epoch_begin,
+            on_epoch_end=on_epoch_end,
+            on_train_begin=on_train_begin,
+            on_train_end=on_train_end,
+        )
+        callback.on_train_batch_end = on_train_batch_end
+        callback.async_safe = True  # Steps still run together in one program.
+        yield [callback]
+
+
+@dataclasses.dataclass
+class _Position:
+    """Where a training is, and the texts of its bar."""
+
+    epochs: int
+    steps: int
+    epoch: int | None = None
+    batch: int = 0
+
+    def begin(self, epoch):
+        """Begins an epoch, and returns whether it is the first one."""
+        is_first, self.epoch, self.batch = self.epoch is None, epoch, 0
+        return is_first
+
+    @property
+    def done(self):
+        return self.epoch * self.steps + self.batch
+
+    def fields(self, logs, optimizer):
+        epoch = 0 if self.epoch is None else self.epoch
+        place = f"epoch {epoch + 1}/{self.epochs} batch {self.batch}/{self.steps}"
+        if not logs:
+            return {"place": place, "loss": "compiling"}
+        name, unit = ("bits_per_dim", "bits/dim") if "bits_per_dim" in logs else ("loss", "nats")
+        rate = float(optimizer.learning_rate)
+        return {"place": place, "loss": f"{float(logs[name]):.3f} {unit} rate {rate:.1e}"}
 
 
 def _losses(logs):

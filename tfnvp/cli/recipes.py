@@ -1,9 +1,19 @@
 """The command that lists the recipes."""
 
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from tfnvp.cli.options import Json, console, print_json
-from tfnvp.recipes import RECIPES
+from tfnvp.recipes import PARAMETERS, RECIPES
+
+# What follows is shown from this width of a terminal.
+_WIDE = 120
+_KINDS = {
+    "digits": "digits, which come with scikit-learn",
+    "table": "tables",
+    "images": "folders of images",
+    "sets": "image sets by name",
+}
 
 
 def recipes(json_output: Json = False) -> None:
@@ -12,10 +22,40 @@ def recipes(json_output: Json = False) -> None:
     Example: tfnvp recipes
     """
     if json_output:
-        print_json({name: vars(recipe) for name, recipe in RECIPES.items()})
+        print_json(
+            {name: {**vars(r), "parameters": PARAMETERS.get(name)} for name, r in RECIPES.items()}
+        )
         return
-    table = Table("recipe", "data", "what it is", "published", box=None)
-    table.columns[0].no_wrap = True
-    for recipe in RECIPES.values():
-        table.add_row(recipe.name, recipe.dataset, recipe.description, recipe.published)
-    console.print(table, soft_wrap=False)
+    for kind, title in _KINDS.items():
+        console.print(f"[bold]{title}[/]")
+        chosen = [recipe for recipe in RECIPES.values() if _kind(recipe.dataset) == kind]
+        console.print(_table(chosen, console.width >= _WIDE), soft_wrap=False)
+    console.print("size: parameters. Published figures, all options: `tfnvp recipes --json`")
+
+
+def _table(chosen, is_wide):
+    """Returns a table of recipes, whose columns are as wide in the tables of all kinds."""
+    names, data = max(map(len, RECIPES)), max(len(r.dataset) for r in RECIPES.values())
+    heads = [Column("recipe", width=names), Column("data", width=data)]
+    heads += [Column("size", width=6, justify="right"), Column("what it is", ratio=1)]
+    heads += [Column("published", ratio=1)] * is_wide
+    table = Table(*heads, box=None, expand=True)
+    for recipe in chosen:
+        size = _size(PARAMETERS.get(recipe.name))
+        cells = [recipe.name, recipe.dataset, size, recipe.description]
+        table.add_row(*map(escape, [*cells, *[recipe.published] * is_wide]))
+    return table
+
+
+def _kind(dataset):
+    from tfnvp.data.benchmark_tables import BENCHMARK_TABLES
+
+    if dataset in BENCHMARK_TABLES:
+        return "table"
+    return dataset if dataset in _KINDS else "sets"
+
+
+def _size(parameters):
+    if parameters is None:  # It depends on the data.
+        return ""
+    return f"{parameters / 1e6:.3g} M" if parameters >= 1e6 else f"{parameters / 1e3:.0f} k"

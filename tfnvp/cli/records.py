@@ -5,7 +5,6 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from tfnvp import data
 from tfnvp.cli import options
 from tfnvp.cli.options import Source
 
@@ -23,6 +22,8 @@ def records(
 
     Example: tfnvp records big --table big.parquet
     """
+    from tfnvp import data
+
     images, table, skip_bad = source.images, source.table, source.skip_bad
     if (images is None) == (table is None):
         raise ValueError("give one of --images and --table")

@@ -7,7 +7,7 @@ from rich.progress import track
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import loading, options
+from tfnvp.cli import completion, loading, options
 from tfnvp.cli.options import Source
 
 _SOURCE = ("dataset", "images", "table", "columns", "delimiter", "encoding", "data_dir")
@@ -18,11 +18,23 @@ def report(
     model: options.Model,
     *,
     output: Annotated[
-        Path, Option("--output", "-o", help="HTML file to write.", metavar="FILE")
-    ] = Path("report.html"),
+        Path | None,
+        Option(
+            "--output",
+            "-o",
+            help="HTML file to write. Default: report.html in the run folder, or here without one.",
+            metavar="FILE",
+            autocompletion=completion.pages,
+        ),
+    ] = None,
+    force: options.Force = False,
     source: Annotated[Source, *_SOURCE],
     ood: Annotated[
-        str | None, Option(help="Another data set by name, whose likelihoods are compared.")
+        str | None,
+        Option(
+            help="Another data set by name, whose likelihoods are compared.",
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     rows: Annotated[int, Option(help="Most rows of each split.", min=10)] = 1000,
     seed: Annotated[int, Option(help="Seed of choices and noise.", min=0)] = 0,
@@ -35,6 +47,10 @@ def report(
 
     Example: tfnvp report runs/digits-real_nvp-1 -o digits.html
     """
+    from tfnvp.cli import files
+
+    output = files.place_for(output, model, "report.html", (".html", ".htm"), force)
+    files.require_dataset(ood, source.data_dir)
     options.import_tensorflow()
     from tfnvp.runs.folder import MODEL, RunFolder
 

@@ -6,7 +6,9 @@ from typing import Annotated
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import loading, options
+from tfnvp.cli import completion, loading, options
+
+_ENDINGS = (".png", ".csv", ".parquet", ".npy")
 
 
 def sample(
@@ -19,9 +21,10 @@ def sample(
         Option(
             "--output",
             "-o",
-            help="PNG picture, .csv or .parquet table, or .npy array. Default: samples.png, or "
-            "samples.csv for more than two columns.",
+            help="PNG picture, .csv or .parquet table, or .npy array. Default: samples-1.png in "
+            "the run folder, or samples.png here without one; .csv for more than two columns.",
             metavar="FILE",
+            autocompletion=completion.samples,
         ),
     ] = None,
     separate: Annotated[
@@ -40,7 +43,8 @@ def sample(
         ),
     ] = None,
     force: Annotated[
-        bool, Option("--force", help="Write into a folder that holds other files.")
+        bool,
+        Option("--force", help="Replace a file, or write into a folder that holds other files."),
     ] = False,
     json_output: options.Json = False,
 ) -> None:
@@ -48,22 +52,28 @@ def sample(
 
     Example: tfnvp sample runs/digits-real_nvp-1 -n 64 --temperature 0.8 --seed 1
     """
+    from tfnvp.cli import files
+
     if separate is not None:
         _check_folder(separate, output, force)
+    elif output is not None:
+        files.place_for(output, model, "", _ENDINGS, force)
     options.import_tensorflow()
     import numpy as np
 
     from tfnvp.plotting import save_samples, save_separately
+    from tfnvp.runs.folder import SAMPLES
 
     flow = (loading.load_flow if separate is None else loading.load_image_flow)(model)
-    samples = flow.sample(n, seed=seed, temperature=temperature).numpy()
     is_table = len(flow.event_shape) == 1
     known = tfnvp.scoring.read_reference(model) if is_table else None
     columns = (known and known.columns) or [f"x{i + 1}" for i in range(flow.event_shape[0])]
+    if output is None and separate is None:
+        default = "samples.csv" if is_table and flow.event_size > 2 else SAMPLES
+        output = files.place_for(None, model, default, _ENDINGS, force)
+    samples = flow.sample(n, seed=seed, temperature=temperature).numpy()
     if whole is not None:
         samples = _rounded(samples, whole, columns if is_table else (), flow)
-    if output is None:
-        output = Path("samples.csv" if is_table and flow.event_size > 2 else "samples.png")
     if separate is not None:
         output = separate
         save_separately(separate, samples, flow.levels)

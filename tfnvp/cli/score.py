@@ -8,8 +8,7 @@ from typing import Annotated
 from rich.table import Table
 from typer import Argument, Option
 
-from tfnvp._atomic import require_folder
-from tfnvp.cli import loading, options
+from tfnvp.cli import files, loading, options
 from tfnvp.cli.options import Source, console
 from tfnvp.data.table_formats import TextOptions
 from tfnvp.data.table_values import names_in
@@ -45,6 +44,7 @@ def score(
     columns: options.Columns = None,
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
+    force: Annotated[bool, Option("--force", help="Replace a file.")] = False,
     json_output: options.Json = False,
 ) -> None:
     """Score rows of a table, or images: log-density, quantile among usual rows, and a flag.
@@ -58,9 +58,7 @@ def score(
     if source.images is None if table is None else source.given:
         raise ValueError("give a table, or --images with its options")
     if output is not None:
-        if output.suffix not in (".csv", ".parquet"):
-            raise ValueError(f"`--output` must end in .csv or .parquet. Received: {output}")
-        require_folder(output)
+        files.place_for(output, model, "", (".csv", ".parquet"), force)
     options.import_tensorflow()
     from tfnvp import scoring
 

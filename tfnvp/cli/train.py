@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from tfnvp import recipes
-from tfnvp.cli import loading, options
+from tfnvp.cli import completion, loading, options
 from tfnvp.cli.evaluate import print_likelihood
 from tfnvp.cli.options import Source, console
 from tfnvp.cli.progress import print_dry_run, training_progress
@@ -15,14 +15,19 @@ from tfnvp.cli.progress import print_dry_run, training_progress
 def train(
     *,
     model: Annotated[
-        str | None, Option(help="real_nvp (default) or nice, on digits.", metavar="MODEL")
+        str | None,
+        Option(
+            help="real_nvp (default) or nice, on digits.",
+            metavar="MODEL",
+            autocompletion=completion.words(lambda: ("real_nvp", "nice")),
+        ),
     ] = None,
     recipe: Annotated[
         str | None,
         Option(
             help="A recipe by name; see `tfnvp recipes`.",
             metavar="NAME",
-            autocompletion=lambda: list(recipes.RECIPES),
+            autocompletion=completion.recipes,
         ),
     ] = None,
     source: Source,
@@ -39,14 +44,23 @@ def train(
         int | None, Option(help="Seed of weights, noise and order. Default: 0.")
     ] = None,
     output: Annotated[
-        Path | None, Option(help="Run folder. Default: the next free runs/NAME-N.", metavar="DIR")
+        Path | None,
+        Option(
+            help="Run folder. Default: the next free runs/NAME-N.",
+            metavar="DIR",
+            autocompletion=completion.folders,
+        ),
     ] = None,
     saved_models: options.SavedModels = Path("saved_models"),
     dry_run: Annotated[
         bool, Option("--dry-run", help="Only estimate parameters, memory and time; write nothing.")
     ] = False,
     strategy: Annotated[
-        str, Option(help="none, mirrored (all GPUs) or multi_worker (all hosts of TF_CONFIG).")
+        str,
+        Option(
+            help="none, mirrored (all GPUs) or multi_worker (all hosts of TF_CONFIG).",
+            autocompletion=completion.choices("strategy"),
+        ),
     ] = "none",
     resume: Annotated[
         bool, Option("--resume", help="Resume the run in --output, or the newest unfinished run.")
@@ -56,6 +70,7 @@ def train(
         Option(
             help="If the loss becomes NaN: stop, or roll-back to good weights, up to 3 times.",
             metavar="ACTION",
+            autocompletion=completion.choices("on_divergence"),
         ),
     ] = "stop",
     json_output: options.Json = False,
@@ -71,17 +86,19 @@ def train(
     recipe = _recipe_name(model, recipe)
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     given = [f"{name}={value!r}" for name, value in fields.items() if value is not None]
-    options.import_tensorflow()
-    from tfnvp import distribute
-    from tfnvp.runs import resuming, train_recipe
-
-    replicated = distribute.make_strategy(strategy)
+    plan = _plan(recipe, [*(changes or ()), *given], source.given, seed, output, resume)
     everything = options.messages if json_output else console
-    plan = resuming.plan(recipe, [*(changes or ()), *given], source.given, seed, output, resume)
     if resume:
         everything.print(f"{'resuming' if plan.is_resumed else 'starting'}     {plan.output}")
-    source = Source(**plan.source)
+    source, replicated = Source(**plan.source), None
+    # Files of tables and images are read without TensorFlow, so that their faults are told at once.
+    if source.table is None and source.images is None:
+        replicated = _start(strategy)
     splits = loading.load_data(source, default=plan.recipe.dataset, division=plan.division)
+    replicated = replicated or _start(strategy)
+    from tfnvp import distribute
+    from tfnvp.runs import train_recipe
+
     chosen = plan.recipe_for(splits)
     if dry_run:
         print_dry_run(chosen, splits, plan.seed, json_output)
@@ -98,6 +115,31 @@ def train(
         options.print_json({**run.metrics, **files})
     else:
         _print_run(run, chosen)
+
+
+def _plan(recipe, changes, source, seed, output, resume):
+    """Returns what to train, and checks that the run folder and the data set can be."""
+    from tfnvp.cli import files
+    from tfnvp.runs import resuming
+    from tfnvp.runs.folder import RunFolder, plain_name
+
+    plan = resuming.plan(recipe, changes, source, seed, output, resume)
+    if plan.output is not None:
+        plain_name(plan.output.resolve().name)
+        if not resume:
+            RunFolder(plan.output).require_new()
+    named = Source(**plan.source)
+    if not named.names_files:
+        files.require_dataset(named.dataset or plan.recipe.dataset, named.data_dir)
+    return plan
+
+
+def _start(strategy):
+    """Imports TensorFlow, and returns the strategy of a name."""
+    options.import_tensorflow()
+    from tfnvp import distribute
+
+    return distribute.make_strategy(strategy)
 
 
 def _recipe_name(model, recipe):

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import importlib.util
 import os
 import pathlib
 import re
@@ -10,9 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from tfnvp._internals import only_known_features
 from tfnvp.data.benchmark_tables import BENCHMARK_TABLES, load_benchmark_table
 from tfnvp.data.digits import LEVELS, load_digits
 from tfnvp.data.division import BY_CONTENT
@@ -47,6 +46,8 @@ def _celeba_crop(image):
 
 def _lsun_crop(image):
     """Short side to 96 pixels, then a random 64 x 64 crop (also for evaluation, as published)."""
+    import tensorflow as tf
+
     size = tf.cast(tf.shape(image)[:2], tf.float32)
     size = tf.cast(tf.round(size * (96.0 / tf.reduce_min(size))), tf.int32)
     # Always the same crop of an image, so that a resumed training sees the same data.
@@ -56,10 +57,14 @@ def _lsun_crop(image):
 
 def _face_crop(image):
     """The middle of an LFW picture, 32 x 32."""
+    import tensorflow as tf
+
     return _resize(tf.image.central_crop(image, 0.5), (32, 32))
 
 
 def _resize(image, size):
+    import tensorflow as tf
+
     # Rounded to whole levels: likelihoods are those of 8-bit pixels.
     return tf.saturate_cast(tf.round(tf.image.resize(image, size, antialias=True)), tf.uint8)
 
@@ -85,6 +90,10 @@ IMAGE_SETS = {
 }
 
 
+#: Names of data sets that have a recipe, or a way of their own to be divided.
+KNOWN = ("digits", *IMAGE_SETS, *BENCHMARK_TABLES)
+
+
 def load_named(
     name: str, data_dir: str | pathlib.Path | None = None, division: str | None = BY_CONTENT
 ) -> Splits:
@@ -107,10 +116,8 @@ def load_named(
     if name == "digits":
         digits = load_digits()
         return Splits(name, digits.train, digits.validation, digits.test, LEVELS)
+    require_named(name, data_dir)
     if name in BENCHMARK_TABLES:
-        if data_dir is None:
-            file = BENCHMARK_TABLES[name][0]
-            raise ValueError(f"{name!r} needs the folder that holds {file}: give `data_dir`")
         return load_benchmark_table(name, data_dir)
     image_set = IMAGE_SETS.get(name)
     builder = _builder(image_set.tfds_name if image_set else name, name, data_dir)
@@ -121,13 +128,49 @@ def load_named(
     return Splits(name, *parts, 256, image_set.flip)
 
 
+def require_named(name: str, data_dir: str | pathlib.Path | None = None) -> None:
+    """Raises `ValueError` where it is sure, without TensorFlow, that a name names no data.
+
+    That is so for a table of which the folder is missing, and for a name that is unknown here, is
+    not prepared in the folder, and names no file of TensorFlow Datasets.
+
+    Args:
+      name: as for `load_named`.
+      data_dir: as for `load_named`.
+    """
+    if name in BENCHMARK_TABLES and data_dir is None:
+        file = BENCHMARK_TABLES[name][0]
+        raise ValueError(f"{name!r} needs the folder that holds {file}: give `data_dir`")
+    folder, stem = data_dir or os.environ.get("TFDS_DATA_DIR"), re.split("[:/]", name)[0]
+    if name in KNOWN or pathlib.Path(folder or _DEFAULT_FOLDER, stem).exists():
+        return
+    package = importlib.util.find_spec("tensorflow_datasets").submodule_search_locations[0]
+    if not re.fullmatch(_TFDS_NAME, name) or not any(
+        stem == file.partition(".")[0]
+        for _, folders, files in os.walk(package)
+        for file in (*folders, *files)
+    ):
+        raise _unknown(name, folder)
+
+
+def _unknown(name, folder):
+    near = [f"did you mean {n}? " for n in difflib.get_close_matches(name, KNOWN, n=1)]
+    return ValueError(
+        f"unknown data set {name!r}: {''.join(near)}Choose one of {', '.join(KNOWN)}, one that "
+        f"is prepared in {folder or 'the default data folder'}, or a folder of `images`"
+    )
+
+
 # In TensorFlow Datasets: a name, its configuration and version. A namespace, such as that of
 # "huggingface:mnist", or arguments would run other code.
 _TFDS_NAME = r"\w+(/\w[\w.+-]*)?(:[\d.]+)?"
+_DEFAULT_FOLDER = pathlib.Path.home() / "tensorflow_datasets"
 
 
 def _builder(tfds_name, name, data_dir):
     import tensorflow_datasets as tfds
+
+    from tfnvp._internals import only_known_features
 
     folder = data_dir or os.environ.get("TFDS_DATA_DIR")
     builder = None
@@ -145,12 +188,7 @@ def _builder(tfds_name, name, data_dir):
             if "image" not in features or not _holds_images(features["image"]):
                 raise ValueError("it has no images")
     if builder is None:
-        known = ["digits", *IMAGE_SETS, *BENCHMARK_TABLES]
-        near = [f"did you mean {n}? " for n in difflib.get_close_matches(name, known, n=1)]
-        raise ValueError(
-            f"unknown data set {name!r}: {''.join(near)}Choose one of {', '.join(known)}, one that "
-            f"is prepared in {folder or 'the default data folder'}, or a folder of `images`"
-        )
+        raise _unknown(name, folder)
     if not (pathlib.Path(builder.data_path) / "dataset_info.json").is_file():
         _require_network(name, tfds_name, builder)
         builder.download_and_prepare()
@@ -188,6 +226,7 @@ def _holds_images(feature):
 
 def _decoded(builder, split):
     """Returns the images of a split, once their headers say that they fit into memory."""
+    import tensorflow as tf
     from tensorflow_datasets import decode
 
     feature = builder.info.features["image"]
@@ -203,6 +242,7 @@ def _decoded(builder, split):
 
 def _pixels(file):
     """Returns the number of pixels of a PNG or JPEG file, from its header."""
+    import tensorflow as tf
 
     def of_png():
         return tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.int32, little_endian=False)
@@ -213,6 +253,8 @@ def _pixels(file):
 
 
 def _images(builder, split, prepare):
+    import tensorflow as tf
+
     with reading(builder.data_path, "a prepared data set"):
         dataset = _decoded(builder, split)
         if prepare is not None:

@@ -13,18 +13,16 @@ import json
 import math
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfnvp.advice import warn_of_lost_records
 from tfnvp.data import division
-from tfnvp.data.foreign_files import reading, whole_records
+from tfnvp.data.foreign_files import whole_records
+from tfnvp.data.record_description import DESCRIPTION, complete
 from tfnvp.data.record_stream import RecordStream
 from tfnvp.data.splits import Splits
-
-_DESCRIPTION = "records.json"
 
 # About the most rows of validation, and of test, which are kept in memory; otherwise a tenth.
 _MOST_HELD_OUT = 10_000
@@ -119,7 +117,7 @@ def write_records(
         "shards": shards,
     }
     # Last, so that a folder that has it is complete.
-    (folder / _DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
+    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
     return folder
 
 
@@ -140,7 +138,7 @@ def read_records(folder: str | pathlib.Path, skip_bad: bool = False) -> Splits:
         finds records whose bytes have changed.
     """
     folder = pathlib.Path(folder)
-    description = _complete(folder)
+    description = complete(folder)
     shards = (_readable if skip_bad else _checked)(folder, description["shards"])
     dtype, shape = description["dtype"], tuple(description["event_shape"])
 
@@ -167,7 +165,7 @@ def check_records(folder: str | pathlib.Path) -> None:
       ValueError: if one is broken; the message names its file and its place there.
     """
     folder = pathlib.Path(folder)
-    description = _complete(folder)
+    description = complete(folder)
     dtype, shape = description["dtype"], description["event_shape"]
     for file, expected in _checked(folder, description["shards"]).items():
         rows = RecordStream([folder / file], expected, dtype, shape).check()
@@ -199,50 +197,6 @@ def _shuffle(file, generator):
 def _example(row):
     feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[row.tobytes()]))
     return tf.train.Example(features=tf.train.Features(feature={"x": feature})).SerializeToString()
-
-
-def describe(folder: str | pathlib.Path) -> dict[str, Any]:
-    """Returns the content of `records.json`.
-
-    Raises:
-      ValueError: if a folder has none, or its content does not describe records.
-    """
-    file = pathlib.Path(folder) / _DESCRIPTION
-    if not file.is_file():
-        raise ValueError(f"no records in {folder}: it has no {_DESCRIPTION} of `write_records`")
-    with reading(file, "a description of records"):
-        description = json.loads(file.read_text())
-        if not isinstance(description, dict):
-            raise ValueError("it holds no dictionary")
-    return {"levels": None} | description
-
-
-def _complete(folder):
-    """Returns the content of `records.json`, whose entries have the right types and sizes."""
-    description = describe(folder)
-    with reading(folder / _DESCRIPTION, "a description of records"):
-        if missing := {"name", "dtype", "event_shape", "shards"} - description.keys():
-            raise ValueError(f"it lacks {sorted(missing)}")
-        _check(**description)
-    return description
-
-
-def _check(name, dtype, event_shape, levels, shards, columns=None, **_):
-    row_bytes = math.prod(event_shape) * np.dtype(dtype).itemsize
-    valid = {
-        "name": isinstance(name, str),
-        "dtype": np.dtype(dtype).kind in "biuf",
-        "event_shape": all(type(n) is int and n > 0 for n in event_shape),
-        "levels": levels is None or type(levels) is int,
-        "columns": columns is None or all(isinstance(column, str) for column in columns),
-        "names of shards": all(pathlib.PurePath(file).name == file for file in shards),
-        # The records are not longer than their file.
-        "sizes of shards": all(
-            0 <= shard["rows"] * row_bytes <= shard["bytes"] for shard in shards.values()
-        ),
-    }
-    if not all(valid.values()):
-        raise ValueError(f"{', '.join(key for key, fits in valid.items() if not fits)} do not fit")
 
 
 def _checked(folder, shards):

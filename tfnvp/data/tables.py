@@ -20,6 +20,9 @@ from tfnvp.inputs.bounds import Pair, bounds_of_columns
 if TYPE_CHECKING:
     import pyarrow
 
+# Rows that are written at once.
+_WRITTEN = 2**16
+
 
 def load_table(
     file: str | pathlib.Path,
@@ -186,7 +189,9 @@ def write_table(
     import pyarrow
 
     names = columns or [f"x{i + 1}" for i in range(rows.shape[1])]
-    store_table(pyarrow.table(dict(zip(names, rows.T, strict=True))), pathlib.Path(file))
+    pieces = (rows[first : first + _WRITTEN] for first in range(0, max(1, len(rows)), _WRITTEN))
+    tables = (pyarrow.table(dict(zip(names, piece.T, strict=True))) for piece in pieces)
+    store_pieces(tables, pathlib.Path(file))
 
 
 def store_table(table: "pyarrow.Table", path: pathlib.Path) -> None:

@@ -5,6 +5,8 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from tfnvp.arguments import check_choice
+
 
 class StoredWeights:
     """The weights of a flow in the type that a SavedModel stores them in.
@@ -29,10 +31,7 @@ class StoredWeights:
     """
 
     def __init__(self, flow: keras.Model, dtype: str = "float32"):
-        if dtype not in ("float32", "bfloat16"):
-            raise ValueError(
-                f'`weights_dtype` must be "float32" or "bfloat16". Received: {dtype!r}'
-            )
+        check_choice("weights_dtype", dtype)
         self.pairs = []
         if dtype == "bfloat16":
             self.pairs = [

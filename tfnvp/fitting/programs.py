@@ -124,6 +124,9 @@ def _follows_batches(callback):
     every = getattr(callback, "save_freq", getattr(callback, "update_freq", None))
     if every is not None:
         return every != "epoch"
+    # It only shows logs, so that some of them are enough.
+    if getattr(callback, "async_safe", False):
+        return False
     # It checks the running mean of the loss, in which a NaN of any batch stays.
     if isinstance(callback, keras.callbacks.TerminateOnNaN):
         return False

@@ -4,9 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfnvp.arguments import CHOICES, check_choice
 from tfnvp.flows.flow import Flow
 
-MASKS = ("top", "bottom", "left", "right", "even", "center", "random")
+MASKS = CHOICES["mask"]
 
 
 def hidden_mask(kind: str, event_shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
@@ -27,8 +28,7 @@ def hidden_mask(kind: str, event_shape: tuple[int, ...], seed: int = 0) -> np.nd
     >>> hidden_mask("left", (2, 4)).astype(int).tolist()
     [[1, 1, 0, 0], [1, 1, 0, 0]]
     """
-    if kind not in MASKS:
-        raise ValueError(f"`mask` must be one of {', '.join(MASKS)}. Received: {kind!r}")
+    check_choice("mask", kind)
     if len(event_shape) not in (2, 3):
         raise ValueError(f"a mask of pixels needs images. Received: event_shape={event_shape}")
     height, width = event_shape[:2]

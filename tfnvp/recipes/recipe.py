@@ -15,8 +15,13 @@ import tomllib
 from collections.abc import Iterable
 from typing import Any, Self
 
+from tfnvp.recipes.options import OPTIONS
+
 #: Name of a model, in recipes and on the command line, to its class in `tfnvp.flows`.
 MODELS = {"nice": "NICE", "real_nvp": "RealNVP", "image_real_nvp": "ImageRealNVP"}
+
+# Fields that only describe.
+_DESCRIBING = ("name", "description", "options", "published", "source")
 
 # For small tables: least number of steps in an epoch, by smaller batches, and of rows in a batch.
 _STEPS_PER_EPOCH = 16
@@ -88,7 +93,8 @@ class Recipe:
       source: where the configuration comes from.
 
     Raises:
-      ValueError: for a value of the wrong type or out of range.
+      ValueError: for a value of the wrong type or out of range, or an option that the model does
+        not have.
     """
 
     name: str
@@ -114,6 +120,13 @@ class Recipe:
             value = getattr(self, name)
             if not accepts(value):
                 raise ValueError(f"`{name}` must be {rule}. Received: {value!r}")
+        known = OPTIONS[self.model]
+        if unknown := [name for name in self.options if name not in known]:
+            fields = [name for name in FIELDS if name not in _DESCRIBING]
+            raise ValueError(
+                f"{self.model} has no option {unknown[0]!r}: it has {', '.join(known)}; fields of "
+                f"recipes are {', '.join(fields)}"
+            )
 
     def replace(self, **changes: Any) -> Self:
         """Returns the recipe with fields changed; `None` leaves a field as it is."""
@@ -223,6 +236,9 @@ def _inherited(tables, name, heirs=()):
 
 #: The recipes by name.
 RECIPES = read_recipes(pathlib.Path(__file__).with_name("recipes.toml").read_text("utf-8"))
+
+#: Numbers of parameters by recipe, of those whose data has a known shape.
+PARAMETERS = tomllib.loads(pathlib.Path(__file__).with_name("parameters.toml").read_text("utf-8"))
 
 
 def get(name: str) -> Recipe:

@@ -1,7 +1,6 @@
 """From a recipe and data to a compiled flow and its validation batches."""
 
 import functools
-import inspect
 import math
 
 import keras
@@ -29,11 +28,6 @@ _ROWS_FOR_BASE = 5000
 # Patterns of the names of weights without weight decay.
 _NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits")
 
-# Arguments of models that are no options of recipes, and fields of recipes that only describe.
-_FROM_DATA = ("event_shape", "image_shape", "levels", "condition_shape", "bounds", "name")
-_NO_OPTIONS = (*_FROM_DATA, "condition_network")
-_DESCRIBING = ("name", "description", "options", "published", "source")
-
 
 def make_flow(recipe: Recipe, splits: Splits) -> Flow:
     """Returns the recipe's flow for the data's shape, levels and bounds, untrained.
@@ -41,17 +35,10 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
     The base "logistic_mixture" is that of `tfnvp.bases`, initialised from training data.
 
     Raises:
-      ValueError: for options that the model does not have, or data of the wrong kind.
+      ValueError: for values of options that the model refuses, or data of the wrong kind.
     """
     options = dict(recipe.options)
     model = getattr(flows, recipes.MODELS[recipe.model])
-    known = [name for name in inspect.signature(model).parameters if name not in _NO_OPTIONS]
-    if unknown := [name for name in options if name not in known]:
-        fields = [name for name in recipes.FIELDS if name not in _DESCRIBING]
-        raise ValueError(
-            f"{recipe.model} has no option {unknown[0]!r}: it has {', '.join(known)}; fields of "
-            f"recipes are {', '.join(fields)}"
-        )
     if splits.levels is not None:
         options["levels"] = splits.levels
     elif options.get("logit_alpha") is not None:

@@ -12,6 +12,8 @@
 
 A process that is killed while it writes one of them leaves `writing-NAME`. Such files count as
 absent, and the next process that trains into the folder removes them.
+
+Only loading a model imports TensorFlow.
 """
 
 import contextlib
@@ -23,13 +25,14 @@ import pathlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tfnvp import scoring
 from tfnvp._atomic import locked, read_json, reading, replacing, temporary_of
-from tfnvp.flows import Flow
 from tfnvp.runs import data_of_run
-from tfnvp.runs.flow_file import read_flow
+
+if TYPE_CHECKING:
+    from tfnvp.flows import Flow
 
 MODEL = "model.keras"
 CONFIG = "config.json"
@@ -38,7 +41,8 @@ HISTORY = "history.csv"
 BACKUP = "backup.npz"
 SAMPLES = "samples.png"
 
-_FILES = (CONFIG, HISTORY, BACKUP, MODEL, scoring.FILE, METRICS, SAMPLES)
+#: Names of the files that training writes.
+FILES = (CONFIG, HISTORY, BACKUP, MODEL, scoring.FILE, METRICS, SAMPLES)
 
 # Entries of `config.json` that have one type.
 _TYPES = dict.fromkeys(("name", "dataset", "model", "run"), str) | {"seed": int}
@@ -107,16 +111,20 @@ class RunFolder:
                     folder.mkdir()
                     return cls(folder)
         run = cls(output)
-        folder = run.path
-        if folder.exists() and (not folder.is_dir() or {*folder.iterdir()} - run.leftovers):
-            raise ValueError(f"{folder} exists already and is not overwritten: choose another")
-        require_writable(folder)
+        run.require_new()
+        require_writable(run.path)
         return run
+
+    def require_new(self) -> None:
+        """Raises `ValueError` if the path holds anything, besides what a killed process left."""
+        folder = self.path
+        if folder.exists() and (not folder.is_dir() or {*folder.iterdir()} - self.leftovers):
+            raise ValueError(f"{folder} exists already and is not overwritten: choose another")
 
     @property
     def leftovers(self) -> set[pathlib.Path]:
         """The paths of half-written files, which a killed process has left."""
-        return {path for name in _FILES if (path := temporary_of(self.path / name)).exists()}
+        return {path for name in FILES if (path := temporary_of(self.path / name)).exists()}
 
     @property
     def is_run(self) -> bool:
@@ -198,12 +206,12 @@ class RunFolder:
             # Without rows the header goes, too: it can be a part of one.
             temporary.write_bytes(b"".join(lines[: epochs + 1] if epochs else []))
 
-    def save_model(self, flow: Flow) -> None:
+    def save_model(self, flow: "Flow") -> None:
         """Saves a flow; the file is replaced as a whole or not at all."""
         with replacing(self.model) as temporary:
             flow.save(temporary)
 
-    def load_model(self) -> Flow:
+    def load_model(self) -> "Flow":
         """Loads the flow of the run; see `load_model`."""
         return load_model(self.path)
 
@@ -266,7 +274,7 @@ def unfinished(error: _Error, folder: str | os.PathLike) -> _Error:
     return error
 
 
-def load_model(path: str | os.PathLike) -> Flow:
+def load_model(path: str | os.PathLike) -> "Flow":
     """Loads a flow from a `.keras` file or from the run folder that holds one.
 
     Loading never runs code from the file: it holds a configuration and weights, and can only name
@@ -276,6 +284,21 @@ def load_model(path: str | os.PathLike) -> Flow:
       ValueError: if there is no such file, or it is of another kind.
       OSError: if the file is damaged, names other classes, unpacks to far more than its size, or is
         of a newer version.
+    """
+    from tfnvp.runs.flow_file import read_flow
+
+    file = model_file(path)
+    version = "0"
+    with contextlib.suppress(OSError):  # A configuration of something else.
+        version = RunFolder.of(file).config().get("tfnvp", version)
+    return read_flow(file, {"tfnvp": version})
+
+
+def model_file(path: str | os.PathLike) -> pathlib.Path:
+    """Returns the `.keras` file of a model, given by the path of the file or of its run folder.
+
+    Raises:
+      ValueError: if there is no such file, or it is of another kind.
     """
     path = pathlib.Path(path)
     file = path / MODEL if path.is_dir() else path
@@ -288,7 +311,4 @@ def load_model(path: str | os.PathLike) -> Flow:
         raise ValueError(expected)
     if file.suffix != ".keras":
         raise ValueError(f"{file} cannot be loaded: it is not a .keras file")
-    version = "0"
-    with contextlib.suppress(OSError):  # A configuration of something else.
-        version = RunFolder.of(file).config().get("tfnvp", version)
-    return read_flow(file, {"tfnvp": version})
+    return file

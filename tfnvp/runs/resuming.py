@@ -195,7 +195,7 @@ def check_same(run: RunFolder, config: dict[str, Any]) -> None:
 def _kind(source):
     """Returns "images", "table" or "digits": the kind of data, by which the recipe is chosen."""
     if source.get("records") is not None:
-        from tfnvp.data.records import describe
+        from tfnvp.data.record_description import describe
 
         return "table" if describe(source["records"])["levels"] is None else "images"
     return next((kind for kind in ("images", "table") if source.get(kind) is not None), "digits")

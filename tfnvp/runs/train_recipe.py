@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfnvp import distribute, plotting, scoring
 from tfnvp._version import __version__
+from tfnvp.arguments import check_choice
 from tfnvp.callbacks.backup import Backup
 from tfnvp.data import Epoch, training_dataset
 from tfnvp.data.foreign_files import DamagedRecordsError
@@ -61,9 +62,7 @@ class RunOptions:
     source_of_data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.on_divergence not in _ROLL_BACKS:
-            known, given = ", ".join(_ROLL_BACKS), self.on_divergence
-            raise ValueError(f"`on_divergence` must be one of {known}. Received: {given!r}")
+        check_choice("on_divergence", self.on_divergence)
 
 
 class TrainedRun(NamedTuple):

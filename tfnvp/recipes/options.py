@@ -1,0 +1,19 @@
+"""The options of each model: the arguments of its constructor that a recipe can give.
+
+They are listed, so that a recipe is checked without TensorFlow; those that only data or Python can
+give are not options. The tests compare the lists with the constructors.
+"""
+
+_DENSE = ("couplings", "hidden_units", "base", "partition", "activation", "dropout", "residual")
+_DENSE += ("logit_alpha", "standardize", "conditioner_dtype", "whiten", "gradient_checkpointing")
+_DENSE += ("standardize_condition",)
+_IMAGES = ("scales", "base_filters", "residual_blocks", "scale", "alpha", "normalization")
+_IMAGES += ("network_batch_norm", "base", "conditioner_dtype", "gradient_checkpointing")
+_IMAGES += ("standardize_condition",)
+
+#: Names of options, by the name of the model.
+OPTIONS = {
+    "nice": _DENSE,
+    "real_nvp": (*_DENSE, "scale", "linear"),
+    "image_real_nvp": _IMAGES,
+}
