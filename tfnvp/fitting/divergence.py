@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfnvp import _internals, advice
 from tfnvp.arguments import check_int
@@ -200,7 +201,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
 
     def _rate(self):
         # `float` takes no variable of several replicas.
-        return float(keras.ops.convert_to_numpy(self._optimizer.learning_rate))
+        return float(tf.convert_to_tensor(self._optimizer.learning_rate))
 
     def _variables(self):
         return [*self.model.variables, *self.model.optimizer.variables]

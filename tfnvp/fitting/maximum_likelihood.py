@@ -156,7 +156,7 @@ class MaximumLikelihood(Steps):
         """Whether the optimizer has taken a step."""
         optimizer = getattr(self, "optimizer", None)
         # `int` takes no variable of several replicas.
-        return optimizer is not None and bool(keras.ops.convert_to_numpy(optimizer.iterations) > 0)
+        return optimizer is not None and int(tf.convert_to_tensor(optimizer.iterations)) > 0
 
     def _held_out(self, arguments: dict) -> Data | None:
         """Returns the checked `validation_data` of `fit`."""
