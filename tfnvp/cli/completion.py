@@ -14,7 +14,7 @@ def paths(incomplete: str, endings: Sequence[str] | None = None) -> list[str]:
       incomplete: the text.
       endings: endings of names of files, in lower case. Default: any.
 
-    >>> import tempfile
+    >>> import pathlib, tempfile
     >>> folder = pathlib.Path(tempfile.mkdtemp())
     >>> for name in ("a.csv", "a.png", ".b.csv"):
     ...     folder.joinpath(name).touch()

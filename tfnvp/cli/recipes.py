@@ -3,8 +3,8 @@
 from rich.markup import escape
 from rich.table import Column, Table
 
+import tfnvp
 from tfnvp.cli.options import Json, console, print_json
-from tfnvp.recipes import PARAMETERS, RECIPES
 
 # What follows is shown from this width of a terminal.
 _WIDE = 120
@@ -23,25 +23,33 @@ def recipes(json_output: Json = False) -> None:
     """
     if json_output:
         print_json(
-            {name: {**vars(r), "parameters": PARAMETERS.get(name)} for name, r in RECIPES.items()}
+            {
+                name: {**vars(r), "parameters": tfnvp.recipes.PARAMETERS.get(name)}
+                for name, r in tfnvp.recipes.RECIPES.items()
+            }
         )
         return
     for kind, title in _KINDS.items():
         console.print(f"[bold]{title}[/]")
-        chosen = [recipe for recipe in RECIPES.values() if _kind(recipe.dataset) == kind]
+        chosen = [
+            recipe for recipe in tfnvp.recipes.RECIPES.values() if _kind(recipe.dataset) == kind
+        ]
         console.print(_table(chosen, console.width >= _WIDE), soft_wrap=False)
     console.print("size: parameters. Published figures, all options: `tfnvp recipes --json`")
 
 
 def _table(chosen, is_wide):
     """Returns a table of recipes, whose columns are as wide in the tables of all kinds."""
-    names, data = max(map(len, RECIPES)), max(len(r.dataset) for r in RECIPES.values())
+    names, data = (
+        max(map(len, tfnvp.recipes.RECIPES)),
+        max(len(r.dataset) for r in tfnvp.recipes.RECIPES.values()),
+    )
     heads = [Column("recipe", width=names), Column("data", width=data)]
     heads += [Column("size", width=6, justify="right"), Column("what it is", ratio=1)]
     heads += [Column("published", ratio=1)] * is_wide
     table = Table(*heads, box=None, expand=True)
     for recipe in chosen:
-        size = _size(PARAMETERS.get(recipe.name))
+        size = _size(tfnvp.recipes.PARAMETERS.get(recipe.name))
         cells = [recipe.name, recipe.dataset, size, recipe.description]
         table.add_row(*map(escape, [*cells, *[recipe.published] * is_wide]))
     return table

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
-from tfnvp import recipes
+import tfnvp
 from tfnvp.cli import completion, loading, options
 from tfnvp.cli.evaluate import print_likelihood
 from tfnvp.cli.options import Source, console
@@ -147,8 +147,8 @@ def _recipe_name(model, recipe):
     if model is not None and recipe is not None:
         raise ValueError("give --model or --recipe, not both")
     if model is not None:
-        return recipes.default(model=model).name
-    return None if recipe is None else recipes.get(recipe).name
+        return tfnvp.recipes.default(model=model).name
+    return None if recipe is None else tfnvp.recipes.get(recipe).name
 
 
 def _print_run(run, recipe):
