@@ -64,7 +64,7 @@ def test_a_table_with_bounds_from_training_to_scores(weather, tmp_path, capsys, 
     assert list(table) == ["rain", "share", "temperature"]
     assert min(table["rain"]) > 0
     assert 0 < min(table["share"]) < max(table["share"]) < 1
-    assert run("sample", made, "--round", "temperature, rain", "-o", drawn) == 0
+    assert run("sample", made, "--round", "temperature, rain", "--force", "-o", drawn) == 0
     whole = csv.read_csv(drawn)
     assert [str(kind) for kind in whole.schema.types] == ["int64", "double", "int64"]
     assert min(whole["rain"].to_pylist()) == 1

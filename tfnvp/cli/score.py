@@ -10,9 +10,6 @@ from typer import Argument, Option
 
 from tfnvp.cli import files, loading, options
 from tfnvp.cli.options import Source, console
-from tfnvp.data.table_formats import TextOptions
-from tfnvp.data.table_values import names_in
-from tfnvp.data.tables import read_table, store_table
 
 _WORST = 5
 _SOURCE = ("images", "image_size", "skip_bad", "background", "follow_links")
@@ -61,6 +58,9 @@ def score(
         files.place_for(output, model, "", (".csv", ".parquet"), force)
     options.import_tensorflow()
     from tfnvp import scoring
+    from tfnvp.data.table_formats import TextOptions
+    from tfnvp.data.table_values import names_in
+    from tfnvp.data.tables import store_table
 
     text = TextOptions(delimiter, encoding)
     if table is None:
@@ -103,6 +103,7 @@ def _images(model, flow, source, folder, columns=None):
 def _rows(flow, file, columns, text):
     """Returns a table, and its rows for the flow."""
     from tfnvp import scoring
+    from tfnvp.data.tables import read_table
 
     scoring.check_flow(flow, file)
     whole = read_table(file, columns, columns, text)
