@@ -68,7 +68,7 @@ def test_a_table_with_bounds_from_training_to_scores(weather, tmp_path, capsys, 
     whole = csv.read_csv(drawn)
     assert [str(kind) for kind in whole.schema.types] == ["int64", "double", "int64"]
     assert min(whole["rain"].to_pylist()) == 1
-    assert run("sample", made, "--round", "share", "-o", drawn) == 2
+    assert run("sample", made, "--round", "share", "--force", "-o", drawn) == 2
     assert "no whole number is strictly between the bounds 0 and 1" in capsys.readouterr().err
 
     served = tf.saved_model.load(str(tmp_path / "saved/run/1")).signatures["sample"]
