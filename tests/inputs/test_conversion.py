@@ -57,7 +57,14 @@ def test_it_becomes_an_array(name):
     np.testing.assert_allclose(found.astype("float64"), np.asarray(expected, "float64"))
 
 
+class Dated:
+    """A table of which a column holds dates, as polars describes it."""
+
+    dtypes = (type("Date", (), {"is_temporal": lambda self: True})(),)
+
+
 REFUSED = {
+    "a table with dates or times": (Dated(), "microseconds since 1970"),
     "a structured array": (RECORDS, "structured_to_unstructured"),
     "a sparse tensor": (tf.sparse.from_dense(X), "tf.sparse.to_dense"),
     "a sparse array": (scipy.sparse.csr_array(X), r"x\.toarray\(\)"),
