@@ -47,7 +47,6 @@ DATES = np.datetime64("2026-11-27") + np.arange(24).reshape(8, 3)
 MIXED = np.array([["a", 0.5]] * 8, dtype=object)
 
 
-# What is handed to `check` (before training), and the message that refuses it.
 class Polars(Table):
     """A table of which a column holds dates, as polars has it: they become numbers unasked."""
 
@@ -58,6 +57,7 @@ class Polars(Table):
     dtypes = (Date(),)
 
 
+# What is handed to `check` (before training), and the message that refuses it.
 REFUSED = {
     "missing": (plain, (None,), "`x` is missing"),
     "too few columns": (plain, (X[:, :2],), r"`x` must have the shape \[batch, 3\].*\(8, 2\)"),
