@@ -1,16 +1,13 @@
-"""The files that commands read and write: found and checked before TensorFlow is imported."""
+"""The files that commands read and write: found and checked before TensorFlow is imported.
+
+Readers are imported when a file is looked for: they import NumPy, for which `--help` does not wait.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import tfnvp
-from tfnvp import pretrained
 from tfnvp._atomic import require_folder
-from tfnvp.data.image_files import image_files
-from tfnvp.data.named import require_named
-from tfnvp.data.record_description import describe
-from tfnvp.data.table_formats import open_table
-from tfnvp.runs.folder import FILES, RunFolder, model_file
 
 #: A small table that comes with the package: simulated weather of 1000 rainy days.
 EXAMPLE = Path(tfnvp.__file__).parent / "data" / "example.csv"
@@ -22,6 +19,9 @@ def find_model(path: Path) -> Path:
     Raises:
       ValueError: if there is no model.
     """
+    from tfnvp import pretrained
+    from tfnvp.runs.folder import model_file
+
     if not path.exists() and str(path) in pretrained.PRETRAINED:
         return pretrained.file_of(str(path))
     try:
@@ -43,6 +43,8 @@ def find_table(path: Path) -> Path:
     if not path.exists() and str(path) == EXAMPLE.stem:
         return EXAMPLE
     if not path.is_file():
+        from tfnvp.data.table_formats import open_table
+
         open_table(path)  # Raises.
     return path
 
@@ -50,12 +52,16 @@ def find_table(path: Path) -> Path:
 def find_images(path: Path) -> Path:
     """Returns the path of a folder of images; raises `ValueError` if there is none."""
     if not path.is_dir():
+        from tfnvp.data.image_files import image_files
+
         image_files(path)  # Raises.
     return path
 
 
 def find_records(path: Path) -> Path:
     """Returns the path of a folder of records; raises `ValueError` if there is none."""
+    from tfnvp.data.record_description import describe
+
     describe(path)
     return path
 
@@ -78,6 +84,8 @@ FIND = {
 def require_dataset(name: str | None, data_dir: Path | None) -> None:
     """Raises `ValueError` if a name is known not to be that of a data set."""
     if name is not None:
+        from tfnvp.data.named import require_named
+
         require_named(name, data_dir)
 
 
@@ -98,6 +106,8 @@ def place_for(
       ValueError: for another ending, a folder that does not exist, or a file that does.
     """
     if output is None:
+        from tfnvp.runs.folder import FILES, RunFolder
+
         output = Path(default)
         if (run := RunFolder.of(model)).is_run:
             name = f"{output.stem}-1{output.suffix}" if default in FILES else default
