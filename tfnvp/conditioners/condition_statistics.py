@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfnvp._internals import all_layers
 from tfnvp.precision import check_resolution, location_and_scale
 
 
@@ -76,3 +77,22 @@ class ConditionStatistics(keras.layers.Layer):
     def standardize(self, condition: Any) -> Any:
         """Returns `(condition - mean) / deviation`."""
         return (keras.ops.cast(condition, self.compute_dtype) - self.mean) / self.deviation
+
+
+def dtype_around(layer: Any, kind: type, what: str) -> str:
+    """Returns the dtype of a layer of `kind` around another layer, which is checked.
+
+    Args:
+      layer: the inner layer.
+      kind: class of layers that `layer` must not hold.
+      what: what a layer of `kind` standardises, for messages.
+
+    Raises:
+      TypeError: if `layer` is no Keras layer.
+      ValueError: if it holds a layer of `kind`.
+    """
+    if not isinstance(layer, keras.layers.Layer):
+        raise TypeError(f"`layer` must be a Keras 3 layer or model. Received: {layer!r}")
+    if any(isinstance(part, kind) for part in all_layers(layer)):
+        raise ValueError(f"`layer` standardises its {what} already. Received: {layer!r}")
+    return "float64" if layer.variable_dtype == "float64" else "float32"

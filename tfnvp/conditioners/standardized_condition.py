@@ -5,8 +5,7 @@ from typing import Any
 import keras
 
 from tfnvp import advice
-from tfnvp._internals import all_layers
-from tfnvp.conditioners.condition_statistics import ConditionStatistics
+from tfnvp.conditioners.condition_statistics import ConditionStatistics, dtype_around
 
 
 @keras.saving.register_keras_serializable("tfnvp")
@@ -47,11 +46,7 @@ class StandardizedCondition(ConditionStatistics, keras.layers.Wrapper):
     """
 
     def __init__(self, layer: keras.layers.Layer, robust: bool = False, **kwargs):
-        if not isinstance(layer, keras.layers.Layer):
-            raise TypeError(f"`layer` must be a Keras 3 layer or model. Received: {layer!r}")
-        if any(isinstance(part, StandardizedCondition) for part in all_layers(layer)):
-            raise ValueError(f"`layer` standardises its condition already. Received: {layer!r}")
-        dtype = "float64" if layer.variable_dtype == "float64" else "float32"
+        dtype = dtype_around(layer, StandardizedCondition, "condition")
         super().__init__(layer, **{"dtype": dtype, **kwargs})
         self.robust = bool(robust)
 

@@ -207,7 +207,7 @@ def rows_inside(
     if bounds is None:
         return np.ones(len(rows), bool)
     with np.errstate(over="ignore"):
-        rows = rows.astype("float32")
+        rows = np.asarray(rows, "float32")  # Without a copy where they are.
     low, high = (end.astype("float32") for end in as_arrays(bounds))
     outside = is_outside(rows, low, high)
     for i in np.flatnonzero(outside.any(axis=0)):

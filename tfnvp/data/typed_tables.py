@@ -32,10 +32,9 @@ class OpenedTable(NamedTuple):
     """A table in a file, of which only the names of the columns have been read.
 
     `names` are those of the columns to read. `pieces` is a function of names of columns that
-    returns Arrow tables of bounded size. `count` is the number of rows, None if only
-    reading tells it.
-    `has_names` says whether the file names its columns, `is_text` whether the values of the pieces
-    are texts. `index` are the columns that only number the rows.
+    returns Arrow tables of bounded size. `count` is the number of rows, or None where the file does
+    not state it. `has_names` says whether the file names its columns, `is_text` whether the values
+    of the pieces are texts. `index` are the columns that only number the rows.
     """
 
     names: list[str]

@@ -10,7 +10,7 @@ from tfnvp import advice
 # Rows of an array that are looked at first, spread evenly.
 _SAMPLE_ROWS = 1024
 
-# A code such as -999 is told from a value of a scale by so many other values.
+# So many other values show that a number such as -999 is a code, not a value of a scale.
 _VALUES_BESIDE_CODE = 8
 
 

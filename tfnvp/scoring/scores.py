@@ -273,8 +273,8 @@ def advise_on_training_rows(reference: Reference | None, rows: np.ndarray, sourc
         advise_on_training_hashes(reference, row_hashes(rows), source)
 
 
-def advise_on_training_hashes(reference: Reference | None, hashes: np.ndarray, source: Any) -> None:
+def advise_on_training_hashes(reference: Reference, hashes: np.ndarray, source: Any) -> None:
     """Does what `advise_on_training_rows` does, by the hashes of rows: uint64 `[n]`."""
-    share = reference.share_of_training(hashes) if reference is not None else 0.0
+    share = reference.share_of_training(hashes)
     if share > THRESHOLD:
         advice.warn_of_training_rows(share, source)

@@ -65,12 +65,14 @@ def score_table(
     check_names(names, opened.names, file)
     check_width(flow, len(names), file)
     found, parts, hashes = TableRows(names, file), [], []
+    knows_training = reference is not None and reference.training_rows is not None
 
     def scored():
         for piece in opened.pieces(names if output is None else opened.names):
             rows = found.add(piece.select(names))
             parts.append(score(flow, rows, reference, threshold))
-            hashes.append(row_hashes(rows))
+            if knows_training:
+                hashes.append(row_hashes(rows))
             if opened.is_text and output is not None and pathlib.Path(output).suffix != ".csv":
                 piece = _with_numbers(piece, names)
             yield with_scores(piece, as_columns(parts[-1]), file)
@@ -84,7 +86,8 @@ def score_table(
             pass
     else:
         store_pieces(scored(), pathlib.Path(output))
-    advise_on_training_hashes(reference, np.concatenate(hashes), file)
+    if knows_training:
+        advise_on_training_hashes(reference, np.concatenate(hashes), file)
 
     def joined(values):
         return None if values[0] is None else np.concatenate(values)
