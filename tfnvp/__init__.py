@@ -31,13 +31,14 @@ if TYPE_CHECKING:
         scoring,
         testing,
     )
-    from tfnvp.flows import NICE, Flow, ImageRealNVP, RealNVP
+    from tfnvp.flows import NICE, Flow, ImageRealNVP, NeuralSplineFlow, RealNVP
     from tfnvp.pretrained import load_pretrained
 
 __all__ = [
     "NICE",
     "Flow",
     "ImageRealNVP",
+    "NeuralSplineFlow",
     "RealNVP",
     "__version__",
     "bases",
@@ -59,7 +60,8 @@ __all__ = [
 ]
 
 # Public names that are not modules, by the module that defines them.
-_DEFINED_IN = dict.fromkeys(("Flow", "ImageRealNVP", "NICE", "RealNVP"), "tfnvp.flows")
+_FLOWS = ("Flow", "ImageRealNVP", "NICE", "NeuralSplineFlow", "RealNVP")
+_DEFINED_IN = dict.fromkeys(_FLOWS, "tfnvp.flows")
 _DEFINED_IN["load_pretrained"] = "tfnvp.pretrained"
 
 

@@ -11,6 +11,7 @@ from tfnvp.bijectors.diagonal_scaling import DiagonalScaling
 from tfnvp.bijectors.logit import Logit
 from tfnvp.bijectors.lu_linear import LULinear
 from tfnvp.bijectors.multi_scale import MultiScale
+from tfnvp.bijectors.spline_coupling import SplineCoupling
 from tfnvp.bijectors.squeeze import Squeeze
 from tfnvp.bijectors.standardization import Standardization
 from tfnvp.bijectors.whitening import Whitening
@@ -27,6 +28,7 @@ __all__ = [
     "LULinear",
     "Logit",
     "MultiScale",
+    "SplineCoupling",
     "Squeeze",
     "Standardization",
     "Whitening",

@@ -1,0 +1,117 @@
+"""Neural Spline Flows on vectors: spline couplings."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import tensorflow_probability as tfp
+
+from tfnvp.bijectors import SplineCoupling
+from tfnvp.flows.vector_flow import VectorFlow, VectorOptions, with_linear_maps
+from tfnvp.inputs.bounds import Pair
+from tfnvp.partitions import Partition
+
+
+@keras.saving.register_keras_serializable("tfnvp")
+class NeuralSplineFlow(VectorFlow):
+    """A stack of spline couplings over the base, for vectors (flattened where they are not).
+
+    Generating, with couplings `f_1 ... f_n` and latents `z`::
+
+        x = f_1(f_2(... f_n(z)))      log p(x) = log p_base(z) - sum of the logarithms of slopes
+
+    A spline has several steep and flat parts, so a density with many modes or sharp edges takes
+    fewer couplings than with `tfnvp.RealNVP`, at about twice the time for each.
+
+    Args:
+      event_shape: int or tuple, shape of one data point; couplings act on it flattened.
+      couplings: int, how many.
+      hidden_units: widths of the hidden layers of each coupling's `MLP`; or one such sequence for
+        each coupling.
+      bins: int, number of bins of each spline.
+      bound: float, end of the interval that the splines change, in units of the standardised data;
+        values beyond it pass unchanged. `check` counts the rows that have some.
+      condition_shape: as for `tfnvp.RealNVP`, like all that follow.
+      base: "normal", "logistic", or a `tfd.Distribution` over vectors of the event's size.
+      partition: a partition, a sequence of them, or "random".
+      activation: Keras activation of the hidden layers.
+      dropout: float, dropout of the hidden layers.
+      residual: bool, residual connections between hidden layers of equal width.
+      logit_alpha: float or None, for data in [0, 1] in logit space.
+      standardize: what is next to the data: True, "robust", "trained" or False.
+      levels: int or None, number of grey levels of quantized data.
+      conditioner_dtype: Keras dtype policy of the networks.
+      whiten: bool, or the `epsilon` of `tfnvp.bijectors.Whitening`.
+      linear: "lu" for learned linear maps around and between the couplings, or None.
+      gradient_checkpointing: bool, less memory and more time in training.
+      standardize_condition: bool or "robust".
+      bounds: bounds of variables.
+      name: name of the model.
+      condition_network: Keras layer or model that all couplings share.
+
+    Raises:
+      TypeError, ValueError: for arguments that do not fit, and see `tfnvp.Flow`.
+
+    >>> import tfnvp
+    >>> flow = tfnvp.NeuralSplineFlow(2, couplings=4, hidden_units=(8, 8))
+    >>> round(float(flow.log_prob([[0.0, 0.0]])[0]), 3)
+    -1.838
+
+    Source: Durkan, Bekasov, Murray and Papamakarios 2019 (Neural Spline Flows), the coupling flow.
+    """
+
+    bijector_name = "neural_spline_flow"
+
+    def __init__(
+        self,
+        event_shape: int | Sequence[int],
+        couplings: int = 8,
+        hidden_units: Sequence = (128, 128),
+        bins: int = 8,
+        bound: float = 5.0,
+        condition_shape: int | Sequence[int] | None = None,
+        base: str | tfp.distributions.Distribution = "normal",
+        partition: Partition | Sequence[Partition] | str | None = None,
+        activation: str | Callable = "relu",
+        dropout: float = 0.0,
+        residual: bool = False,
+        logit_alpha: float | None = None,
+        standardize: bool | str = True,
+        levels: int | None = None,
+        conditioner_dtype: str | keras.DTypePolicy | None = None,
+        whiten: bool | float = False,
+        linear: str | None = None,
+        gradient_checkpointing: bool = False,
+        standardize_condition: bool | str = True,
+        bounds: Mapping[int, Pair] | Sequence[Pair | None] | None = None,
+        name: str | None = None,
+        condition_network: keras.layers.Layer | None = None,
+    ):
+        super().__init__(
+            VectorOptions(
+                event_shape=event_shape,
+                couplings=couplings,
+                hidden_units=hidden_units,
+                base=base,
+                partition=partition,
+                activation=activation,
+                dropout=dropout,
+                residual=residual,
+                logit_alpha=logit_alpha,
+                standardize=standardize,
+                whiten=whiten,
+                condition_shape=condition_shape,
+                levels=levels,
+                conditioner_dtype=conditioner_dtype,
+                gradient_checkpointing=gradient_checkpointing,
+                standardize_condition=standardize_condition,
+                bounds=bounds,
+                name=name,
+                condition_network=condition_network,
+            ),
+            SplineCoupling,
+            coupling_options={"bins": bins, "bound": bound},
+            other_options={"linear": linear},
+            arrange=functools.partial(with_linear_maps, linear=linear),
+            parameters=3 * bins - 1,
+        )
