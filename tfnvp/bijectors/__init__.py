@@ -3,6 +3,7 @@
 from tfnvp.bijectors.act_norm import ActNorm
 from tfnvp.bijectors.additive_coupling import AdditiveCoupling
 from tfnvp.bijectors.affine_coupling import AffineCoupling
+from tfnvp.bijectors.angles import Angles
 from tfnvp.bijectors.batch_normalization import BatchNormalization
 from tfnvp.bijectors.bijector import Bijector
 from tfnvp.bijectors.bounds import Bounds
@@ -20,6 +21,7 @@ __all__ = [
     "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",
+    "Angles",
     "BatchNormalization",
     "Bijector",
     "Bounds",

@@ -194,6 +194,22 @@ def event_shape_tuple(event_shape: Any, name: str = "event_shape") -> tuple:
     return shape
 
 
+def latent_shape(bijector: tfb.Bijector, event_shape: tuple) -> tuple:
+    """Returns the shape of the latents of data points.
+
+    Raises:
+      ValueError: if the bijector does not give back points of `event_shape`.
+    """
+    shape = bijector.inverse_event_shape(event_shape)
+    forward_again = bijector.forward_event_shape(shape)
+    if not shape.is_fully_defined() or tuple(forward_again) != event_shape:
+        raise ValueError(
+            f"`event_shape` does not fit the bijector. Received: event_shape={event_shape}, which "
+            f"goes to {shape} and comes back as {forward_again}"
+        )
+    return tuple(shape)
+
+
 def _ends_in(shape, event_shape):
     """Whether a shape ends in `event_shape`, as far as it is known."""
     return shape.rank is None or shape[max(shape.rank - len(event_shape), 0) :].is_compatible_with(

@@ -58,15 +58,7 @@ class Bounds(Bijector):
         name: str = "bounds",
     ):
         parameters = dict(locals())
-        try:
-            self.low, self.high = np.broadcast_arrays(
-                _numbers(low, -np.inf), _numbers(high, np.inf)
-            )
-        except (TypeError, ValueError):
-            raise ValueError(
-                "`low` and `high` must be numbers or None, or arrays of them of one shape. "
-                f"Received: low={low!r}, high={high!r}"
-            ) from None
+        self.low, self.high = arrays_of(low, high)
         interior(self.low, self.high, "float32")
         self.event_shape = self.low.shape
         super().__init__(0, parameters=parameters, name=name)
@@ -118,6 +110,21 @@ class _Constants(NamedTuple):
     log_span: np.ndarray
     least: np.ndarray
     largest: np.ndarray
+
+
+def arrays_of(low: npt.ArrayLike | None, high: npt.ArrayLike | None) -> tuple:
+    """Returns ends of intervals as float64 arrays of one shape, infinite in place of None.
+
+    Raises:
+      ValueError: for other values, or other shapes.
+    """
+    try:
+        return tuple(np.broadcast_arrays(_numbers(low, -np.inf), _numbers(high, np.inf)))
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`low` and `high` must be numbers or None, or arrays of them of one shape. "
+            f"Received: low={low!r}, high={high!r}"
+        ) from None
 
 
 def _numbers(bounds, absent):

@@ -70,7 +70,7 @@ class Coupling(bijector.Bijector):
                 f"Received: {self.partition} for events of shape {self.event_shape}"
             )
         shape = self.partition.parameters_shape(self.event_shape)
-        inputs = tf.zeros((1, *passed_shape), self.conditioner.compute_dtype)
+        inputs = self._seen(tf.zeros((1, *passed_shape), self.conditioner.compute_dtype))
         if self.takes_condition:
             inputs = [inputs, tf.zeros((1, *self.condition_shape), inputs.dtype)]
         self._split_outputs(first_outputs(self.conditioner, inputs, "conditioner"), shape)
@@ -95,6 +95,10 @@ class Coupling(bijector.Bijector):
                 f"Received: a conditioner with outputs of shape {', '.join(map(str, found))}"
             )
         return outputs if separate else tf.split(outputs[0], count, axis=-1)
+
+    def _seen(self, passed):
+        """Returns what the conditioner gets of the passed variables: `[batch, *passed_shape]`."""
+        return passed
 
     def _forward_moved(self, moved, *parameters):
         """Returns `g(moved; parameters)` and its log-scale.
@@ -163,7 +167,7 @@ class Coupling(bijector.Bijector):
         passed_shape = self.partition.shapes(event_shape)[0]
         shape = self.partition.parameters_shape(event_shape)
         one_batch_axis = passed.shape.rank == len(passed_shape) + 1
-        inputs = passed if one_batch_axis else tf.reshape(passed, (-1, *passed_shape))
+        inputs = self._seen(passed if one_batch_axis else tf.reshape(passed, (-1, *passed_shape)))
         if condition is not None:
             inputs = [inputs, tf.reshape(condition, (-1, *self.condition_shape))]
         outputs = self._split_outputs(self.conditioner(inputs), shape)

@@ -7,7 +7,7 @@ computes everything in one pass over the elements.
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -53,7 +53,14 @@ def bins_of(raw_widths: Sequence[tf.Tensor], raw_heights: Sequence[tf.Tensor]) -
     return list(map(Side, _shares(raw_widths), _shares(raw_heights)))
 
 
-def forward(x: tf.Tensor, bins: Sequence[Side], raw_slopes: Sequence[tf.Tensor]) -> tuple:
+def end_slope(raw: tf.Tensor, bins: Sequence[Side]) -> tf.Tensor:
+    """Returns the slope at both ends of a spline whose ends are one knot, from any numbers."""
+    return _slope(raw, bins[-1], bins[0])
+
+
+def forward(
+    x: tf.Tensor, bins: Sequence[Side], raw_slopes: Sequence[tf.Tensor], end: Any = 1.0
+) -> tuple:
     """Returns the spline at `x` and the logarithm of its derivative, of the shape of `x`.
 
     With the corner `(x0, y0)` of the bin of `x`, its width `w` and height `h`, the slopes `d0` and
@@ -61,17 +68,18 @@ def forward(x: tf.Tensor, bins: Sequence[Side], raw_slopes: Sequence[tf.Tensor])
 
         y = y0 + h (s t^2 + d0 t (1 - t)) / (s + (d1 + d0 - 2 s) t (1 - t))
 
-    The slope is 1 at both ends of the spline. At an inner knot it is the harmonic mean of `s` of
-    the bins on both sides, times `LARGEST_RATIO ** tanh(raw / log LARGEST_RATIO)`.
+    The slope is `end` at both ends of the spline. At an inner knot it is the harmonic mean of `s`
+    of the bins on both sides, times `LARGEST_RATIO ** tanh(raw / log LARGEST_RATIO)`.
 
     Args:
       x: tensor in [0, 1].
       bins: sides of the bins.
       raw_slopes: one tensor for each inner knot.
+      end: number or tensor.
 
     Source: Durkan et al. 2019 (Neural Spline Flows), equations 4 and 5.
     """
-    found = _find_bin(x, [side.width for side in bins], bins, raw_slopes)
+    found = _find_bin(x, [side.width for side in bins], bins, raw_slopes, end)
     t = tf.clip_by_value((x - found.x) / found.width, 0.0, 1.0)
     mean = found.height / found.width
     numerator = (mean * t + found.left * (1.0 - t)) * t
@@ -79,7 +87,9 @@ def forward(x: tf.Tensor, bins: Sequence[Side], raw_slopes: Sequence[tf.Tensor])
     return y, _log_derivative(found, mean, t)
 
 
-def inverse(y: tf.Tensor, bins: Sequence[Side], raw_slopes: Sequence[tf.Tensor]) -> tuple:
+def inverse(
+    y: tf.Tensor, bins: Sequence[Side], raw_slopes: Sequence[tf.Tensor], end: Any = 1.0
+) -> tuple:
     """Returns the inverse of `forward` at `y` and the logarithm of its derivative.
 
     `t` is the root of `a t^2 + b t + c` in [0, 1], by the form that adds numbers of one sign.
@@ -88,10 +98,11 @@ def inverse(y: tf.Tensor, bins: Sequence[Side], raw_slopes: Sequence[tf.Tensor])
       y: tensor in [0, 1].
       bins: as for `forward`.
       raw_slopes: as for `forward`.
+      end: as for `forward`.
 
     Source: Durkan et al. 2019, equations 6 to 8.
     """
-    found = _find_bin(y, [side.height for side in bins], bins, raw_slopes)
+    found = _find_bin(y, [side.height for side in bins], bins, raw_slopes, end)
     u = tf.clip_by_value((y - found.y) / found.height, 0.0, 1.0)
     mean = found.height / found.width
     bend = u * (found.left + found.right - 2.0 * mean)
@@ -111,9 +122,10 @@ def _shares(raw):
     return [LEAST_SHARE / len(raw) + weight * factor for weight in weights]
 
 
-def _find_bin(position, sizes, bins, raw_slopes):
+def _find_bin(position, sizes, bins, raw_slopes, end):
     """Returns the `Bin` of every element, by its position on the axis of `sizes`."""
     x = y = edge = tf.zeros_like(position)
+    end = tf.convert_to_tensor(end, position.dtype)
     # Until an element is beyond an edge, its bin is the first, and one before it is not used.
     before, here, after = bins[0], bins[0], bins[1]
     raw_left = raw_right = raw_slopes[0]
@@ -129,8 +141,8 @@ def _find_bin(position, sizes, bins, raw_slopes):
         if k < len(bins) - 1:
             after = _choose(beyond[-1], bins[k + 1], after)
             raw_right = tf.where(beyond[-1], raw_slopes[k], raw_right)
-    left = tf.where(beyond[0], _slope(raw_left, before, here), 1.0)
-    right = tf.where(beyond[-1], 1.0, _slope(raw_right, here, after))
+    left = tf.where(beyond[0], _slope(raw_left, before, here), end)
+    right = tf.where(beyond[-1], end, _slope(raw_right, here, after))
     return Bin(x, y, *here, left, right)
 
 

@@ -1,11 +1,14 @@
 """The coupling of Neural Spline Flows: a monotone spline for every moved variable."""
 
+import functools
+import math
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfnvp.arguments import check_int
-from tfnvp.bijectors import rational_quadratic
+from tfnvp.bijectors import bijector, rational_quadratic
 from tfnvp.bijectors.coupling import Coupling
 
 
@@ -20,16 +23,26 @@ class SplineCoupling(Coupling):
 
     Both directions are analytic. `g` maps `[-bound, bound]` to itself and is the identity outside,
     where its derivative is continuous too. The conditioner's raw outputs become widths and heights
-    of the bins, by a softmax, and slopes at the inner knots. A bin is at least 0.08 times the mean as
-    wide and as high, and a slope at most 10 times as steep or flat as its two bins, so that float32
-    can invert the spline. Zeros give the identity.
+    of the bins, by a softmax, and slopes at the inner knots. No bin is much smaller than the mean,
+    and no slope much steeper or flatter than its two bins, so that float32 can invert the spline.
+    Zeros give the identity.
+
+    A circular variable is an angle: it lives on `[-pi, pi]`, both ends of which are one point, and
+    other numbers are taken modulo 2 pi. Its spline has one more slope, at both ends, and is
+    followed by a turn, without which the ends would stay where they are::
+
+        y2 = g(x2; x1) + turn(x1)  modulo 2 pi
+
+    The conditioner sees the cosines of circular variables in their places, and their sines behind
+    the last variable.
 
     Args:
       conditioner: Keras layer or model from the passed variables `[batch, *passed_shape]` to
         the parameters: one tensor `[batch, ..., (3 * bins - 1) * n]`, where `n` is the last axis of
         the moved variables: `bins` raw widths, then heights, then `bins - 1` raw slopes, `n` of
-        each; or a list of `3 * bins - 1` tensors `[batch, *moved_shape]`. With `condition_shape`
-        it is called with the list `[passed, condition]`.
+        each; or a list of `3 * bins - 1` tensors `[batch, *moved_shape]`. With circular variables
+        there are `3 * bins + 1`: at last the raw slope at the ends, and the turn in radians. With
+        `condition_shape` it is called with the list `[passed, condition]`.
       partition: a `tfnvp.partitions.Partition`.
       event_shape: int or tuple, shape of one event. Needed when the conditioner is not built
         yet: it is then built here. Where given, shapes are checked here.
@@ -37,6 +50,8 @@ class SplineCoupling(Coupling):
       bound: float, end of the interval that the splines change. Latents and data should be of unit
         size, as behind `tfnvp.bijectors.Standardization`.
       condition_shape: int or tuple, shape of the `condition` that every call then takes.
+      tails: "linear", for variables that are real numbers; "circular", for angles; or a sequence of
+        these, one for each entry of the last axis of `event_shape`, or of a vector without it.
       name: name of the bijector.
 
     `forward` and `inverse` map `[..., *event_shape]` to the same shape; log-dets have the batch
@@ -44,7 +59,7 @@ class SplineCoupling(Coupling):
 
     Raises:
       TypeError: if `conditioner` is not a Keras layer or `partition` not a partition.
-      ValueError: if `bins` or `bound` is out of range; if the conditioner is unbuilt and
+      ValueError: if `bins`, `bound` or `tails` is not as above; if the conditioner is unbuilt and
         `event_shape` is not given; if the shapes of event, partition and conditioner do not fit;
         from calls, if the event shape is wrong or a condition is missing or unexpected.
 
@@ -54,7 +69,8 @@ class SplineCoupling(Coupling):
     >>> coupling.forward(tf.constant([[1.0, 2.0, 30.0]])).numpy().round(4).tolist()
     [[1.0, 2.0, 30.0]]
 
-    Source: Durkan, Bekasov, Murray and Papamakarios 2019 (Neural Spline Flows), section 3.1.
+    Source: Durkan, Bekasov, Murray and Papamakarios 2019 (Neural Spline Flows), section 3.1;
+    Rezende et al. 2020 (Normalizing Flows on Tori and Spheres), section 2.1.2, for angles.
     """
 
     def __init__(
@@ -66,6 +82,7 @@ class SplineCoupling(Coupling):
         bound: float = 5.0,
         condition_shape: Any = None,
         name: str = "spline_coupling",
+        tails: Any = "linear",
     ):
         parameters = dict(locals())
         check_int("bins", bins, least=2, most=1000)
@@ -73,26 +90,72 @@ class SplineCoupling(Coupling):
         self.bound = float(bound)
         if not 0.0 < self.bound < float("inf"):
             raise ValueError(f"`bound` must be a finite number above 0. Received: {bound!r}")
+        self.tails = tails if isinstance(tails, str) else tuple(tails)
+        size = None if event_shape is None else bijector.event_shape_tuple(event_shape)[-1]
+        kinds = {self.tails} if isinstance(tails, str) else set(self.tails)
+        fits = isinstance(tails, str) or size in (None, len(self.tails))
+        if not kinds or not kinds <= {"linear", "circular"} or not fits:
+            raise ValueError(
+                '`tails` must be "linear", "circular", or a sequence with one of them for each '
+                f"entry of the last axis. Received: {tails!r}, event_shape={event_shape!r}"
+            )
+        self._has_angles = "circular" in kinds
         super().__init__(conditioner, partition, event_shape, condition_shape, parameters, name)
 
     @property
     def parameters_per_variable(self) -> int:
-        return 3 * self.bins - 1
+        return 3 * self.bins + (1 if self._has_angles else -1)
+
+    @functools.cached_property
+    def _circular(self):
+        """Whether variables are circular: bools of the shapes of the passed and the moved ones."""
+        if isinstance(self.tails, str):
+            return (np.array(self._has_angles),) * 2
+        circular = np.array(self.tails) == "circular"
+        circular = np.broadcast_to(circular, self.event_shape or circular.shape)
+        with tf.init_scope():
+            parts = self.partition.split(tf.constant(circular, tf.float32))
+            return tuple(part.numpy() > 0 for part in parts)
+
+    def _seen(self, passed):
+        if not self._has_angles:
+            return passed
+        circular = np.broadcast_to(self._circular[0], passed.shape[1:])
+        columns = np.flatnonzero(circular.any(axis=tuple(range(circular.ndim - 1))))
+        sines = tf.where(circular, tf.sin(passed), tf.zeros([], passed.dtype))
+        seen = tf.where(circular, tf.cos(passed), passed)
+        return tf.concat([seen, tf.gather(sines, columns, axis=-1)], axis=-1)
 
     def _forward_moved(self, moved, *parameters):
-        return self._moved(rational_quadratic.forward, moved, parameters)
+        return self._moved(rational_quadratic.forward, moved, parameters, turn_after=1.0)
 
     def _inverse_moved(self, moved, *parameters):
-        return self._moved(rational_quadratic.inverse, moved, parameters)
+        return self._moved(rational_quadratic.inverse, moved, parameters, turn_before=-1.0)
 
-    def _moved(self, spline, moved, parameters):
-        widths, heights = parameters[: self.bins], parameters[self.bins : 2 * self.bins]
-        bins = rational_quadratic.bins_of(widths, heights)
-        inside = tf.abs(moved) < self.bound
+    def _moved(self, spline, moved, parameters, turn_before=0.0, turn_after=0.0):
+        count = self.bins
+        bins = rational_quadratic.bins_of(parameters[:count], parameters[count : 2 * count])
+        slopes, further = parameters[2 * count : 3 * count - 1], parameters[3 * count - 1 :]
+        circular = self._circular[1]
+        bound = np.where(circular, math.pi, self.bound).astype(moved.dtype.as_numpy_dtype)
+        inside = circular | (tf.abs(moved) < bound)
         # What is not chosen needs a finite gradient, too.
-        position = tf.where(inside, moved, 0.0) * (0.5 / self.bound) + 0.5
-        position, log_scale = spline(position, bins, parameters[2 * self.bins :])
+        position = tf.where(inside, moved, 0.0) * (0.5 / bound) + 0.5
+        if not circular.any():
+            position, log_scale = spline(position, bins, slopes)
+        else:
+            end, turn = further
+            end = tf.where(circular, rational_quadratic.end_slope(end, bins), 1.0)
+            turn = tf.where(circular, _fraction(turn * (0.5 / math.pi)), 0.0)
+            position = tf.where(circular, _fraction(position + turn_before * turn), position)
+            position, log_scale = spline(position, bins, slopes, end)
+            position = tf.where(circular, _fraction(position + turn_after * turn), position)
         return (
-            tf.where(inside, (position - 0.5) * (2.0 * self.bound), moved),
+            tf.where(inside, (position - 0.5) * (2.0 * bound), moved),
             tf.where(inside, log_scale, 0.0),
         )
+
+
+def _fraction(x):
+    """Returns `x` modulo 1, which can be rounded to 1."""
+    return x - tf.floor(x)

@@ -28,13 +28,15 @@ class Standardization(Bijector):
       robust: bool, whether `adapt` takes the median and the distance between the quartiles (over
         that of a standard normal, 1.349) instead of mean and standard deviation. A few values far
         from the others then have no effect on it.
+      unchanged: array of bools of `event_shape`, true for variables that stay as they are, such as
+        angles; or None.
       name: name of the bijector.
 
     `forward` and `inverse` map `[..., *event_shape]` to the same shape; log-dets have the batch
     shape and are in nats.
 
     Raises:
-      ValueError: if `event_shape` is invalid.
+      ValueError: if `event_shape` is invalid, or `unchanged` has another shape.
 
     >>> import tensorflow as tf, tfnvp
     >>> standardization = tfnvp.bijectors.Standardization(2)
@@ -45,10 +47,21 @@ class Standardization(Bijector):
     Source: tfnvp.
     """
 
-    def __init__(self, event_shape: Any, robust: bool = False, name: str = "standardization"):
+    def __init__(
+        self,
+        event_shape: Any,
+        robust: bool = False,
+        name: str = "standardization",
+        unchanged: Any = None,
+    ):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
         self.robust = bool(robust)
+        self.unchanged = np.asarray(False if unchanged is None else unchanged, bool)
+        if unchanged is not None and self.unchanged.shape != self.event_shape:
+            raise ValueError(
+                f"`unchanged` must have the shape {self.event_shape}. Received: {unchanged!r}"
+            )
         stored = {"shape": self.event_shape, "trainable": False}
         self.mean = keras.Variable("zeros", name="mean", **stored)
         self.deviation = keras.Variable("ones", name="deviation", **stored)
@@ -73,8 +86,8 @@ class Standardization(Bijector):
         """
         y = np.asarray(check_sample(self, y)).reshape((-1, *self.event_shape))
         mean, deviation = location_and_scale(y, self.robust)
-        self.mean.assign(mean)
-        self.deviation.assign(deviation)
+        self.mean.assign(np.where(self.unchanged, 0.0, mean))
+        self.deviation.assign(np.where(self.unchanged, 1.0, deviation))
         self.log_det.assign(-np.log(np.asarray(self.deviation, "float64")).sum())
 
     def _forward_and_log_det(self, x):

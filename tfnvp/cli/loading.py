@@ -72,6 +72,7 @@ def load_data(
             bounds_in(source.bounds),
             source.delimiter,
             source.encoding,
+            circular=bounds_in(source.circular, "--circular"),
             **division,
         )
     elif source.records is not None:

@@ -100,6 +100,14 @@ class Source:
             metavar="NAME=LOW:HIGH",
         ),
     ] = None
+    circular: Annotated[
+        list[str] | None,
+        Option(
+            help="Columns that are angles or the like, whose interval ends where it begins: "
+            "phase=0:360,hour=0:24.",
+            metavar="NAME=LOW:HIGH",
+        ),
+    ] = None
     delimiter: Delimiter = None
     encoding: Encoding = None
     records: Annotated[
@@ -156,9 +164,11 @@ class Source:
         if self.background is not None and self.images is None:
             raise ValueError("--background is that of --images")
         # One text, as the configuration of a run keeps it.
-        texts = [self.bounds] if isinstance(self.bounds, str) else self.bounds or ()
-        object.__setattr__(self, "bounds", ",".join(texts) or None)
-        of_table = ("columns", "bounds", "delimiter", "encoding")
+        for name in ("bounds", "circular"):
+            given = getattr(self, name)
+            texts = [given] if isinstance(given, str) else given or ()
+            object.__setattr__(self, name, ",".join(texts) or None)
+        of_table = ("columns", "bounds", "circular", "delimiter", "encoding")
         given = [f"--{name}" for name in of_table if getattr(self, name) is not None]
         if given and self.table is None:
             raise ValueError(f"{' and '.join(given)} are those of a --table")
@@ -276,8 +286,14 @@ def import_tensorflow() -> None:
             tf.zeros(())
 
 
-def bounds_in(text: str | None) -> dict[str, tuple[float | None, float | None]]:
+def bounds_in(
+    text: str | None, option: str = "--bounds"
+) -> dict[str, tuple[float | None, float | None]]:
     """Returns the bounds in a text NAME=LOW:HIGH, or several with commas between, by name.
+
+    Args:
+      text: the text, or None.
+      option: what messages call it.
 
     Raises:
       ValueError: for another text, or a name that is given twice.
@@ -293,8 +309,9 @@ def bounds_in(text: str | None) -> dict[str, tuple[float | None, float | None]]:
         except ValueError:
             name = ""
         if not name or (low is None and high is None):
-            raise ValueError(f"--bounds must be NAME=LOW:HIGH, one may be left out. Got: {part!r}")
+            some = ", one may be left out" * (option == "--bounds")
+            raise ValueError(f"{option} must be NAME=LOW:HIGH{some}. Got: {part!r}")
         if name in found:
-            raise ValueError(f"--bounds must name a column once. Received twice: {name!r}")
+            raise ValueError(f"{option} must name a column once. Received twice: {name!r}")
         found[name] = low, high
     return found

@@ -93,11 +93,12 @@ def sample(
 def _rounded(samples, whole, columns, flow):
     """Returns samples `[n, columns]` with whole numbers in some columns."""
     from tfnvp.data.table_values import check_names, names_in
-    from tfnvp.inputs.bounds import whole_inside
+    from tfnvp.inputs.bounds import intervals, whole_inside
 
     names = names_in(whole)
     check_names(names, columns, "the model")
-    bounds = getattr(flow, "bounds", None) or [None] * len(columns)
+    bounds = intervals(getattr(flow, "bounds", None), getattr(flow, "circular", None))
+    bounds = bounds or [None] * len(columns)
     for i in map(columns.index, names):
         samples[:, i] = whole_inside(samples[:, i], bounds[i])
     return samples

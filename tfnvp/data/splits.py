@@ -8,7 +8,7 @@ import numpy as np
 
 from tfnvp.arguments import unmasked
 from tfnvp.data.division import BY_CONTENT, cuts, different, row_hashes
-from tfnvp.inputs.bounds import Pair
+from tfnvp.inputs.bounds import Circle, Pair
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -127,8 +127,9 @@ class Splits(NamedTuple):
 
     Quantized data are whole grey levels, from 0 to `levels - 1`; real-valued data have
     `levels=None`. `flip` says whether training images may be mirrored. `columns` are the names of
-    a table's columns, `bounds` a pair `(low, high)` or None for each. Training rows are an array or
-    a `tfnvp.data.RecordStream`: `source` hides the difference. `division` is "content" for rows
+    a table's columns, `bounds` a pair `(low, high)` or None for each, and `circular` likewise the
+    intervals of those that are angles or the like. Training rows are an array or a
+    `tfnvp.data.RecordStream`: `source` hides the difference. `division` is "content" for rows
     that `split_at_random` divides by their contents; None for data sets with a division of their
     own, and for older runs.
     """
@@ -142,6 +143,7 @@ class Splits(NamedTuple):
     columns: tuple[str, ...] | None = None
     bounds: tuple[Pair | None, ...] | None = None
     division: str | None = None
+    circular: tuple[Circle | None, ...] | None = None
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -164,9 +166,15 @@ class Splits(NamedTuple):
 
     def named_bounds(self) -> dict[str, Pair]:
         """Returns the bounds by the names of their columns, or by their numbers without names."""
-        bounds = self.bounds or ()
-        names = self.columns or [str(i) for i in range(len(bounds))]
-        return {name: pair for name, pair in zip(names, bounds, strict=False) if pair}
+        return self._named(self.bounds or ())
+
+    def named_circles(self) -> dict[str, Circle]:
+        """Returns `circular` as `named_bounds` does `bounds`."""
+        return self._named(self.circular or ())
+
+    def _named(self, pairs):
+        names = self.columns or [str(i) for i in range(len(pairs))]
+        return {name: pair for name, pair in zip(names, pairs, strict=False) if pair}
 
     def fingerprint(self, parts: Sequence[str] = PARTS) -> int | None:
         """Returns a checksum of the rows of some parts; None if a source has none."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfnvp.advice import warn_of_skipped
 from tfnvp.data.table_values import as_floats
-from tfnvp.inputs.bounds import Pair, as_arrays, is_outside
+from tfnvp.inputs.bounds import Pair, are_circles, as_arrays, is_outside
 from tfnvp.inputs.columns import advise_on_columns, column_namer
 from tfnvp.precision import check_precision
 
@@ -24,7 +24,7 @@ class TableRows:
     Args:
       columns: names of the columns.
       source: what messages call the table.
-      bounds: `(low, high)` or None for each column; or None for no bounds.
+      bounds: `(low, high)`, a `Circle` or None for each column; or None for no bounds.
 
     Attributes:
       rows: int, number of rows so far.
@@ -44,7 +44,7 @@ class TableRows:
         self, columns: Sequence[str], source: Any, bounds: Sequence[Pair | None] | None = None
     ):
         self.columns, self.source = list(columns), source
-        self._bounds = as_arrays(bounds) if bounds else None
+        self._bounds = (*as_arrays(bounds), are_circles(bounds)) if bounds else None
         self.rows = self.good = 0
         self._numbers = np.zeros(len(self.columns), int)
         self._texts = np.zeros(len(self.columns), int)

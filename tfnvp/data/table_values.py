@@ -11,7 +11,16 @@ import numpy as np
 
 from tfnvp.advice import warn_of_rows_outside, warn_of_skipped
 from tfnvp.data.foreign_files import reading
-from tfnvp.inputs.bounds import ATOM, CURE, Pair, as_arrays, is_outside, outside_of_bounds
+from tfnvp.inputs.bounds import (
+    ATOM,
+    CURE,
+    CURE_OF_CIRCLES,
+    Pair,
+    are_circles,
+    as_arrays,
+    is_outside,
+    outside_of_bounds,
+)
 
 if TYPE_CHECKING:
     import pyarrow
@@ -193,7 +202,7 @@ def rows_inside(
 
     Args:
       rows: `[n, columns]`.
-      bounds: `(low, high)` or None for each column; or None for no bounds.
+      bounds: `(low, high)`, a `Circle` or None for each column; or None for no bounds.
       names: names of the columns.
       source: what messages call the table.
       skip_bad: bool, warn of the other rows, which are to be left out.
@@ -209,14 +218,16 @@ def rows_inside(
     with np.errstate(over="ignore"):
         rows = np.asarray(rows, "float32")  # Without a copy where they are.
     low, high = (end.astype("float32") for end in as_arrays(bounds))
-    outside = is_outside(rows, low, high)
+    circular = are_circles(bounds)
+    outside = is_outside(rows, low, high, circular)
     for i in np.flatnonzero(outside.any(axis=0)):
         column = rows[:, i]
-        fault = outside_of_bounds(column, low[i], high[i], lambda row: f"row {row + 1}")
+        ends = low[i], high[i]
+        fault = outside_of_bounds(column, *ends, lambda row: f"row {row + 1}", circular[i])
         fault = f"{source}: column {names[i]!r} {fault}"
         if not skip_bad or outside.any(axis=1).all():
-            raise ValueError(f"{fault}. {CURE}")
-        atom = ((column == low[i]) | (column == high[i])).mean()
+            raise ValueError(f"{fault}. {CURE_OF_CIRCLES if circular[i] else CURE}")
+        atom = 0.0 if circular[i] else ((column == low[i]) | (column == high[i])).mean()
         warn_of_rows_outside(fault, atom if atom > ATOM else 0.0)
     return ~outside.any(axis=1)
 

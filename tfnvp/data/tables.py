@@ -15,7 +15,8 @@ from tfnvp.data.splits import PARTS, Splits, split_at_random
 from tfnvp.data.table_formats import TextOptions, open_table, safe_for_spreadsheets
 from tfnvp.data.table_rows import TableRows
 from tfnvp.data.typed_tables import as_table, read_arrays
-from tfnvp.inputs.bounds import Pair, bounds_of_columns
+from tfnvp.inputs.bounds import Pair, bounds_of_columns, circles_of_columns, intervals
+from tfnvp.inputs.columns import column_namer
 
 if TYPE_CHECKING:
     import pyarrow
@@ -32,6 +33,7 @@ def load_table(
     delimiter: str | None = None,
     encoding: str | None = None,
     division: str | None = BY_CONTENT,
+    circular: Mapping[str, Pair] | None = None,
 ) -> Splits:
     """Reads a table of real numbers.
 
@@ -47,7 +49,8 @@ def load_table(
     Args:
       file: path of the file.
       skip_bad: bool, leave out rows with missing or infinite values, with text in a column of
-        numbers, or on or beyond a bound, with warnings that count them.
+        numbers, on or beyond a bound, or outside of an interval of `circular`, with warnings that
+        count them.
       columns: names of the columns to read, also in one text with commas between them. Default:
         all, which must then hold numbers.
       bounds: mapping of names of columns to `(low, high)`, such as `{"rain": (0, None)}`, between
@@ -57,6 +60,8 @@ def load_table(
       encoding: name of the encoding of a text, such as "latin-1". Default: UTF-8, or UTF-16 where
         the file begins with its mark.
       division: as for `split_at_random`.
+      circular: mapping of names of columns to `(low, high)`, such as `{"phase": (0, 360)}`: angles,
+        times of day and the like, both ends of whose interval are one point.
 
     Returns:
       `Splits` of float32 `[n, columns]` with the names of the columns; the flow standardises them
@@ -64,7 +69,8 @@ def load_table(
 
     Raises:
       ValueError: if the file is missing, of another type, or not a finite table of numbers inside
-        of their bounds; or if `bounds` are not pairs of bounds of columns.
+        of their bounds; or if `bounds` or `circular` are not pairs of ends of columns, or name the
+        same column.
     """
     file = pathlib.Path(file)
     names = table_values.names_in(columns)
@@ -75,12 +81,14 @@ def load_table(
         opened = _opened(file, names, TextOptions(delimiter, encoding))
         columns, pieces = opened.names, [opened.pieces(opened.names)]
     pairs = bounds_of_columns(bounds, columns, file) if bounds else None
-    rows, *others = (_usable_rows(columns, part, pairs, file, skip_bad) for part in pieces)
+    circles = circles_of_columns(circular, columns, file) if circular else None
+    inside = intervals(pairs, circles, column_namer(list(columns)))
+    rows, *others = (_usable_rows(columns, part, inside, file, skip_bad) for part in pieces)
     if others:
-        return Splits(file.stem, rows, *others, bounds=pairs)
+        return Splits(file.stem, rows, *others, bounds=pairs, circular=circles)
     known = tuple(columns) if opened.has_names else None
     splits = split_at_random(file.stem, rows, columns=known, division=division)
-    return splits._replace(bounds=pairs)
+    return splits._replace(bounds=pairs, circular=circles)
 
 
 def table_chunks(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
+from tfnvp.bases import combined, heated
 from tfnvp.export.weights import StoredWeights
 from tfnvp.inputs.density import finite_weights
 from tfnvp.inputs.sampling import checked_temperature
@@ -118,6 +119,7 @@ class _Answers:
             return tf.function(compute, jit_compile=True) if jit_compile else compute
 
         self._flow, self._max_samples = flow, max_samples
+        self._base = flow.distribution.distribution
         self._log_prob = with_stored_weights(flow.log_prob)
         self._encode = with_stored_weights(flow.encode)
         self._decode = with_stored_weights(flow.decode)
@@ -149,7 +151,8 @@ class _Answers:
         if temperature is not None:
             # With the number of rows in the shape, one temperature for two seeds is an error.
             shape = tf.stack([tf.shape(seed)[0]] + [1] * len(self._flow.latent_shape))
-            z *= tf.reshape(checked_temperature(temperature), shape)
+            temperature = tf.reshape(checked_temperature(temperature), shape)
+            z = heated(self._base, z, temperature)
         return {"x": self._decode(z, condition)}
 
     def sample_and_log_prob(self, num_samples, seed, temperature=1.0, condition=None):
@@ -172,7 +175,8 @@ class _Answers:
         z = self._encode(tf.reshape(corners, (-1, *flow.event_shape)), conditions)
         z = tf.reshape(z, (-1, 4, *flow.latent_shape))
         weights = tf.reshape(weights, [-1, 4] + [1] * len(flow.latent_shape))
-        return {"x": self._decode(tf.reduce_sum(weights * z, axis=1), condition)}
+        z = combined(self._base, z, lambda z: tf.reduce_sum(weights * z, axis=1))
+        return {"x": self._decode(z, condition)}
 
     def log_prob_uint8(self, x, condition=None):
         return self.log_prob(self._middles(x), condition)

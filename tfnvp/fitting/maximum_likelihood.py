@@ -206,7 +206,7 @@ class MaximumLikelihood(Steps):
         x = self.data_spec.to_floats(parts[0])
         x, condition = self.data_spec.prepare(x, parts[1], self.embed_condition)
         back, _ = self._forward(self._inverse(x, condition)[0], condition)
-        advice.warn_of_round_trip(largest_error(x, back))
+        advice.warn_of_round_trip(largest_error(x, self.data_spec.data_side.nearest(back, x)))
 
     def _training_callbacks(self, callbacks: Any, data: Data, arguments: dict) -> Any:
         """Returns the callbacks of `fit`, with those that watch the loss and show progress."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfnvp._internals import tape_is_recording
 from tfnvp.arguments import check_int
-from tfnvp.bases import sample_base
+from tfnvp.bases import combined, sample_base
 from tfnvp.flows.interpolation import four_corner_latents
 from tfnvp.inputs.sampling import (
     check_conditions,
@@ -280,7 +280,8 @@ class FlowCalls(keras.Model):
             z = cos(a) (cos(b) z1 + sin(b) z2) + sin(a) (cos(b) z3 + sin(b) z4)
 
         with `a` from 0 to pi/2 down the rows and `b` from 0 to pi/2 along the columns, so that
-        the corners of the grid are the data points themselves.
+        the corners of the grid are the data points themselves. Of latents that are angles, the
+        directions are combined in this way.
 
         Args:
           corners: `[4, *event_shape]`: top left, top right, bottom left, bottom right.
@@ -302,6 +303,10 @@ class FlowCalls(keras.Model):
         check_int("columns", columns, least=2)
         most = _MOST_VALUES // math.prod(self.event_shape)
         check_int("rows * columns", rows * columns, most=most)
-        z = four_corner_latents(self.encode(corners, condition), rows, columns)
+        z = combined(
+            self.distribution.distribution,
+            self.encode(corners, condition),
+            lambda z: four_corner_latents(z, rows, columns),
+        )
         images = self.decode(tf.reshape(z, (-1, *self.latent_shape)), condition)
         return tf.reshape(images, (rows, columns, *self.event_shape))

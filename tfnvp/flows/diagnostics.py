@@ -64,7 +64,7 @@ def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
         raise ValueError(f"`x` must have at least two points. Received shape: {x.shape}")
     # Infinite latents are counted as they are.
     z = flow.unmarked_latents(x, condition)
-    back = flow.decode(z, condition)
+    back = flow.data_spec.data_side.nearest(flow.decode(z, condition), x)
     log_dets = _log_dets(flow, x, condition)
     numbers = [_rows(t) for t in (z, back, *log_dets.values())]
     finite = np.isfinite(np.concatenate(numbers, axis=1))

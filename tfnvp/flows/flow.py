@@ -6,13 +6,14 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfnvp import advice
 from tfnvp.arguments import check_int
 from tfnvp.bases import make_base
-from tfnvp.bijectors.bijector import Bijector, event_shape_tuple
+from tfnvp.bijectors.bijector import Bijector, event_shape_tuple, latent_shape
 from tfnvp.bijectors.compose import Chain, takes_condition, value_and_log_det
 from tfnvp.fitting import programs
 from tfnvp.fitting.initialization import Adaptation, ConditionScale
@@ -60,6 +61,9 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         `keras.layers.Embedding`; `tfnvp.conditioners.StandardizedInputs` around the network
         standardises its other inputs. `flow.distribution` and `flow.bijector` take
         `flow.embed_condition(condition)`.
+      angles: array of bools of the latents' shape, true for latents that are angles, as those of
+        `tfnvp.bijectors.SplineCoupling` can be: their base is uniform on [-pi, pi), also at other
+        temperatures.
 
     Raises:
       TypeError: if `bijector` is not a bijector, `condition_network` not a Keras layer, or `base`
@@ -93,6 +97,7 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         levels: int | None = None,
         name: str | None = None,
         condition_network: keras.layers.Layer | None = None,
+        angles: npt.ArrayLike | None = None,
     ):
         # Likelihoods are float32 with any global policy; conditioners have their own policy.
         super().__init__(name=name, dtype="float32")
@@ -118,11 +123,12 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         self.base = base = "normal" if base is None else base
         self.levels = levels
         self.bijector = bijector
-        self.latent_shape = self._latent_shape()
+        self.latent_shape = latent_shape(bijector, self.event_shape)
+        self.angles = None if angles is None else np.asarray(angles, bool)
         # TFP's own bijectors use caches that ignore gradient tapes; our chain avoids them.
         own = isinstance(bijector, (Bijector, Chain))
         self.distribution = tfp.distributions.TransformedDistribution(
-            make_base(base, self.latent_shape),
+            make_base(base, self.latent_shape, self.angles),
             bijector if own else Chain([bijector]),
             # Accepts `condition=...`, and TFP's form `bijector_kwargs={...}`.
             kwargs_split_fn=lambda kwargs: ({}, kwargs.get("bijector_kwargs", kwargs)),
@@ -143,16 +149,6 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         )
         self._calls = CompiledCalls(self)
         self.built = True
-
-    def _latent_shape(self) -> tuple[int, ...]:
-        shape = self.bijector.inverse_event_shape(self.event_shape)
-        forward_again = self.bijector.forward_event_shape(shape)
-        if not shape.is_fully_defined() or tuple(forward_again) != self.event_shape:
-            raise ValueError(
-                f"`event_shape` does not fit the bijector. Received: event_shape="
-                f"{self.event_shape}, which goes to {shape} and comes back as {forward_again}"
-            )
-        return tuple(shape)
 
     @property
     def event_size(self) -> int:
@@ -305,6 +301,7 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
             "base": serialize(self.base),
             "condition_shape": serialize(self.condition_shape),
             "levels": self.levels,
+            "angles": serialize(self.angles),
         }
 
     def export(self, path: Any, **kwargs) -> pathlib.Path:

@@ -1,14 +1,17 @@
 """Neural Spline Flows on vectors: spline couplings."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow_probability as tfp
 
 from tfnvp.bijectors import SplineCoupling
+from tfnvp.bijectors.bijector import event_shape_tuple
+from tfnvp.flows.serialization import serialize
 from tfnvp.flows.vector_flow import VectorFlow, VectorOptions, with_linear_maps
-from tfnvp.inputs.bounds import Pair
+from tfnvp.inputs.bounds import Pair, circles_of
 from tfnvp.partitions import Partition
 
 
@@ -48,6 +51,12 @@ class NeuralSplineFlow(VectorFlow):
       bounds: bounds of variables.
       name: name of the model.
       condition_network: Keras layer or model that all couplings share.
+      circular: variables that are angles, times of day and the like, both ends of whose interval
+        `(low, high)` are one point, such as `{1: (0, 360)}`: a dictionary from indices of the
+        flattened variables, or one pair, or None, for each. Their density is continuous where both
+        ends meet, samples lie in [low, high), and the density beyond is 0. In the base they are
+        uniform. The base must be "normal" or "logistic"; not with `logit_alpha`, `levels`,
+        `whiten`, `linear`, or `standardize="trained"`, and not for a variable with `bounds`.
 
     Raises:
       TypeError, ValueError: for arguments that do not fit, and see `tfnvp.Flow`.
@@ -57,7 +66,8 @@ class NeuralSplineFlow(VectorFlow):
     >>> round(float(flow.log_prob([[0.0, 0.0]])[0]), 3)
     -1.838
 
-    Source: Durkan, Bekasov, Murray and Papamakarios 2019 (Neural Spline Flows), the coupling flow.
+    Source: Durkan, Bekasov, Murray and Papamakarios 2019 (Neural Spline Flows), the coupling flow;
+    Rezende et al. 2020 (Normalizing Flows on Tori and Spheres) for circular variables.
     """
 
     bijector_name = "neural_spline_flow"
@@ -86,7 +96,18 @@ class NeuralSplineFlow(VectorFlow):
         bounds: Mapping[int, Pair] | Sequence[Pair | None] | None = None,
         name: str | None = None,
         condition_network: keras.layers.Layer | None = None,
+        circular: Mapping[int, Pair] | Sequence[Pair | None] | None = None,
     ):
+        circles = circles_of(circular, math.prod(event_shape_tuple(event_shape)))
+        if circles is not None:
+            _check_of_angles(
+                logit_alpha=logit_alpha,
+                levels=levels,
+                whiten=whiten,
+                linear=linear,
+                standardize=standardize == "trained" and standardize,
+                base=None if isinstance(base, str) else base,
+            )
         super().__init__(
             VectorOptions(
                 event_shape=event_shape,
@@ -113,5 +134,18 @@ class NeuralSplineFlow(VectorFlow):
             coupling_options={"bins": bins, "bound": bound},
             other_options={"linear": linear},
             arrange=functools.partial(with_linear_maps, linear=linear),
-            parameters=3 * bins - 1,
+            circular=circles,
         )
+
+    def get_config(self) -> dict:
+        return {**super().get_config(), "circular": serialize(self.circular)}
+
+
+def _check_of_angles(**options):
+    """Raises `ValueError` for an option that is given: it would move angles as real numbers."""
+    for name, value in options.items():
+        if value is not None and value is not False:
+            raise ValueError(
+                f"`{name}` is for real numbers, and `circular` variables are angles. Received: "
+                f"{name}={value!r}"
+            )

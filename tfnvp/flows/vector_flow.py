@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import tensorflow_probability as tfp
 
 from tfnvp.arguments import check_flags, check_int
-from tfnvp.bijectors import ActNorm, Bounds, Chain, Logit, LULinear, Standardization, Whitening
+from tfnvp.bijectors import Chain, LULinear
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import (
@@ -20,15 +19,14 @@ from tfnvp.conditioners import (
     StandardizedCondition,
     StandardizedInputs,
 )
+from tfnvp.flows.data_side import data_side
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
-from tfnvp.inputs.bounds import Pair, as_arrays, bounds_of
+from tfnvp.inputs.bounds import Circle, Pair, are_circles, bounds_of, intervals
 from tfnvp.inputs.condition_network import describe_conditions
 from tfnvp.partitions import Partition
 from tfnvp.partitions.of_couplings import partitions_for
-
-tfb = tfp.bijectors
 
 # What files hold for values of `standardize`: in those of 0.1.0, True is "trained".
 _SAVED = {True: "fixed", "trained": True}
@@ -111,8 +109,8 @@ class VectorFlow(Flow):
       other_options: further arguments of the subclass, for its saved configuration.
       arrange: function of the list of couplings and the number of variables; it returns the
         bijectors from data side to base. Default: only the couplings.
-      parameters: int, how many numbers a coupling needs for each variable that it moves. Default:
-        `coupling.parameters_per_variable`.
+      circular: intervals of the circular variables, a list with `Circle` or None for each, or None.
+        The couplings then take `tails`.
     """
 
     compiles_well = True
@@ -127,7 +125,7 @@ class VectorFlow(Flow):
         coupling_options: dict | None = None,
         other_options: dict | None = None,
         arrange: Callable[[list, int], list] | None = None,
-        parameters: int | None = None,
+        circular: Sequence[Circle | None] | None = None,
     ):
         coupling_options, other_options = coupling_options or {}, other_options or {}
         event_shape = event_shape_tuple(options.event_shape)
@@ -140,10 +138,16 @@ class VectorFlow(Flow):
         arguments = {**vars(options), **coupling_options, **other_options}
         del arguments["condition_network"]  # Described when it is saved.
         options.check()
+        intervals(options.bounds, circular)
         config = {name: serialize(value) for name, value in arguments.items()}
         config["standardize"] = _SAVED.get(options.standardize, options.standardize)
         before = data_side(
-            event_shape, options.logit_alpha, options.standardize, options.whiten, options.bounds
+            event_shape,
+            options.logit_alpha,
+            options.standardize,
+            options.whiten,
+            options.bounds,
+            circular,
         )
         network = wrapped_inputs(options.condition_network, options.standardize_condition)
         _, condition_shape = describe_conditions(network, options.condition_shape)
@@ -154,7 +158,12 @@ class VectorFlow(Flow):
                 f"Received: {size} variable"
             )
         partitions = partitions_for(options.partition, options.couplings, size)
-        parameters = parameters or coupling.parameters_per_variable
+        if circular is not None:
+            tails = np.where(are_circles(circular), "circular", "linear").tolist()
+            coupling_options = {**coupling_options, "tails": tails}
+        # A coupling without a shape checks its options, and knows how many parameters it takes.
+        shapeless = coupling(keras.layers.Identity(), partitions[0], **coupling_options)
+        networks = options.networks(partitions, size, shapeless.parameters_per_variable)
         layers = [
             coupling(
                 network,
@@ -164,9 +173,7 @@ class VectorFlow(Flow):
                 name=f"coupling_{i}",
                 **coupling_options,
             )
-            for i, (network, partition) in enumerate(
-                zip(options.networks(partitions, size, parameters), partitions, strict=True)
-            )
+            for i, (network, partition) in enumerate(zip(networks, partitions, strict=True))
         ]
         if arrange is not None:
             layers = arrange(layers, size)
@@ -178,10 +185,13 @@ class VectorFlow(Flow):
             options.levels,
             options.name,
             network,
+            None if circular is None else are_circles(circular),
         )
         self._config = config
         #: Bounds of the variables, a list with `(low, high)` or None for each, or None.
         self.bounds = options.bounds
+        #: Intervals of the circular variables, a list with `(low, high)` or None for each, or None.
+        self.circular = circular
 
     def get_config(self) -> dict:
         return {**self._config, **SavedFlow.get_config(self)}
@@ -192,40 +202,6 @@ class VectorFlow(Flow):
         if saved is True or saved == "fixed":
             config = {**config, "standardize": "trained" if saved is True else True}
         return super().from_config(config)
-
-
-def data_side(
-    event_shape: tuple,
-    logit_alpha: float | None,
-    standardize: bool | str,
-    whiten: bool | float = False,
-    bounds: Sequence[Pair | None] | None = None,
-) -> list:
-    """Returns the bijectors between data and the vector that the couplings transform."""
-    size = math.prod(event_shape)
-    bijectors = []
-    if bounds is not None:
-        bijectors.append(Bounds(*(end.reshape(event_shape).tolist() for end in as_arrays(bounds))))
-    if logit_alpha is not None:
-        bijectors.append(tfb.Invert(Logit(logit_alpha)))
-    if len(event_shape) > 1:
-        bijectors.append(tfb.Reshape(event_shape_out=event_shape, event_shape_in=(size,)))
-    if standardize in (True, "robust"):
-        robust = standardize == "robust"
-        bijectors.append(Standardization(size, robust, name="standardize"))
-    if whiten is not False:
-        if isinstance(whiten, bool):
-            bijectors.append(Whitening(size))
-        elif isinstance(whiten, numbers.Real) and whiten > 0:
-            bijectors.append(Whitening(size, epsilon=whiten))
-        else:
-            raise ValueError(
-                "`whiten` must be True, False or the ridge of the whitening, a number above 0. "
-                f"Received: {whiten!r}"
-            )
-    if standardize == "trained":
-        bijectors.append(ActNorm(size, data_init=False, name="standardize"))
-    return bijectors
 
 
 def wrapped(

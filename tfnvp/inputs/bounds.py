@@ -1,8 +1,8 @@
-"""Bounds of variables: the argument `bounds`, those of named columns, values outside of them."""
+"""Intervals of variables: bounds and circles, those of named columns, values outside of them."""
 
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,14 @@ from tfnvp.precision import interior
 
 #: A lower and an upper bound of one variable, None for no bound.
 Pair = tuple[float | None, float | None]
+
+
+class Circle(NamedTuple):
+    """The interval of a circular variable: both ends are one point, and values can be on it."""
+
+    low: float
+    high: float
+
 
 #: Share of rows on a bound from which a warning says what they are. To leave out fewer changes
 #: log-densities by less than 0.01 nats.
@@ -23,6 +31,9 @@ CURE = (
     "table, `tfnvp.data.FiniteRows(flow)` for a data set) and model how often they occur apart, or "
     "add noise to them; for rows beyond it, correct the bound"
 )
+
+#: The same for circular variables.
+CURE_OF_CIRCLES = "Take it modulo the interval, `low + (x - low) % (high - low)`, or correct that"
 
 
 def bounds_of(bounds: Any, size: int) -> list[Pair | None] | None:
@@ -43,21 +54,34 @@ def bounds_of(bounds: Any, size: int) -> list[Pair | None] | None:
     >>> bounds_of({0: (0, None)}, 2)
     [(0.0, None), None]
     """
-    if isinstance(bounds, Mapping):
-        if wrong := [key for key in bounds if not _is_index(key, size)]:
+    return _of_variables("bounds", bounds, size)
+
+
+def circles_of(circular: Any, size: int) -> list[Circle | None] | None:
+    """Returns the argument `circular` of a flow as `bounds_of` does `bounds`, both ends numbers.
+
+    >>> circles_of({1: (0, 360)}, 2)
+    [None, Circle(low=0.0, high=360.0)]
+    """
+    return _of_variables("circular", circular, size)
+
+
+def _of_variables(argument, given, size):
+    if isinstance(given, Mapping):
+        if wrong := [key for key in given if not _is_index(key, size)]:
             raise ValueError(
-                "`bounds` must have indices of variables as keys, ints from 0 to "
+                f"`{argument}` must have indices of variables as keys, ints from 0 to "
                 f"{size - 1}: a flow knows no names of columns. Received: {wrong[0]!r}"
             )
-        bounds = [bounds.get(i) for i in range(size)]
-    elif bounds is None:
+        given = [given.get(i) for i in range(size)]
+    elif given is None:
         return None
-    elif not isinstance(bounds, Sequence | np.ndarray) or len(bounds) != size:
+    elif not isinstance(given, Sequence | np.ndarray) or len(given) != size:
         raise ValueError(
-            "`bounds` must be a dictionary from indices of variables to (low, high), or have one "
-            f"entry, (low, high) or None, for each of the {size} variables. Received: {bounds!r}"
+            f"`{argument}` must be a dictionary from indices of variables to (low, high), or have "
+            f"one entry, (low, high) or None, for each of the {size} variables. Received: {given!r}"
         )
-    pairs = _pairs(bounds, column_namer(None))
+    pairs = _pairs(argument, given, column_namer(None))
     return list(pairs) if any(pairs) else None
 
 
@@ -77,11 +101,48 @@ def bounds_of_columns(
     >>> bounds_of_columns({"rain": (0, None)}, ["day", "rain"], "t.csv")
     (None, (0.0, None))
     """
-    if unknown := sorted(set(bounds) - set(columns)):
+    return _of_columns("bounds", bounds, columns, source)
+
+
+def circles_of_columns(
+    circular: Mapping[str, Any], columns: Sequence[str], source: Any
+) -> tuple[Circle | None, ...]:
+    """Returns circular variables by the names of columns, as `bounds_of_columns` does bounds."""
+    return _of_columns("circular", circular, columns, source)
+
+
+def _of_columns(argument, given, columns, source):
+    if unknown := sorted(set(given) - set(columns)):
         raise ValueError(
-            f"`bounds` must name columns of {source}: {list(columns)}. Received: {unknown[0]!r}"
+            f"`{argument}` must name columns of {source}: {list(columns)}. Received: {unknown[0]!r}"
         )
-    return _pairs(map(bounds.get, columns), column_namer(list(columns)))
+    return _pairs(argument, map(given.get, columns), column_namer(list(columns)))
+
+
+def intervals(
+    bounds: Sequence[Pair | None] | None,
+    circles: Sequence[Circle | None] | None,
+    name: Callable[[tuple], str] | None = None,
+) -> list[Pair | Circle | None] | None:
+    """Returns bounds and circles of all variables in one list, or None if there are none.
+
+    Args:
+      bounds: bounds of all variables, or None.
+      circles: circles of all variables, or None.
+      name: function from the index of a variable to what messages call it.
+
+    Raises:
+      ValueError: if a variable has both.
+    """
+    if bounds is None or circles is None:
+        return bounds or circles
+    both = [i for i, pair in enumerate(zip(bounds, circles, strict=True)) if all(pair)]
+    if both:
+        raise ValueError(
+            "`bounds` and `circular` must be of different variables: one that is circular has no "
+            f"bounds. Received both for {(name or column_namer(None))((both[0],))}"
+        )
+    return [one or other for one, other in zip(bounds, circles, strict=True)]
 
 
 def as_arrays(pairs: Sequence[Pair | None]) -> tuple[np.ndarray, np.ndarray]:
@@ -91,27 +152,44 @@ def as_arrays(pairs: Sequence[Pair | None]) -> tuple[np.ndarray, np.ndarray]:
     return low, np.array([np.inf if high is None else high for _, high in ends])
 
 
-def is_outside(values: np.ndarray, low: npt.ArrayLike, high: npt.ArrayLike) -> np.ndarray:
+def are_circles(pairs: Sequence[Pair | Circle | None]) -> np.ndarray:
+    """Returns which variables are circular: bool `[variables]`."""
+    return np.array([isinstance(pair, Circle) for pair in pairs])
+
+
+def is_outside(
+    values: np.ndarray,
+    low: npt.ArrayLike,
+    high: npt.ArrayLike,
+    circular: npt.ArrayLike = False,
+) -> np.ndarray:
     """Whether finite values are on a bound or beyond it, in their type: bool of their shape.
+
+    On an end of the interval of a circular variable they are not outside.
 
     Args:
       values: `[..., variables]`.
       low: lower bounds, `[variables]` or a number, -inf for none.
       high: upper bounds, as `low`.
+      circular: bool, or bools `[variables]`.
 
     >>> is_outside(np.array([0.0, 0.5, np.nan]), 0.0, np.inf).tolist()
     [True, False, False]
     """
     least, largest = interior(low, high, values.dtype)
+    least = np.where(circular, np.asarray(low, values.dtype), least)
+    largest = np.where(circular, np.asarray(high, values.dtype), largest)
     return ((values < least) | (values > largest)) & np.isfinite(values)
 
 
 def whole_inside(values: np.ndarray, pair: Pair | None) -> np.ndarray:
     """Returns the nearest whole numbers that are strictly between bounds.
 
+    On a circle, the lower end is such a number, too, and follows on the last one below the upper.
+
     Args:
       values: finite `[n]`.
-      pair: `(low, high)`, or None for no bounds.
+      pair: `(low, high)`, a `Circle`, or None for no bounds.
 
     Raises:
       ValueError: if no whole number is between the bounds.
@@ -120,14 +198,23 @@ def whole_inside(values: np.ndarray, pair: Pair | None) -> np.ndarray:
     [1.0, 2.0, 9.0]
     """
     (low,), (high,) = as_arrays([pair])
+    if isinstance(pair, Circle):
+        low = np.nextafter(low, -np.inf)
     least, largest = np.floor(low) + 1, np.ceil(high) - 1
     if least > largest:
         raise ValueError(f"no whole number is strictly between the bounds {low:g} and {high:g}")
-    return np.clip(np.rint(values), least, largest)
+    whole = np.rint(values)
+    if isinstance(pair, Circle):
+        return np.where(whole > largest, least, np.where(whole < least, largest, whole))
+    return np.clip(whole, least, largest)
 
 
 def outside_of_bounds(
-    column: np.ndarray, low: float, high: float, place: Callable[[int], str]
+    column: np.ndarray,
+    low: float,
+    high: float,
+    place: Callable[[int], str],
+    circular: bool = False,
 ) -> str:
     """Describes the values of a column that are not strictly between its bounds.
 
@@ -136,13 +223,16 @@ def outside_of_bounds(
       low: lower bound, in the type of the column.
       high: upper bound.
       place: function from the index of a row to what messages call it.
+      circular: whether values can be on the bounds, too.
 
     >>> outside_of_bounds(np.array([0.5, 0.0, -1.0]), 0.0, np.inf, "row {}".format)
     'must be above 0. Received: 0 in row 1; 2 of 3 values (66.67%) are not, 1 of them exactly 0'
     """
-    bad = is_outside(column, low, high)
+    bad = is_outside(column, low, high, circular)
     rule = f"between {_written(low)} and {_written(high)}"
-    if np.isinf(low) or np.isinf(high):
+    if circular:
+        rule = f"from {_written(low)} to {_written(high)}"
+    elif np.isinf(low) or np.isinf(high):
         rule = f"below {_written(high)}" if np.isinf(low) else f"above {_written(low)}"
     row = int(bad.argmax())
     on = [
@@ -161,13 +251,14 @@ def _written(number):
     return f"{float(str(number)):.8g}"
 
 
-def _pairs(entries, namer):
-    """Returns entries for all variables as pairs or None, checked."""
+def _pairs(argument, entries, namer):
+    """Returns entries of an argument for all variables as pairs, circles or None, checked."""
 
     def name(index):
-        return f"`bounds` of {namer(index)}"
+        return f"`{argument}` of {namer(index)}"
 
-    pairs = tuple(_pair(entry, name((i,))) for i, entry in enumerate(entries))
+    make = _circle if argument == "circular" else _pair
+    pairs = tuple(make(entry, name((i,))) for i, entry in enumerate(entries))
     interior(*as_arrays(pairs), "float32", name)
     return pairs
 
@@ -192,6 +283,17 @@ def _pair(entry, name):
         None if end in none else float(end) for end, none in zip(ends, absent, strict=True)
     )
     return None if pair == (None, None) else pair
+
+
+def _circle(entry, name):
+    """Returns an entry as a `Circle`, or None."""
+    pair = None if entry is None else _pair(entry, name)
+    if entry is None or (pair is not None and None not in pair):
+        return pair and Circle(*pair)
+    raise ValueError(
+        f"{name} must be a pair (low, high) of numbers, the ends of its interval. "
+        f"Received: {entry!r}"
+    )
 
 
 def _is_number(value):

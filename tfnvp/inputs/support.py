@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfnvp._internals import is_invert
+from tfnvp.bijectors.angles import Angles
 from tfnvp.bijectors.bijector import Bijector
 from tfnvp.bijectors.bounds import Bounds
 from tfnvp.bijectors.compose import (
@@ -18,7 +20,7 @@ from tfnvp.bijectors.compose import (
     value_and_log_det,
     walk,
 )
-from tfnvp.inputs.bounds import CURE, outside_of_bounds
+from tfnvp.inputs.bounds import CURE, CURE_OF_CIRCLES, outside_of_bounds
 from tfnvp.inputs.columns import column_namer
 from tfnvp.inputs.rules import unsupported
 
@@ -63,7 +65,10 @@ class DataSide:
         while found and _accepts_all(found[-1]):
             found.pop()
         self._names = ", ".join(member.name for member in found)
-        self._bounds = found[0] if len(found) == 1 and isinstance(found[0], Bounds) else None
+        self._angles = [member for member in found if isinstance(member, Angles)]
+        # Where no other bijector decides, messages describe the column.
+        known = all(isinstance(member, (Angles, Bounds)) for member in found)
+        self._intervals = found if known else []
         self._bijector = Chain(found) if found else None
         self._event_shape = event_shape
         self._single = all(
@@ -99,9 +104,17 @@ class DataSide:
 
     def unbounded(self, x: np.ndarray) -> np.ndarray:
         """Returns data with zeros in place of the variables that have bounds of their own."""
-        if self._bounds is None:
-            return np.zeros_like(x) if self else x
-        return np.where(np.isinf(self._bounds.low) & np.isinf(self._bounds.high), x, 0.0)
+        if self and not self._intervals:
+            return np.zeros_like(x)
+        for member in self._intervals:
+            x = np.where(_has_ends(member), 0.0, x)
+        return x
+
+    def nearest(self, x: npt.ArrayLike, to: npt.ArrayLike) -> npt.ArrayLike:
+        """Returns data, circular variables moved by whole turns to where they are nearest `to`."""
+        for member in self._angles:
+            x = member.nearest(x, to)
+        return x
 
     def inner_point(self) -> tf.Tensor:
         """Returns one data point that is inside of the support: `event_shape`."""
@@ -112,8 +125,8 @@ class DataSide:
         self, x: np.ndarray, name: str, variable: Callable[[tuple], str] | None = None
     ) -> str | None:
         """Returns what `find_outside` does, with what to do about rows that are trained on."""
-        fault = self.find_outside(x, name, variable)
-        return f"{fault}. {CURE}" if fault and self._bounds is not None else fault
+        fault, cure = self._fault_and_cure(x, name, variable)
+        return f"{fault}. {cure}" if cure else fault
 
     def find_outside(
         self, x: np.ndarray, name: str, variable: Callable[[tuple], str] | None = None
@@ -125,27 +138,34 @@ class DataSide:
           name: what messages call the data.
           variable: function from the index of a variable to what messages call it, or None.
         """
+        return self._fault_and_cure(x, name, variable)[0]
+
+    def _fault_and_cure(self, x, name, variable):
         rows = max(1, _CHUNK_ELEMENTS // max(1, x[:1].size))
         for first in range(0, len(x), rows):
             piece = tf.cast(x[first : first + rows], tf.float32)
             bad = (~self.accepts(piece) & like_rows(finite_rows(piece), piece)).numpy()
             if bad.any():
                 row, *rest = map(int, np.argwhere(bad)[0])
-                if self._bounds is not None:
-                    return self._outside_of_bounds(x, tuple(rest), name, variable)
+                if self._intervals:
+                    return self._outside_of_interval(x, tuple(rest), name, variable)
                 index = (first + row, *rest) if self._single else (first + row,)
-                return unsupported(x, index, name, self._names)
-        return None
+                return unsupported(x, index, name, self._names), None
+        return None, None
 
-    def _outside_of_bounds(self, x, index, name, variable):
-        column = np.asarray(x[(slice(None), *index)], "float32")
-        bounds = (end[index].astype("float32") for end in (self._bounds.low, self._bounds.high))
+    def _outside_of_interval(self, x, index, name, variable):
+        column, shape = np.asarray(x[(slice(None), *index)], "float32"), self._event_shape
+        member = next(m for m in self._intervals if np.broadcast_to(_has_ends(m), shape)[index])
+        ends = (np.broadcast_to(end, shape)[index] for end in (member.low, member.high))
+        ends = (end.astype("float32") for end in ends)
+        circular = isinstance(member, Angles)
 
         def place(row):
             return f"{name}[{', '.join(map(str, (row, *index)))}]"
 
         variable = variable or column_namer(None)
-        return f"`{name}`: {variable(index)} {outside_of_bounds(column, *bounds, place)}"
+        fault = f"`{name}`: {variable(index)} {outside_of_bounds(column, *ends, place, circular)}"
+        return fault, CURE_OF_CIRCLES if circular else CURE
 
 
 def all_of_row(good: tf.Tensor) -> tf.Tensor:
@@ -161,6 +181,11 @@ def finite_rows(x: tf.Tensor) -> tf.Tensor:
 def like_rows(values: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     """Returns `[batch]` with further axes of size 1, as many as `x` has."""
     return tf.reshape(values, [-1] + [1] * (x.shape.rank - 1))
+
+
+def _has_ends(member):
+    """Returns which variables have an interval by `Bounds` or `Angles`: bools of event shape."""
+    return np.isfinite(member.low) | np.isfinite(member.high)
 
 
 def _accepts_all(bijector):

@@ -18,7 +18,12 @@ from typing import Any, Self
 from tfnvp.recipes.options import OPTIONS
 
 #: Name of a model, in recipes and on the command line, to its class in `tfnvp.flows`.
-MODELS = {"nice": "NICE", "real_nvp": "RealNVP", "image_real_nvp": "ImageRealNVP"}
+MODELS = {
+    "nice": "NICE",
+    "real_nvp": "RealNVP",
+    "neural_spline": "NeuralSplineFlow",
+    "image_real_nvp": "ImageRealNVP",
+}
 
 # Fields that only describe.
 _DESCRIBING = ("name", "description", "options", "published", "source")

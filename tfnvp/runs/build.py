@@ -30,7 +30,7 @@ _NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits")
 
 
 def make_flow(recipe: Recipe, splits: Splits) -> Flow:
-    """Returns the recipe's flow for the data's shape, levels and bounds, untrained.
+    """Returns the recipe's flow for the data's shape, levels, bounds and circles, untrained.
 
     The base "logistic_mixture" is that of `tfnvp.bases`, initialised from training data.
 
@@ -50,6 +50,13 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
         if recipe.model == "image_real_nvp":
             raise ValueError(f"bounds are those of columns of a table. Received: {recipe.name}")
         options["bounds"] = splits.bounds
+    if splits.circular is not None:
+        if recipe.model != "neural_spline":
+            raise ValueError(
+                "circular columns need a flow of spline couplings, as of the recipe "
+                f"neural-spline-table. Received: {recipe.name}"
+            )
+        options["circular"] = splits.circular
     make = functools.partial(model, splits.event_shape)
     if options.get("base") == "logistic_mixture":
         rows = splits.source().take(_ROWS_FOR_BASE)

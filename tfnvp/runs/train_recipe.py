@@ -181,10 +181,11 @@ class _Training:
     def config(self):
         """Returns what `config.json` says of the run."""
         source = self.options.source_of_data.items()
-        bounds = self.splits.named_bounds()
+        splits = self.splits
+        intervals = {"bounds": splits.named_bounds(), "circular": splits.named_circles()}
         return {
             **dataclasses.asdict(self.recipe),
-            **({"bounds": bounds} if bounds else {}),
+            **{name: pairs for name, pairs in intervals.items() if pairs},
             "dataset": self.splits.name,
             **data_of_run.checksums(self.splits),
             "division": self.splits.division,
