@@ -11,6 +11,7 @@ from tfnvp.bijectors import (
     ActNorm,
     AdditiveCoupling,
     AffineCoupling,
+    Angles,
     BatchNormalization,
     Bounds,
     Chain,
@@ -18,6 +19,7 @@ from tfnvp.bijectors import (
     Logit,
     LULinear,
     MultiScale,
+    SplineCoupling,
     Squeeze,
     Standardization,
     Whitening,
@@ -41,6 +43,14 @@ def coupling(
     # Wide events sum many products: less noise keeps the parameters of order 1.
     stddev = 0.3 if math.prod(event_shape) < 100 else 0.1
     return perturb(kind(conditioner, partition, event_shape, **kwargs), stddev)
+
+
+def spline(tails="circular", size=4, partition=None, bins=3, stddev=0.3):
+    event_shape = (size,) if isinstance(size, int) else size
+    partition = EvenOdd() if partition is None else partition
+    *rest, moved = partition.parameters_shape(event_shape)
+    network = MLP((*rest, moved * (3 * bins + (1 if "circular" in tails else -1))), (8,))
+    return perturb(SplineCoupling(network, partition, event_shape, bins, tails=tails), stddev)
 
 
 def scaling(size=4):
@@ -90,6 +100,7 @@ BIJECTORS = {
     "affine of rows": (lambda: coupling(size=(2, 3), partition=Mask(_IMAGE_MASK)), (2, 3)),
     "affine checkerboard": (lambda: coupling(size=(2, 3, 1), partition=Checkerboard()), (2, 3, 1)),
     "affine channels": (lambda: coupling(size=(2, 2, 2), partition=Channels()), (2, 2, 2)),
+    "spline of angles and numbers": (lambda: spline(["circular", "linear", "linear"], 3), (3,)),
     "diagonal scaling": (scaling, (4,)),
     "act norm": (act_norm, (4,)),
     "act norm of rows": (lambda: act_norm((3, 2)), (3, 2)),
@@ -100,6 +111,7 @@ BIJECTORS = {
     "lu linear": (lambda: perturb(LULinear(4, (2, 0, 3, 1))), (4,)),
     "logit": (Logit, (4,)),
     "bounds": (lambda: Bounds([0.0, None, -1.5, None], [None, 2.0, 0.1, None]), (4,)),
+    "angles": (lambda: Angles([-2.0, None, 0.0], [5.0, None, 1.0]), (3,)),
     "squeeze": (Squeeze, (4, 4, 1)),
     "multi-scale": (multi_scale, (4, 4, 2)),
     "chain": (lambda: Chain(mixed()), (4,)),

@@ -101,7 +101,15 @@ def test_the_built_nice_has_the_number_of_parameters_of_the_formula():
 
 
 def test_options_are_the_arguments_of_the_models():
-    of_data = {"event_shape", "image_shape", "levels", "condition_shape", "bounds", "name"}
+    of_data = {
+        "event_shape",
+        "image_shape",
+        "levels",
+        "condition_shape",
+        "bounds",
+        "circular",
+        "name",
+    }
     for model, names in OPTIONS.items():
         arguments = inspect.signature(getattr(tfnvp, MODELS[model]).__init__).parameters
         assert {*names} == {*arguments} - of_data - {"self", "condition_network"}
