@@ -70,7 +70,7 @@ def test_values_are_angles_and_round_trips_cross_the_ends():
     ("size", "partition", "tails"),
     [
         (3, EvenOdd(), "circular"),
-        ((2, 3, 2), Checkerboard(), ("linear", "circular")),
+        ((2, 1, 2), Checkerboard(), ("linear", "circular")),
         ((2, 2), Split(1), ("circular", "linear")),
     ],
     ids=str,
