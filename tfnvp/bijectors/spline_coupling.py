@@ -138,7 +138,9 @@ class SplineCoupling(Coupling):
         slopes, further = parameters[2 * count : 3 * count - 1], parameters[3 * count - 1 :]
         circular = self._circular[1]
         bound = np.where(circular, math.pi, self.bound).astype(moved.dtype.as_numpy_dtype)
-        inside = circular | (tf.abs(moved) < bound)
+        inside = tf.abs(moved) < bound
+        if circular.any():
+            inside |= circular
         # What is not chosen needs a finite gradient, too.
         position = tf.where(inside, moved, 0.0) * (0.5 / bound) + 0.5
         if not circular.any():

@@ -62,6 +62,7 @@ def write(
         "class": type(flow).__name__,
         **_shapes(flow),
         "base": flow.base if isinstance(flow.base, str) else flow.base.name,
+        **({} if flow.angles is None else {"angles": flow.angles.tolist()}),
         "levels": flow.levels,
         **_condition_statistics(flow, condition_range),
         "parameters": flow.count_params(),

@@ -16,6 +16,10 @@ _BASES = {"normal": stats.norm, "logistic": stats.logistic}
 def latents(report: ReportData) -> Section:
     """Plots quantiles of the latents of test data against those of the base."""
     z = report.flow.encode(report.test).numpy()
+    if (angles := report.flow.angles) is not None:
+        # As latents of the same probability.
+        turns = (z[:, angles] / (2 * np.pi) + 0.5).clip(1e-7, 1 - 1e-7)
+        z[:, angles] = _BASES[report.flow.base].ppf(turns)
     z = z.reshape(len(z), -1)
     shares = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     expected = _base_quantiles(report.flow, shares, report.seed)
@@ -34,6 +38,7 @@ def latents(report: ReportData) -> Section:
         "on the line. The band contains the middle 90 % of the single variables. A curve that is "
         "steeper at its ends means tails that are heavier than those of the base."
     )
+    text += " Angles are shown as latents of the same probability." * (angles is not None)
     found = report.diagnostics
     means, covariances = found.latent_mean_deviation, found.latent_covariance_deviation
     table = (
