@@ -40,19 +40,19 @@ def test_zeros_give_the_identity_on_circles(tails, swapped):
 
 @pytest.mark.parametrize("method", ["forward", "inverse"])
 def test_the_ends_of_a_circle_are_one_point_that_moves(method):
-    coupling = spline(MIXED, partition=Split(2), size=4)
+    coupling = spline(MIXED, partition=Split(3))
     start = angles(20, 4).numpy()
     ends = []
-    for end in (-math.pi, math.pi, 3 * math.pi):
+    for end in (-math.pi, math.pi - 1e-5, math.pi, 3 * math.pi):
         start[:, [0, 3]] = end
         value, log_det = getattr(coupling, f"{method}_and_log_det")(tf.constant(start))
-        ends.append((np.exp(1j * value.numpy()[:, 3]), value.numpy()[:, 2], log_det))
+        ends.append((np.exp(1j * value.numpy()[:, 3]), log_det))
     for other in ends[1:]:
         for one, same in zip(ends[0], other, strict=True):
-            np.testing.assert_allclose(same, one, atol=2e-5)
-    # Not only its derivative: without a turn, this point would stay where it is.
+            np.testing.assert_allclose(same, one, atol=3e-3)
+    # Without a turn the point would stay where it is, and without a slope of its own be 1 there.
     assert np.abs(np.angle(-ends[0][0])).min() > 1e-3
-    assert np.abs(ends[0][2]).min() > 1e-3
+    assert np.abs(ends[0][1]).min() > 1e-3
 
 
 def test_values_are_angles_and_round_trips_cross_the_ends():
