@@ -100,7 +100,10 @@ BIJECTORS = {
     "affine of rows": (lambda: coupling(size=(2, 3), partition=Mask(_IMAGE_MASK)), (2, 3)),
     "affine checkerboard": (lambda: coupling(size=(2, 3, 1), partition=Checkerboard()), (2, 3, 1)),
     "affine channels": (lambda: coupling(size=(2, 2, 2), partition=Channels()), (2, 2, 2)),
-    "spline of angles and numbers": (lambda: spline(["circular", "linear", "linear"], 3), (3,)),
+    "spline of angles and numbers": (
+        lambda: spline(["circular", "linear", "linear"], 3, bins=2),
+        (3,),
+    ),
     "diagonal scaling": (scaling, (4,)),
     "act norm": (act_norm, (4,)),
     "act norm of rows": (lambda: act_norm((3, 2)), (3, 2)),

@@ -32,7 +32,6 @@ class Bounded(VectorFlow):
             coupling_options={"scale": scale},
             other_options={"ends": ends},
             arrange=lambda couplings, size: [*couplings, *[DiagonalScaling(size)] * ends],
-            parameters=2,
         )
 
 
