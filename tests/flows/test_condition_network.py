@@ -56,9 +56,9 @@ def with_labels(**kwargs):
     )
 
 
-@pytest.fixture(scope="module")
-def of_two():
-    return perturb(tfnvp.NICE(2, 2, (4,), condition_network=two_inputs()))
+@pytest.fixture(scope="module", params=[tfnvp.NICE, tfnvp.NeuralSplineFlow])
+def of_two(request):
+    return perturb(request.param(2, 2, (4,), condition_network=two_inputs()))
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ SEED = (3, 4)
 #: Conditions of the many, and of row `i` alone.
 CONDITIONS = {
     "none": (None, lambda i: None),
+    "none, splines": (None, lambda i: None),
     "one for all": (C[5], lambda i: C[5]),
     "one each": (C, lambda i: C[i : i + 1]),
     "one each, by a network": (C, lambda i: C[i : i + 1]),
@@ -45,6 +46,7 @@ def _in_pieces(monkeypatch):
 def flows():
     return {
         "none": perturb(tfnvp.RealNVP(2, 2, (4,))),
+        "none, splines": perturb(tfnvp.NeuralSplineFlow(2, 2, (4,), bins=3)),
         **dict.fromkeys(
             ("one for all", "one each"), perturb(tfnvp.RealNVP(2, 2, (4,), condition_shape=3))
         ),
@@ -121,7 +123,7 @@ def test_of_samples(flows, kind, temperature):
 @each_condition
 def test_of_an_interpolation(flows, kind):
     flow, rows, columns = flows[kind], 17, 59  # 1003 points
-    condition = None if kind == "none" else C[5]
+    condition = None if CONDITIONS[kind][0] is None else C[5]
     corners = [flow.encode(x[np.newaxis], condition) for x in X[:4]]
     a, b = np.linspace(0, np.pi / 2, rows), np.linspace(0, np.pi / 2, columns)
     grid = tf.reshape(flow.interpolate(X[:4], rows, columns, condition), (N, 2))

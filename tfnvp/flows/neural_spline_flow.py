@@ -113,5 +113,4 @@ class NeuralSplineFlow(VectorFlow):
             coupling_options={"bins": bins, "bound": bound},
             other_options={"linear": linear},
             arrange=functools.partial(with_linear_maps, linear=linear),
-            parameters=3 * bins - 1,
         )

@@ -111,8 +111,6 @@ class VectorFlow(Flow):
       other_options: further arguments of the subclass, for its saved configuration.
       arrange: function of the list of couplings and the number of variables; it returns the
         bijectors from data side to base. Default: only the couplings.
-      parameters: int, how many numbers a coupling needs for each variable that it moves. Default:
-        `coupling.parameters_per_variable`.
     """
 
     compiles_well = True
@@ -127,7 +125,6 @@ class VectorFlow(Flow):
         coupling_options: dict | None = None,
         other_options: dict | None = None,
         arrange: Callable[[list, int], list] | None = None,
-        parameters: int | None = None,
     ):
         coupling_options, other_options = coupling_options or {}, other_options or {}
         event_shape = event_shape_tuple(options.event_shape)
@@ -154,7 +151,9 @@ class VectorFlow(Flow):
                 f"Received: {size} variable"
             )
         partitions = partitions_for(options.partition, options.couplings, size)
-        parameters = parameters or coupling.parameters_per_variable
+        # A coupling without a shape checks its options, and knows how many parameters it takes.
+        shapeless = coupling(keras.layers.Identity(), partitions[0], **coupling_options)
+        networks = options.networks(partitions, size, shapeless.parameters_per_variable)
         layers = [
             coupling(
                 network,
@@ -164,9 +163,7 @@ class VectorFlow(Flow):
                 name=f"coupling_{i}",
                 **coupling_options,
             )
-            for i, (network, partition) in enumerate(
-                zip(options.networks(partitions, size, parameters), partitions, strict=True)
-            )
+            for i, (network, partition) in enumerate(zip(networks, partitions, strict=True))
         ]
         if arrange is not None:
             layers = arrange(layers, size)

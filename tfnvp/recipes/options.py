@@ -15,5 +15,6 @@ _IMAGES += ("standardize_condition",)
 OPTIONS = {
     "nice": _DENSE,
     "real_nvp": (*_DENSE, "scale", "linear"),
+    "neural_spline": (*_DENSE, "bins", "bound", "linear"),
     "image_real_nvp": _IMAGES,
 }

@@ -18,7 +18,12 @@ from typing import Any, Self
 from tfnvp.recipes.options import OPTIONS
 
 #: Name of a model, in recipes and on the command line, to its class in `tfnvp.flows`.
-MODELS = {"nice": "NICE", "real_nvp": "RealNVP", "image_real_nvp": "ImageRealNVP"}
+MODELS = {
+    "nice": "NICE",
+    "real_nvp": "RealNVP",
+    "neural_spline": "NeuralSplineFlow",
+    "image_real_nvp": "ImageRealNVP",
+}
 
 # Fields that only describe.
 _DESCRIBING = ("name", "description", "options", "published", "source")
@@ -71,7 +76,7 @@ class Recipe:
       name: name on the command line.
       description: one line on what it is.
       dataset: name of the data set, as in `tfnvp.data.load_named`.
-      model: "real_nvp", "nice" or "image_real_nvp".
+      model: "real_nvp", "nice", "neural_spline" or "image_real_nvp".
       options: arguments of the model's constructor besides shape and levels.
       epochs: largest number of epochs; training stops earlier when the validation loss no longer
         improves (`patience`).
@@ -261,7 +266,8 @@ def default(dataset: str = "digits", model: str = "real_nvp") -> Recipe:
 
     Args:
       dataset: "digits", "table" or "images".
-      model: "real_nvp" (with convolutions for images) or, of the digits, "nice".
+      model: "real_nvp" (with convolutions for images); of digits and tables also "neural_spline",
+        of digits "nice".
 
     Raises:
       ValueError: if no recipe trains the model on such data.
