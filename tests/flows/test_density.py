@@ -43,7 +43,7 @@ FLOWS = {
     "linear maps": (lambda: vectors(linear="lu"), [LARGE]),
     "splines": (
         lambda: tfnvp.NeuralSplineFlow(3, 2, (4,), bins=2, standardize=False),
-        [LARGE, [np.inf, 0.5, 0.5]],
+        [[np.inf, 0.5, 0.5], [0.5, 0.5, -np.inf]],
     ),
     "whitening": (lambda: vectors(whiten=True), [LARGE]),
     "a logistic base": (lambda: vectors(base="logistic"), [LARGE]),

@@ -25,10 +25,10 @@ SEED = (3, 4)
 #: Conditions of the many, and of row `i` alone.
 CONDITIONS = {
     "none": (None, lambda i: None),
-    "none, splines": (None, lambda i: None),
     "one for all": (C[5], lambda i: C[5]),
     "one each": (C, lambda i: C[i : i + 1]),
     "one each, by a network": (C, lambda i: C[i : i + 1]),
+    "one each, by a network, to splines": (C, lambda i: C[i : i + 1]),
 }
 each_condition = pytest.mark.parametrize("kind", CONDITIONS)
 each_temperature = pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0, 2.0])
@@ -46,13 +46,17 @@ def _in_pieces(monkeypatch):
 def flows():
     return {
         "none": perturb(tfnvp.RealNVP(2, 2, (4,))),
-        "none, splines": perturb(tfnvp.NeuralSplineFlow(2, 2, (4,), bins=3)),
         **dict.fromkeys(
             ("one for all", "one each"), perturb(tfnvp.RealNVP(2, 2, (4,), condition_shape=3))
         ),
         "one each, by a network": perturb(
             tfnvp.RealNVP(
                 *(2, 2, (4,)), condition_shape=3, condition_network=keras.layers.Dense(5, "tanh")
+            )
+        ),
+        "one each, by a network, to splines": perturb(
+            tfnvp.NeuralSplineFlow(
+                *(2, 2, (4,), 3), condition_shape=3, condition_network=keras.layers.Dense(5, "tanh")
             )
         ),
     }
@@ -123,7 +127,7 @@ def test_of_samples(flows, kind, temperature):
 @each_condition
 def test_of_an_interpolation(flows, kind):
     flow, rows, columns = flows[kind], 17, 59  # 1003 points
-    condition = None if CONDITIONS[kind][0] is None else C[5]
+    condition = None if kind == "none" else C[5]
     corners = [flow.encode(x[np.newaxis], condition) for x in X[:4]]
     a, b = np.linspace(0, np.pi / 2, rows), np.linspace(0, np.pi / 2, columns)
     grid = tf.reshape(flow.interpolate(X[:4], rows, columns, condition), (N, 2))
