@@ -1,8 +1,8 @@
 """Affine couplings beside spline couplings: what one coupling does, and how many a density takes.
 
-Writes spline_couplings.png. First, the maps of one trained coupling, for some values of the variable
-that passes: straight lines, or splines. Then the densities of 2, 4 and 8 couplings, fitted to the
-same eight Gaussians.
+Writes spline_couplings.png. First, the maps of one trained coupling, for some values of the
+variable that passes: straight lines, or splines. Then the densities of 2, 4 and 8 couplings, fitted
+to the same eight Gaussians.
 """
 
 import argparse

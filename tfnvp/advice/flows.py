@@ -115,7 +115,7 @@ def warn_of_round_trip(worst: float) -> None:
 
 
 def warn_of_rows_beyond_splines(share: float, bound: float) -> None:
-    """Warns if a `share` of rows has values beyond the `bound` of splines, which are the identity there."""
+    """Warns of a `share` of rows with values beyond the `bound` of splines, which do not change."""
     if share > _BEYOND:
         warn(
             f"{share:.2%} of the rows have values beyond {bound:.4g}, in units of the standardised "
