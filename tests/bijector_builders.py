@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -28,7 +29,14 @@ from tfnvp.conditioners import MLP
 from tfnvp.partitions import Channels, Checkerboard, EvenOdd, Mask, Split
 
 tfb = tfp.bijectors
-KINDS = {"additive": AdditiveCoupling, "affine": AffineCoupling}
+KINDS = {"additive": AdditiveCoupling, "affine": AffineCoupling, "spline": SplineCoupling}
+
+
+def outputs_of(kind, partition, event_shape, **kwargs):
+    """Shape of what the network of a coupling gives."""
+    *rest, moved = partition.parameters_shape(event_shape)
+    count = kind(keras.layers.Identity(), partition, **kwargs).parameters_per_variable
+    return (*rest, moved * count)
 
 
 def coupling(
@@ -37,9 +45,7 @@ def coupling(
     kind = KINDS[kind]
     event_shape = (size,) if isinstance(size, int) else size
     partition = EvenOdd() if partition is None else partition
-    *rest, moved = partition.parameters_shape(event_shape)
-    outputs = (*rest, moved * kind.parameters_per_variable)
-    conditioner = network(outputs, units, dtype=dtype)
+    conditioner = network(outputs_of(kind, partition, event_shape, **kwargs), units, dtype=dtype)
     # Wide events sum many products: less noise keeps the parameters of order 1.
     stddev = 0.3 if math.prod(event_shape) < 100 else 0.1
     return perturb(kind(conditioner, partition, event_shape, **kwargs), stddev)
@@ -100,8 +106,19 @@ BIJECTORS = {
     "affine of rows": (lambda: coupling(size=(2, 3), partition=Mask(_IMAGE_MASK)), (2, 3)),
     "affine checkerboard": (lambda: coupling(size=(2, 3, 1), partition=Checkerboard()), (2, 3, 1)),
     "affine channels": (lambda: coupling(size=(2, 2, 2), partition=Channels()), (2, 2, 2)),
+    "spline": (lambda: coupling("spline", partition=Split(-1), bins=2), (4,)),
+    # Some of the points are beyond this bound.
+    "spline of rows": (
+        lambda: coupling("spline", (2, 3), Mask(_IMAGE_MASK), bins=3, bound=0.7),
+        (2, 3),
+    ),
+    "spline checkerboard": (
+        lambda: coupling("spline", (2, 3, 1), Checkerboard(), bins=2),
+        (2, 3, 1),
+    ),
+    "spline channels": (lambda: coupling("spline", (2, 2, 2), Channels(), bins=2), (2, 2, 2)),
     "spline of angles and numbers": (
-        lambda: spline(["circular", "linear", "linear"], 3, bins=2),
+        lambda: coupling("spline", 3, bins=2, tails=["circular", "linear", "linear"]),
         (3,),
     ),
     "diagonal scaling": (scaling, (4,)),

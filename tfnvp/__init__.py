@@ -1,4 +1,4 @@
-"""Normalizing flows for TensorFlow: NICE and Real NVP as TFP bijectors and Keras models.
+"""Normalizing flows for TensorFlow: NICE, Real NVP and spline couplings as TFP bijectors.
 
 Importing the package registers its classes with Keras, so that `keras.saving.load_model` finds
 them. Only the command line, `tfnvp` or `python -m tfnvp`, registers them on first use instead:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.bijector_builders import coupling, points
 from tests.conftest import perturb
 from tests.partitions.strategies import partitions
-from tfnvp.bijectors import AdditiveCoupling, AffineCoupling
+from tfnvp.bijectors import AdditiveCoupling, AffineCoupling, SplineCoupling
 from tfnvp.bijectors.affine_coupling import LOG_SCALES
 from tfnvp.conditioners import MLP
 from tfnvp.partitions import Split
@@ -83,9 +83,9 @@ def couplings(draw):
     """Makers of couplings: Hypothesis wants no random numbers, as of weights, while it draws."""
     size = draw(st.sampled_from([2, 3, 7, 7, 7, 784]))
     kwargs = {"size": size, "partition": draw(partitions(size))}
-    kind = draw(st.sampled_from(["additive", *LOG_SCALES]))
-    if kind == "additive":
-        return functools.partial(coupling, "additive", **kwargs)
+    kind = draw(st.sampled_from(["additive", "spline", *LOG_SCALES]))
+    if kind in ("additive", "spline"):
+        return functools.partial(coupling, kind, **kwargs)
     return functools.partial(coupling, "affine", scale=kind, **kwargs)
 
 
@@ -112,6 +112,8 @@ def test_any_size_partition_dtype_and_batch(make, dtype, batch, seed):
     passed_after, moved_after = bijector.partition.split(y)
     np.testing.assert_array_equal(passed_after, passed)
     assert 0 in batch or np.abs(moved_after - moved).max() > 1e-6
+    if isinstance(bijector, SplineCoupling):
+        return
     # The log-det is a function of the passed variables alone.
     other = bijector.forward_and_log_det(bijector.partition.merge(passed, moved + 1.0))[1]
     np.testing.assert_allclose(other, log_det, rtol=1e-5, atol=1e-5)
@@ -121,7 +123,7 @@ EXTREMES = [0.0, 1e-45, -1e-40, 1e-38, 1e4, -1e4]
 
 
 # Not "exp", whose log-scale has no bounds.
-@pytest.mark.parametrize("kind", ["additive", "tanh", "sigmoid", "softclamp"])
+@pytest.mark.parametrize("kind", ["additive", "spline", "tanh", "sigmoid", "softclamp"])
 @budget(max_examples=10)
 @given(values=st.lists(st.sampled_from(EXTREMES), min_size=4, max_size=4))
 def test_extreme_inputs_stay_finite(kind, values):
@@ -138,7 +140,7 @@ def test_extreme_inputs_stay_finite(kind, values):
 
 @functools.cache
 def _extreme_coupling(kind):
-    return coupling("additive") if kind == "additive" else coupling(scale=kind)
+    return coupling(kind) if kind in ("additive", "spline") else coupling(scale=kind)
 
 
 def test_the_promise_of_float32_holds_after_sixteen_couplings():
@@ -189,6 +191,9 @@ def test_too_few_event_ndims_or_axes_are_refused():
         (lambda: AffineCoupling(tf.nn.relu, Split(1), 3), TypeError, "`conditioner` must be"),
         (lambda: AffineCoupling(MLP(4), Split(1), 3, scale="cube"), ValueError, "`scale` must be"),
         (lambda: AffineCoupling(MLP(3), Split(1), 3), ValueError, r"outputs of shape \(None, 4\)"),
+        (lambda: SplineCoupling(MLP(4), Split(1), 3, bins=1), ValueError, "`bins` must be"),
+        (lambda: SplineCoupling(MLP(4), Split(1), 3, bound=0), ValueError, "`bound` must be"),
+        (lambda: SplineCoupling(MLP(9), Split(1), 3, 2), ValueError, r"5 parameter.*\(None, 10\)"),
         (lambda: AdditiveCoupling(MLP(1), Split(5), 3), ValueError, "d=5, event size 3"),
         (lambda: AdditiveCoupling(MLP(2), Split(1), 0), ValueError, "`event_shape` must be"),
         (

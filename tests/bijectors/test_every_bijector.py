@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tests.bijector_builders import BIJECTORS, OURS, at
+from tests.bijector_builders import BIJECTORS, OURS, at, coupling, points
 from tfnvp.bijectors import Chain, DiagonalScaling, Logit
 from tfnvp.flows.serialization import deserialize, serialize
+from tfnvp.partitions import Split
 from tfnvp.testing import CHECKS, check_bijector
 
 tfb = tfp.bijectors
@@ -23,6 +24,9 @@ LIKE_OTHERS = [
     "affine channels",
     "act norm of rows",
     "affine checkerboard",
+    "spline of rows",
+    "spline checkerboard",
+    "spline channels",
     "chain",
     "TFP's inversion",
 ]
@@ -40,6 +44,11 @@ def bijectors():
 def test_every_check_passes(bijectors, name):
     # What differs between scales and partitions is the mathematics.
     check_bijector(bijectors[name], at(name), skip=CONTRACTS if name in LIKE_OTHERS else ())
+
+
+def test_splines_depend_on_a_condition_as_checked():
+    b = coupling("spline", 3, Split(2), bins=2, condition_shape=2)
+    check_bijector(b, points(3, 3), points(3, 2, seed=2), skip=CONTRACTS)
 
 
 @pytest.mark.parametrize("name", [n for n in OURS if "TFP" not in n])
@@ -150,7 +159,7 @@ def test_batch_shape_of_the_bijector_is_that_of_one(bijectors, name):
     assert shape.as_list() == []
 
 
-@pytest.mark.parametrize("name", ["additive", "multi-scale"])
+@pytest.mark.parametrize("name", ["additive", "spline", "multi-scale"])
 def test_every_way_of_running_gives_the_same(bijectors, name):
     b, x = bijectors[name], at(name)
 

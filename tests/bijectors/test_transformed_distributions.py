@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 
 from tests.bijector_builders import coupling, points, scaling
 from tfnvp.bijectors import Chain, DiagonalScaling
-from tfnvp.partitions import EvenOdd
+from tfnvp.partitions import EvenOdd, Split
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
@@ -62,3 +62,48 @@ def test_bijector_kwargs_reach_the_coupling():
     log_prob = d.log_prob(x, bijector_kwargs={"condition": c})
     other = d.log_prob(tf.identity(x), bijector_kwargs={"condition": c + 1.0})
     assert (np.abs(log_prob - other) > 1e-6).all()
+
+
+def of_splines(dtype, bins, couplings):
+    couplings = [
+        coupling("spline", 2, Split(1, swapped=i == 1), dtype, bins=bins, bound=3.0)
+        for i in range(couplings)
+    ]
+    base = tfd.Sample(tfd.Normal(tf.constant(0.0, dtype), 1.0), 2)
+    return tfd.TransformedDistribution(base, Chain(couplings))
+
+
+def test_densities_of_splines_have_second_derivatives():
+    d, x, h = of_splines("float64", 3, 2), points(8, 2, dtype=tf.float64), 1e-6
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            nats = d.log_prob(x)
+        return tape.gradient(nats, x)
+
+    for i, step in enumerate(np.eye(2) * h):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            of_one = gradient(x)[:, i]
+        second = tape.gradient(of_one, x)
+        differences = (gradient(x + step) - gradient(x - step)) / (2 * h)
+        np.testing.assert_allclose(second, differences, rtol=1e-5, atol=1e-5)
+        assert (np.abs(second).max(axis=0) > 1e-2).all()
+
+
+def test_hamiltonian_monte_carlo_sees_the_normal_behind_splines():
+    d = of_splines("float32", 2, 1)
+    # Its own density in the space of the latents, where nearly every step of such a size is taken.
+    kernel = tfp.mcmc.TransformedTransitionKernel(
+        tfp.mcmc.HamiltonianMonteCarlo(d.log_prob, step_size=0.2, num_leapfrog_steps=3), d.bijector
+    )
+    draws, ratios = tf.function(tfp.mcmc.sample_chain, autograph=False)(
+        5,
+        d.sample(16, seed=(0, 1)),
+        kernel=kernel,
+        trace_fn=lambda _, results: results.inner_results.log_accept_ratio,
+        seed=(0, 2),
+    )
+    assert (np.std(draws, axis=0) > 1e-3).all()
+    assert np.min(ratios) > -0.1

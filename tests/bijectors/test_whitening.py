@@ -87,7 +87,7 @@ def test_a_flow_fits_saves_and_loads_it(data, tmp_path):
     np.testing.assert_array_equal(restored.log_prob(data), flow.log_prob(data))
 
 
-@pytest.mark.parametrize("kind", [tfnvp.NICE, tfnvp.RealNVP])
+@pytest.mark.parametrize("kind", [tfnvp.NICE, tfnvp.RealNVP, tfnvp.NeuralSplineFlow])
 def test_flows_start_from_the_whitening_that_is_asked_for(kind, data):
     flow = kind(3, couplings=2, hidden_units=(4,), standardize=False, whiten=1e-5)
     flow.adapt((0.1 * data).astype("float32"))

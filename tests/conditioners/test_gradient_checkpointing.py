@@ -24,6 +24,9 @@ _FLOWS = {
     "real_nvp": lambda **kwargs: tfnvp.RealNVP(
         6, couplings=3, hidden_units=(8, 8), residual=True, dropout=0.4, **kwargs
     ),
+    "neural_spline": lambda **kwargs: tfnvp.NeuralSplineFlow(
+        4, couplings=2, hidden_units=(8, 8), bins=2, dropout=0.4, **kwargs
+    ),
     "image_real_nvp": lambda **kwargs: tfnvp.ImageRealNVP(
         (4, 4, 1), scales=1, base_filters=2, residual_blocks=1, levels=None, **kwargs
     ),
@@ -71,7 +74,13 @@ def assert_close(ours, expected, atol=1e-5):
 
 @pytest.mark.parametrize(
     ("name", "jit_compile"),
-    [("nice", False), ("real_nvp", False), ("real_nvp", True), ("image_real_nvp", False)],
+    [
+        ("nice", False),
+        ("real_nvp", False),
+        ("real_nvp", True),
+        ("neural_spline", False),
+        ("image_real_nvp", False),
+    ],
 )
 def test_gradients_and_states_are_those_of_the_plain_flow(name, jit_compile):
     flows = pair(_FLOWS[name])

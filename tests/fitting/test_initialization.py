@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from functools import partial
 
 import keras
 import numpy as np
@@ -143,7 +144,9 @@ def test_no_more_of_the_flow_is_computed_than_is_needed(counting_mlp):
     np.testing.assert_allclose(flow.bijector.bijectors[0].shift, X.mean(axis=0), atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [tfnvp.RealNVP, tfnvp.NICE])
+@pytest.mark.parametrize(
+    "kind", [tfnvp.RealNVP, tfnvp.NICE, partial(tfnvp.NeuralSplineFlow, bins=2)]
+)
 def test_a_flow_starts_from_the_scale_of_its_data(kind):
     x = (X[:, [0, 1, 2, 0]] * [1e-3, 1.0, 50.0, 1e4] + [0, 5, 0, 0]).astype("float32")
     flow = kind(4, couplings=2, hidden_units=(4,), standardize=True)

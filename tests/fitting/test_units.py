@@ -34,6 +34,7 @@ FLOWS = {
     "RealNVP": lambda: tfnvp.RealNVP(3, **SMALL),
     "RealNVP, robust": lambda: tfnvp.RealNVP(3, standardize="robust", **SMALL),
     "RealNVP, LU": lambda: tfnvp.RealNVP(3, linear="lu", whiten=True, **SMALL),
+    "NeuralSplineFlow": lambda: tfnvp.NeuralSplineFlow(3, bins=3, **SMALL),
     "RealNVP, conditional": lambda: tfnvp.RealNVP(3, condition_shape=2, **SMALL),
     "RealNVP, condition network": lambda: tfnvp.RealNVP(
         3, condition_shape=2, condition_network=keras.layers.Dense(4, "tanh"), **SMALL

@@ -25,9 +25,9 @@ def rows(n=2000, seed=0):
     return x[(x[:, 1] < 1) & (x[:, 3] < 3)]  # As rounded to float32.
 
 
-@pytest.fixture(scope="module")
-def flow():
-    made = tfnvp.RealNVP(4, bounds=BOUNDS, **TINY)
+@pytest.fixture(scope="module", params=[tfnvp.RealNVP, tfnvp.NeuralSplineFlow])
+def flow(request):
+    made = request.param(4, bounds=BOUNDS, **TINY)
     made.adapt(rows())
     return perturb(made, 0.1)
 

@@ -1,5 +1,7 @@
 """A condition network: once per call, trained, saved and exported with its flow; what it takes."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -156,7 +158,11 @@ def test_samples_of_each_condition_and_their_densities(of_two):
     # Standardised latents of the base do not depend on the condition.
     z = of_two.encode(x[2], {"angle": C[2], "label": LABELS[2]})
     np.testing.assert_allclose(z, of_two.sample_latents(12, (1, 0))[6:9], atol=1e-4)
-    plain = perturb(tfnvp.NICE(2, 2, (4,), condition_shape=3))
+
+
+@pytest.mark.parametrize("kind", [tfnvp.NICE, partial(tfnvp.NeuralSplineFlow, bins=2)])
+def test_samples_of_each_condition_without_a_network(kind):
+    plain = perturb(kind(2, 2, (4,), condition_shape=3))
     x = tf.function(lambda c: plain.sample(3, (1, 0), condition=c, per_condition=True))(C[:4])
     nats = plain.log_prob(x, C[:4], per_condition=True)
     np.testing.assert_allclose(nats[1], plain.log_prob(x[1], C[1]), rtol=1e-4)

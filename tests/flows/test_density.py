@@ -41,6 +41,10 @@ FLOWS = {
     ),
     "scales without bound": (lambda: vectors(scale="exp"), [LARGE, [np.inf, 0.5, 0.5]]),
     "linear maps": (lambda: vectors(linear="lu"), [LARGE]),
+    "splines": (
+        lambda: tfnvp.NeuralSplineFlow(3, 2, (4,), bins=2, standardize=False),
+        [[np.inf, 0.5, 0.5], [0.5, 0.5, -np.inf]],
+    ),
     "whitening": (lambda: vectors(whiten=True), [LARGE]),
     "a logistic base": (lambda: vectors(base="logistic"), [LARGE]),
     "gelu": (lambda: vectors(activation="gelu"), [LARGE]),

@@ -52,6 +52,20 @@ def test_check_tells_the_share_of_non_finite_values():
     assert np.isnan(flow.check([[0.0], [1.0]]).round_trip_max)
 
 
+def test_check_counts_rows_beyond_the_bound_of_splines(recwarn):
+    flow = perturb(tfnvp.NeuralSplineFlow((2, 2), 2, (8,), bins=3, bound=3.0))
+    x = points(1000, 2, 2).numpy().clip(-2.5, 2.5)
+    flow.adapt(10 * x + 7)
+    assert flow.check(10 * x + 7).beyond_splines == 0.0
+    assert not recwarn.list
+    # One variable of a few rows, by standardised units; each coupling moves half of the variables.
+    x[:10, 0, 1], x[10:20, 1, 0] = 3.5, -3.5
+    with pytest.warns(UserWarning, match=r"2\.00% of the rows have values beyond 3, in units of"):
+        report = flow.check(10 * x + 7)
+    assert report.beyond_splines == pytest.approx(0.02)
+    assert tfnvp.RealNVP((2, 2), 2, (8,)).check(100 * x).beyond_splines == 0.0
+
+
 def test_check_with_condition_and_custom_base():
     base = tfd.MultivariateNormalTriL(loc=[1.0, 2.0], scale_tril=[[2.0, 0.0], [1.0, 1.0]])
     flow = tfnvp.RealNVP(2, 2, hidden_units=(8,), base=base, condition_shape=1)

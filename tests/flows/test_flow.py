@@ -44,10 +44,11 @@ def test_every_variable_has_a_path_of_its_own():
     [
         lambda: tfnvp.RealNVP(3, **SMALL),
         lambda: tfnvp.NICE(3, **SMALL),
+        lambda: tfnvp.NeuralSplineFlow(3, couplings=2, hidden_units=(8,), bins=2),
         lambda: tfnvp.Flow(tfb.Chain([tfb.Scale(tf.Variable(2.0)), DiagonalScaling(3)]), 3),
         lambda: tfnvp.Flow(tfb.Invert(AffineCoupling(MLP(2, (4,)), Split(2), 3)), 3),
     ],
-    ids=["real_nvp", "nice", "tfp_chain", "tfp_invert"],
+    ids=["real_nvp", "nice", "neural_spline", "tfp_chain", "tfp_invert"],
 )
 def test_all_views_train_the_same_variables(make):
     flow = make()

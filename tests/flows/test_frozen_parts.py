@@ -33,6 +33,7 @@ FREEZE = [first_network, one_layer_in_a_network, one_variable, everything]
 MAKE = {
     "real_nvp": lambda: tfnvp.RealNVP(2, 2, (4,)),
     "nice": lambda: tfnvp.NICE(2, 2, (4,)),
+    "neural_spline": lambda: tfnvp.NeuralSplineFlow(2, 2, (4,), bins=2, linear="lu"),
     "chain": lambda: tfnvp.Flow(
         tfnvp.bijectors.Chain(
             [tfp.bijectors.Shift(tf.Variable([1.0, 2.0])), coupling(size=2), coupling(size=2)]

@@ -13,6 +13,7 @@ from tfnvp.bijectors import ActNorm, BatchNormalization, Chain
 FLOWS = {
     "nice": lambda: tfnvp.NICE(3, 2, (4,)),
     "real_nvp": lambda: tfnvp.RealNVP(3, 2, (4,), linear="lu", whiten=True),
+    "neural_spline": lambda: tfnvp.NeuralSplineFlow(3, 2, (4,), bins=2),
     "conditional": lambda: tfnvp.RealNVP(3, 2, (4,), condition_shape=3),
     "normalizations": lambda: tfnvp.Flow(Chain([BatchNormalization(3), ActNorm(3)]), 3),
     "image": lambda: tfnvp.ImageRealNVP((2, 2, 2), scales=1, base_filters=2, residual_blocks=1),

@@ -28,6 +28,7 @@ CONDITIONS = {
     "one for all": (C[5], lambda i: C[5]),
     "one each": (C, lambda i: C[i : i + 1]),
     "one each, by a network": (C, lambda i: C[i : i + 1]),
+    "one each, by a network, to splines": (C, lambda i: C[i : i + 1]),
 }
 each_condition = pytest.mark.parametrize("kind", CONDITIONS)
 each_temperature = pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0, 2.0])
@@ -51,6 +52,11 @@ def flows():
         "one each, by a network": perturb(
             tfnvp.RealNVP(
                 *(2, 2, (4,)), condition_shape=3, condition_network=keras.layers.Dense(5, "tanh")
+            )
+        ),
+        "one each, by a network, to splines": perturb(
+            tfnvp.NeuralSplineFlow(
+                *(2, 2, (4,), 3), condition_shape=3, condition_network=keras.layers.Dense(5, "tanh")
             )
         ),
     }

@@ -20,6 +20,7 @@ def _without_graphs():
 # NICE makes its networks as Real NVP does.
 _FLOWS = {
     "real_nvp": lambda **kwargs: tfnvp.RealNVP(6, couplings=2, hidden_units=(16, 16), **kwargs),
+    "neural_spline": lambda **kwargs: tfnvp.NeuralSplineFlow(6, 2, (16, 16), bins=3, **kwargs),
     "image_real_nvp": lambda **kwargs: tfnvp.ImageRealNVP(
         (2, 2, 1), scales=1, base_filters=4, residual_blocks=0, levels=None, **kwargs
     ),

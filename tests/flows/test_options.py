@@ -37,6 +37,13 @@ SCALES = ["tanh", "sigmoid", "softclamp", "exp"]
 OPTIONS = {
     "NICE": {name: values[:2] for name, values in OF_VECTORS.items()},
     "RealNVP": {**OF_VECTORS, "scale": SCALES, "linear": [None, "lu"]},
+    "NeuralSplineFlow": {
+        **{name: values[:2] for name, values in OF_VECTORS.items()},
+        "bins": [2, 3],
+        "bound": [5.0, 1.0],
+        "circular": [None, {0: (-1, 2)}, [None, (0, 2), None, None]],
+        "linear": [None, "lu"],
+    },
     "ImageRealNVP": {
         "image_shape": [(4, 2, 1)],
         "scales": [1, 2],

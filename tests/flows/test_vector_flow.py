@@ -1,4 +1,4 @@
-"""What NICE and Real NVP share, and what a further flow on vectors declares."""
+"""What NICE, Real NVP and spline flows share, and what a further flow on vectors declares."""
 
 import inspect
 
@@ -48,7 +48,7 @@ def test_a_further_flow_declares_what_differs():
     np.testing.assert_allclose(again.decode(again.encode(x)), x, atol=1e-5)
 
 
-@pytest.mark.parametrize("flow_class", [tfnvp.NICE, tfnvp.RealNVP])
+@pytest.mark.parametrize("flow_class", [tfnvp.NICE, tfnvp.RealNVP, tfnvp.NeuralSplineFlow])
 def test_the_configuration_holds_every_argument_and_the_name_of_the_policy(flow_class):
     flow = flow_class(3, couplings=2, hidden_units=(4,))
     config = flow.get_config()
@@ -80,6 +80,12 @@ def test_options_choose_the_layers():
     assert len({tuple(m.permutation) for m in maps}) > 1
     with pytest.raises(ValueError, match='`linear` must be "lu" or None'):
         tfnvp.RealNVP(2, 2, (4,), linear="plu")
+
+
+@pytest.mark.parametrize("bins", [1, 2.0, "3", None])
+def test_options_of_couplings_are_checked_by_them_before_networks_are_made(bins):
+    with pytest.raises(ValueError, match="`bins` must be an int of 2 or more"):
+        tfnvp.NeuralSplineFlow(2, couplings=1, hidden_units=("not used",), bins=bins)
 
 
 @pytest.mark.parametrize("value", [True, "robust", "trained", False])
@@ -135,11 +141,12 @@ def of_one_variable():
     return {
         "real_nvp": tfnvp.RealNVP(1, linear="lu", whiten=True, partition="random", **options),
         "nice": tfnvp.NICE(1, **options),
+        "neural_spline": tfnvp.NeuralSplineFlow(1, bins=3, linear="lu", **options),
         "flow": tfnvp.Flow(coupling, 1, condition_shape=3),
     }
 
 
-@pytest.mark.parametrize("name", ["real_nvp", "nice", "flow"])
+@pytest.mark.parametrize("name", ["real_nvp", "nice", "neural_spline", "flow"])
 def test_one_variable_has_a_density_for_each_condition(name, tmp_path):
     flow = perturb(of_one_variable()[name])
     conditions = np.random.default_rng(0).normal(size=(2, 3)).astype("float32")

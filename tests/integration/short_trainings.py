@@ -8,7 +8,7 @@ import pytest
 import tfnvp
 
 # The most that a flow gets of what takes time to trace.
-SMALL = {"couplings": 2, "residual_blocks": 1, "base_filters": 4}
+SMALL = {"couplings": 2, "residual_blocks": 1, "base_filters": 4, "bins": 3}
 
 
 @contextlib.contextmanager
@@ -44,7 +44,7 @@ def short_trainings(signatures=None, epochs=1):
 
 @contextlib.contextmanager
 def small_flows():
-    """Within it, `tfnvp.NICE`, `RealNVP` and `ImageRealNVP` make flows of few couplings."""
+    """Within it, flows have few couplings."""
 
     def small(kind, defaults):
         @functools.wraps(kind)
@@ -60,6 +60,7 @@ def small_flows():
         for name, defaults in {
             "NICE": {"couplings": 2, "hidden_units": (16,)},
             "RealNVP": {"couplings": 2},
+            "NeuralSplineFlow": {"couplings": 2, "bins": 3},
             "ImageRealNVP": {"residual_blocks": 1, "base_filters": 4},
         }.items():
             patch.setattr(tfnvp, name, small(getattr(tfnvp, name), defaults))

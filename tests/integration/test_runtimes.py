@@ -37,6 +37,7 @@ ARRAYS = ("log_prob", "encode", "decode", "interpolate")  # Signatures without r
 FLOWS = {
     "image": None,  # All signatures.
     "vector": ARRAYS,
+    "spline": (*ARRAYS, "sample_and_log_prob"),
     "conditional": ("log_prob", "encode", "sample", "sample_rows"),
     "labels": ("log_prob", "sample_rows"),  # By a condition network.
     "custom": None,
@@ -50,6 +51,8 @@ def make_flow(name):
         return tfnvp.RealNVP((4, 4), couplings=2, hidden_units=(16,), logit_alpha=0.05, levels=17)
     if name == "vector":
         return tfnvp.RealNVP(6, couplings=2, hidden_units=(16,))
+    if name == "spline":
+        return tfnvp.NeuralSplineFlow(6, couplings=2, hidden_units=(16,))
     if name == "conditional":
         return tfnvp.NICE(3, couplings=2, hidden_units=(8,), base="logistic", condition_shape=2)
     if name == "labels":
@@ -224,7 +227,7 @@ def interpreter_with(*modules):
 def run_elsewhere(exported, python, script, flow, signatures, model=None):
     """Runs some signatures by a script and compares the answers."""
     feeds = {n: v for n, v in exported.feeds[flow].items() if n.split("/")[0] in signatures}
-    stem = exported.folder / f"other-{script}-{'-'.join(signatures)}"
+    stem = exported.folder / f"other-{script}-{flow}-{'-'.join(signatures)}"
     stem.mkdir()
     np.savez(stem / "feeds", **feeds)
     files = stem / "feeds.npz", stem / "answers.npz"
@@ -314,25 +317,27 @@ def test_c_program_reports_wrong_shapes_as_invalid_argument(exported, c_program,
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-def test_litert(exported):
+@pytest.mark.parametrize("flow", ["image", "spline"])
+def test_litert(exported, flow):
     converter = tf.lite.TFLiteConverter.from_saved_model(
-        exported.model("image"), signature_keys=list(ARRAYS)
+        exported.model(flow), signature_keys=list(ARRAYS)
     )
     interpreter = tf.lite.Interpreter(model_content=converter.convert())
     for signature in ARRAYS:
         arguments = {
             name.split("/")[1]: value
-            for name, value in exported.feeds["image"].items()
+            for name, value in exported.feeds[flow].items()
             if name.split("/")[0] == signature
         }
         answers = interpreter.get_signature_runner(signature)(**arguments)
         got = {f"{signature}/{name}": value for name, value in answers.items()}
-        exported.compare("image", got)
+        exported.compare(flow, got)
 
 
-def test_onnx_runtime(exported):
+@pytest.mark.parametrize("flow", ["image", "spline"])
+def test_onnx_runtime(exported, flow):
     python = interpreter_with("onnxruntime", "tf2onnx", "tensorflow")
-    run_elsewhere(exported, python, "onnx_runtime.py", "image", ARRAYS)
+    run_elsewhere(exported, python, "onnx_runtime.py", flow, ARRAYS)
 
 
 @pytest.mark.parametrize("signature", ["log_prob", "encode", "decode"])

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.bijector_builders import outputs_of
 from tests.conftest import perturb
-from tfnvp.bijectors import AffineCoupling
+from tfnvp.bijectors import AffineCoupling, SplineCoupling
 from tfnvp.conditioners import ResidualCNN
 from tfnvp.flows.serialization import deserialize, serialize
 from tfnvp.partitions import Channels, Checkerboard, PackedCheckerboard, RandomHalves, Stripes
@@ -20,7 +21,7 @@ def image(shape, batch=()):
 
 
 def coupling(kind, partition, shape, **kwargs):
-    channels = kind.parameters_per_variable * partition.shapes(shape)[1][-1]
+    channels = outputs_of(kind, partition, shape)[-1]
     parity = getattr(partition, "parity", None)
     network = ResidualCNN(channels, filters=3, blocks=1, parity=parity, dtype="float64")
     return perturb(kind(network, partition, shape, **kwargs), deviation=0.2)
@@ -160,10 +161,11 @@ def test_channels_wants_two_of_them(shape):
         Channels().shapes(shape)
 
 
+@pytest.mark.parametrize("kind", [AffineCoupling, SplineCoupling])
 @pytest.mark.parametrize("partition", PARTITIONS, ids=repr)
-def test_couplings_on_images_move_one_part_and_invert(partition):
+def test_couplings_on_images_move_one_part_and_invert(partition, kind):
     """Their log-dets against automatic differentiation: `tests/bijectors`."""
-    b = coupling(AffineCoupling, partition, (4, 2, 3))
+    b = coupling(kind, partition, (4, 2, 3))
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 4, 2, 3)))
     y, log_det = b.forward_and_log_det(x)
     assert not np.allclose(x, y)
@@ -186,10 +188,11 @@ def test_a_checkerboard_coupling_is_the_formula_of_the_paper():
     np.testing.assert_allclose(b.forward_log_det_jacobian(x), [0.4], rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [AffineCoupling, SplineCoupling])
 @pytest.mark.parametrize("partition", [Checkerboard(), Channels()], ids=repr)
-def test_several_batch_axes_and_conditions(partition):
+def test_several_batch_axes_and_conditions(partition, kind):
     shape = (2, 3, 2)
-    b = coupling(AffineCoupling, partition, shape, condition_shape=(4,))
+    b = coupling(kind, partition, shape, condition_shape=(4,))
     x = tf.constant(np.random.default_rng(0).normal(size=(2, 3, *shape)))
     condition = tf.constant(np.random.default_rng(1).normal(size=(3, 4)))
     y = b.forward(x, condition=condition)

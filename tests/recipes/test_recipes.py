@@ -120,7 +120,8 @@ def test_parameters_of_recipes_are_those_of_their_flows():
     no_shape = {recipe.name for recipe in RECIPES.values() if recipe.dataset in ("table", "images")}
     assert PARAMETERS.keys() == RECIPES.keys() - no_shape
     rows = np.random.default_rng(0)
-    for name in ("realnvp-digits", "nice-digits", "realnvp-miniboone", "realnvp-mnist-small"):
+    names = ["realnvp-digits", "nice-digits", "realnvp-miniboone", "realnvp-mnist-small"]
+    for name in [*names, "neural-spline-digits"]:
         shape = shape_of(get(name))
         levels = (17 if name.endswith("digits") else 256) if len(shape) > 1 else None
         x = rows.integers(0, levels, (8, *shape)).astype("uint8") if levels else None
@@ -200,6 +201,8 @@ def test_a_kind_of_data_or_a_model_has_a_recipe():
     names = [recipes.default(data).name for data in ("digits", "table", "images")]
     assert names == ["realnvp-digits", "realnvp-table", "realnvp-images"]
     assert recipes.default(model="nice").name == "nice-digits"
+    names = [recipes.default(data, "neural_spline").name for data in ("digits", "table")]
+    assert names == ["neural-spline-digits", "neural-spline-table"]
     with pytest.raises(ValueError, match="unknown model 'image_real_nvp': choose one of real_nvp"):
         recipes.default(model="image_real_nvp")
 

@@ -7,7 +7,14 @@ import pytest
 import tensorflow as tf
 
 from tests.bijector_builders import act_norm, coupling, points, scaling
-from tfnvp.bijectors import ActNorm, AdditiveCoupling, AffineCoupling, DiagonalScaling, Logit
+from tfnvp.bijectors import (
+    ActNorm,
+    AdditiveCoupling,
+    AffineCoupling,
+    DiagonalScaling,
+    Logit,
+    SplineCoupling,
+)
 from tfnvp.bijectors.bijector import Bijector
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.bijectors.value_and_log_det import _Memory
@@ -76,6 +83,13 @@ def called_twice(original):
 
 BUGS = [
     (AffineCoupling, "_inverse_moved", log_det_sign, coupling, "log-dets"),
+    (
+        SplineCoupling,
+        "_inverse_moved",
+        log_det_sign,
+        lambda: coupling("spline", bins=2),
+        "log-dets",
+    ),
     (EvenOdd, "merge", merge_order, coupling, "round trip"),
     (AffineCoupling, "_log_scale", no_factor, coupling, "gradients"),
     (

@@ -10,6 +10,9 @@ from tfnvp.advice.warning import warn
 # Means and standard deviations of a network's inputs above which a warning is given.
 _FAR = 10.0
 
+# Share of rows beyond the bound of splines above which a warning is given: a few are outliers.
+_BEYOND = 1e-3
+
 
 def warn_of_unsupported_rows(fault: str) -> None:
     """Warns of rows with density 0, since they lie outside of the flow's support."""
@@ -108,6 +111,15 @@ def warn_of_round_trip(worst: float) -> None:
             "the flow does not invert in float32: decode(encode(x)) is off by up to "
             f"{worst:.2g} standard deviations. Its densities are inexact there, too: lower the "
             "learning rate, or use fewer couplings"
+        )
+
+
+def warn_of_rows_beyond_splines(share: float, bound: float) -> None:
+    """Warns of a `share` of rows with values beyond the `bound` of splines, which do not change."""
+    if share > _BEYOND:
+        warn(
+            f"{share:.2%} of the rows have values beyond {bound:.4g}, in units of the standardised "
+            "data, which no spline changes: make the flow with a larger `bound`, or take logarithms"
         )
 
 

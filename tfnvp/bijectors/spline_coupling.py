@@ -106,6 +106,11 @@ class SplineCoupling(Coupling):
     def parameters_per_variable(self) -> int:
         return 3 * self.bins + (1 if self._has_angles else -1)
 
+    def is_beyond(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns which moved variables of `x` no spline changes: bool `[..., *moved_shape]`."""
+        moved = self.partition.split(x)[1]
+        return (tf.abs(moved) > self.bound) & ~self._circular[1]
+
     @functools.cached_property
     def _circular(self):
         """Whether variables are circular: bools of the shapes of the passed and the moved ones."""

@@ -17,9 +17,9 @@ def train(
     model: Annotated[
         str | None,
         Option(
-            help="real_nvp (default) or nice, on digits.",
+            help="real_nvp (default), neural_spline or nice, on digits.",
             metavar="MODEL",
-            autocompletion=completion.words(lambda: ("real_nvp", "nice")),
+            autocompletion=completion.words(lambda: ("real_nvp", "neural_spline", "nice")),
         ),
     ] = None,
     recipe: Annotated[

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp import advice
+from tfnvp.bijectors import SplineCoupling
 from tfnvp.bijectors.compose import walk
 from tfnvp.inputs.columns import largest_error
 
@@ -31,6 +32,8 @@ class Diagnostics(NamedTuple):
     largest_log_det: dict
     #: Share of latents, round trips and log-dets that are NaN or infinite.
     non_finite: float
+    #: Share of rows with values beyond the bound of a spline, which that spline does not change.
+    beyond_splines: float = 0.0
 
 
 def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
@@ -65,13 +68,14 @@ def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
     # Infinite latents are counted as they are.
     z = flow.unmarked_latents(x, condition)
     back = flow.data_spec.data_side.nearest(flow.decode(z, condition), x)
-    log_dets = _log_dets(flow, x, condition)
+    log_dets, beyond = _walk(flow, x, condition)
+    advice.warn_of_rows_beyond_splines(*beyond)
     numbers = [_rows(t) for t in (z, back, *log_dets.values())]
     finite = np.isfinite(np.concatenate(numbers, axis=1))
     healthy = finite.all(axis=1)
     if healthy.sum() < 2:
         nans = dict.fromkeys(log_dets, float("nan"))
-        return Diagnostics(*[float("nan")] * 4, nans, float(1.0 - finite.mean()))
+        return Diagnostics(*[float("nan")] * 4, nans, float(1.0 - finite.mean()), beyond[0])
 
     advice.warn_of_round_trip(largest_error(x, back))
     error = np.abs(numbers[1] - _rows(x))[healthy]
@@ -88,6 +92,7 @@ def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
             name: float(np.abs(_rows(v)[healthy]).max()) for name, v in log_dets.items()
         },
         non_finite=float(1.0 - finite.mean()),
+        beyond_splines=beyond[0],
     )
 
 
@@ -96,16 +101,23 @@ def _rows(tensor):
     return array.reshape(len(array), -1)
 
 
-def _log_dets(flow, x, condition):
-    """The log-det of each elementary bijector of the flow, from the data to the latents."""
+def _walk(flow, x, condition):
+    """Walks from the data to the latents.
+
+    Returns the log-det of each elementary bijector, and the share of rows beyond the bound of any
+    spline, with the smallest bound.
+    """
     x, condition = flow.data_spec.prepare(x, condition, flow.embed_condition)
-    log_dets = {}
+    log_dets, beyond, bounds = {}, np.zeros(len(x), bool), []
     for i, step in enumerate(walk(flow.bijector, x, len(flow.event_shape), condition)):
         name = step.bijector.name
         while name in log_dets:
             name = f"{name}_{i}"
         log_dets[name] = tf.broadcast_to(step.log_det, x.shape[:1])
-    return log_dets
+        if isinstance(step.bijector, SplineCoupling):
+            beyond |= _rows(step.bijector.is_beyond(step.input)).any(axis=1)
+            bounds.append(step.bijector.bound)
+    return log_dets, (float(beyond.mean()), min(bounds, default=np.inf))
 
 
 def _base_moments(flow):

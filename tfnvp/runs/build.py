@@ -44,7 +44,7 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
     elif options.get("logit_alpha") is not None:
         raise ValueError(
             f"the recipe {recipe.name} is for pixels: its logit takes numbers from 0 to 1. "
-            f"Received: the table {splits.name}; realnvp-table is for tables"
+            f"Received: the table {splits.name}; realnvp-table and neural-spline-table are for them"
         )
     if splits.bounds is not None:
         if recipe.model == "image_real_nvp":
