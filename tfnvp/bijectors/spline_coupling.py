@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfnvp._internals import prefer_static as ps
 from tfnvp.arguments import check_int
 from tfnvp.bijectors import bijector, rational_quadratic
 from tfnvp.bijectors.coupling import Coupling
@@ -131,17 +132,21 @@ class SplineCoupling(Coupling):
         seen = tf.where(circular, tf.cos(passed), passed)
         return tf.concat([seen, tf.gather(sines, columns, axis=-1)], axis=-1)
 
-    def _forward_moved(self, moved, *parameters):
-        return self._moved(rational_quadratic.forward, moved, parameters, turn_after=1.0)
+    def _divide(self, parameters):
+        # Bins first: what is summed over bins is then next to each other for many variables.
+        count = self.parameters_per_variable
+        variables = parameters.shape[-1] // count
+        parameters = tf.reshape(parameters, (-1, count, variables))
+        return [tf.reshape(tf.transpose(parameters, (1, 0, 2)), (count, -1))]
 
-    def _inverse_moved(self, moved, *parameters):
-        return self._moved(rational_quadratic.inverse, moved, parameters, turn_before=-1.0)
+    def _forward_moved(self, moved, raw):
+        return self._moved(rational_quadratic.forward, moved, raw, turn_after=1.0)
 
-    def _moved(self, spline, moved, parameters, turn_before=0.0, turn_after=0.0):
-        count = self.bins
-        bins = rational_quadratic.bins_of(parameters[:count], parameters[count : 2 * count])
-        slopes, further = parameters[2 * count : 3 * count - 1], parameters[3 * count - 1 :]
-        circular = self._circular[1]
+    def _inverse_moved(self, moved, raw):
+        return self._moved(rational_quadratic.inverse, moved, raw, turn_before=-1.0)
+
+    def _moved(self, spline, moved, raw, turn_before=0.0, turn_after=0.0):
+        circular, shape = self._circular[1], ps.shape(moved)
         bound = np.where(circular, math.pi, self.bound).astype(moved.dtype.as_numpy_dtype)
         inside = tf.abs(moved) < bound
         if circular.any():
@@ -149,13 +154,18 @@ class SplineCoupling(Coupling):
         # What is not chosen needs a finite gradient, too.
         position = tf.where(inside, moved, 0.0) * (0.5 / bound) + 0.5
         if not circular.any():
-            position, log_scale = spline(position, bins, slopes)
+            if self._has_angles:
+                raw, _ = tf.split(raw, [3 * self.bins - 1, 2])
+            results = spline(tf.reshape(position, [-1]), raw)
+            position, log_scale = (tf.reshape(result, shape) for result in results)
         else:
-            end, turn = further
-            end = tf.where(circular, rational_quadratic.end_slope(end, bins), 1.0)
-            turn = tf.where(circular, _fraction(turn * (0.5 / math.pi)), 0.0)
+            raw, turn = tf.split(raw, [3 * self.bins, 1])
+            turn = _fraction(tf.reshape(turn, shape) * (0.5 / math.pi))
+            turn = tf.where(circular, turn, 0.0)
             position = tf.where(circular, _fraction(position + turn_before * turn), position)
-            position, log_scale = spline(position, bins, slopes, end)
+            flat = tf.reshape(tf.broadcast_to(circular, shape), [-1])
+            results = spline(tf.reshape(position, [-1]), raw, flat)
+            position, log_scale = (tf.reshape(result, shape) for result in results)
             position = tf.where(circular, _fraction(position + turn_after * turn), position)
         return (
             tf.where(inside, (position - 0.5) * (2.0 * bound), moved),
