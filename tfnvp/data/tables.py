@@ -256,7 +256,4 @@ def _usable_rows(columns, pieces, bounds, file, skip_bad):
     found = TableRows(columns, file, bounds)
     rows = [found.add(piece) for piece in pieces]
     found.check(skip_bad)
-    rows = np.concatenate(rows)
-    inside = table_values.rows_inside(rows, bounds, columns, file, skip_bad)
-    usable = inside & np.isfinite(rows).all(axis=1)
-    return rows if usable.all() else rows[usable]
+    return found.usable_rows(np.concatenate(rows))

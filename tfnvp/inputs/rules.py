@@ -158,15 +158,6 @@ def out_of_range(
     return not_finite(values, name) or fault
 
 
-def unsupported(values: np.ndarray, index: tuple, name: str, bijectors: str) -> str:
-    """Describes the first value, or row, that the bijectors on the data side cannot invert."""
-    where = ", ".join(map(str, index))
-    return (
-        f"`{name}` must lie in the support of the flow, where the inverse of {bijectors} is finite."
-        f" Received: {name}[{where}] = {values[index]}"
-    )
-
-
 def extreme(values: np.ndarray, name: str) -> str | None:
     """Describes a value that is too far from the rest of its column to train on, or returns None.
 
