@@ -223,11 +223,14 @@ def test_rows_outside_of_the_support_are_named_by_column_and_row_of_the_file(
     rows[2] = np.nan
     rows[[6, 8], 1] = -1.0, 0.0
     write(file, rows, ("height", "weight"))
-    fault = f"{file}: column 'weight' must " + {
-        "bounds": "be above 0. Received: -1 in row 7; 2 of 10 values (20.00%) are not, 1 of",
-        "softplus": "lie in the support of the flow, where the inverse of softplus is finite. "
-        "Received: -1.0 in row 7. The log-density",
-    }[kind]
+    fault = (
+        f"{file}: column 'weight' must "
+        + {
+            "bounds": "be above 0. Received: -1 in row 7; 2 of 10 values (20.00%) are not, 1 of",
+            "softplus": "lie in the support of the flow, where the inverse of softplus is finite. "
+            "Received: -1.0 in row 7. The log-density",
+        }[kind]
+    )
     found = scoring.score_table(flow, file, columns=("height", "weight"))
     (warning,) = recwarn
     assert str(warning.message).startswith(fault)

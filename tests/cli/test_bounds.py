@@ -112,8 +112,9 @@ def test_other_texts_are_refused(text):
         bounds_in(text)
 
 
-def test_columns_have_bounds_once_and_tables_alone():
+def test_columns_have_bounds_once_and_tables_and_records_alone():
     with pytest.raises(ValueError, match="twice: 'rain'"):
         bounds_in("rain=0:,rain=:1")
-    with pytest.raises(ValueError, match="--bounds are those of a --table"):
+    with pytest.raises(ValueError, match="--bounds are those of a --table or of --records"):
         Source(bounds=["rain=0:"])
+    assert Source(records="big", bounds=["rain=0:"]).bounds == "rain=0:"

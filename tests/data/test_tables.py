@@ -417,6 +417,27 @@ def test_some_columns_and_good_rows_in_pieces(tmp_path, small_pieces):
         data.table_chunks(file, columns="c9")
 
 
+def test_bounds_are_checked_in_the_pass_over_the_pieces(tmp_path, small_pieces):
+    rows = np.random.default_rng(0).uniform(1, 2, (1000, 2)).astype("float32")
+    rows[[1, 400, 654], 1] = 0.0, -1.0, 0.0
+    rows[654, 0] = np.nan
+    file = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(pa.table(dict(zip("ab", rows.T, strict=True))), file)
+    fault = "column 'b' must be above 0. Received: 0 in row 2; 3 of 1000 values .* 2 of them exactl"
+    for read in (data.load_table, data.table_chunks):
+        with pytest.raises(ValueError, match="missing or infinite values in 1 of 1000 rows"):
+            read(file, bounds={"b": (0, None)})
+        with pytest.warns(UserWarning, match=fault):
+            found = read(file, skip_bad=True, bounds={"b": (0, None)})
+        if read is data.load_table:
+            assert (len(np.concatenate(found[1:4])), found.bounds) == (997, (None, (0.0, None)))
+    assert found[1] == 997
+    expected = np.delete(rows, [1, 400, 654], axis=0)
+    np.testing.assert_array_equal(np.concatenate(list(found[0])), expected)
+    with pytest.raises(ValueError, match=r"must be above 5\. .*1000 values .* correct the bound"):
+        data.table_chunks(file, True, "b,a", bounds={"b": (5, None)})
+
+
 def test_spreadsheets_run_nothing_of_a_written_csv(tmp_path):
     file = tmp_path / "scored.csv"
     names = ["=cmd|' /C calc'!A0", "+a", "-b", "@c", "\td", "e", "-"]

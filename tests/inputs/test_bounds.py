@@ -95,7 +95,9 @@ def test_rows_that_are_scored_outside_give_a_warning_without_a_cure():
 def test_bounds_are_written_as_they_were_given():
     found = OutsideOfBounds([(0.01, 0.3)])
     found.add(np.array([[0.0081235]]))
-    assert found.describe(0, str).startswith("must be between 0.01 and 0.3. Received: 0.0081235 in 0; 1 of 1")
+    assert found.describe(0, str).startswith(
+        "must be between 0.01 and 0.3. Received: 0.0081235 in 0; 1 of 1"
+    )
 
 
 def test_a_distance_that_tensorflow_takes_as_0_is_on_the_bound():

@@ -394,7 +394,10 @@ def test_the_first_value_outside_of_the_support_is_named(monkeypatch):
     positive = DataSpec((3,), data_side=DataSide(tfp.bijectors.Softplus(), (3,)))
     for call in (positive.find_fault, positive.find_unsupported):
         assert "inverse of softplus is finite. Received: 0.0 in x[6, 1]" in call(rows)
-    with pytest.warns(UserWarning, match=r"variable 1 must .* 0.0 in x\[6, 1\].*log-density .* -inf, .*latents are NaN"):
+    with pytest.warns(
+        UserWarning,
+        match=r"variable 1 must .* 0.0 in x\[6, 1\].*log-density .* -inf, .*latents are NaN",
+    ):
         positive.advise_on_rows(rows)
     _, _, usable = positive.mask_unusable_rows(tf.constant(rows), None)
     assert usable.numpy().tolist() == [True] * 6 + [False] * 2
