@@ -2,6 +2,8 @@ import bz2
 import csv
 import decimal
 import gzip
+import re
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -250,6 +252,37 @@ def test_truth_gaps_and_an_index_in_every_format(tmp_path, suffix):
     assert count == 11
     assert data.table_columns(file) == ("a", "b", "c")
     assert data.table_columns(file, "c,__index_level_0__") == ("c", "__index_level_0__")
+
+
+def test_blank_rows_and_columns_of_sheets_are_not_there(tmp_path, monkeypatch, recwarn):
+    openpyxl = pytest.importorskip("openpyxl")
+    monkeypatch.setattr("tfnvp.data.typed_tables._EXCEL_ROWS", 4)
+    rows = np.random.default_rng(0).normal(size=(12, 2))
+    book = openpyxl.Workbook()
+    book.active["H20"] = " "
+    for i, (a, b) in enumerate([("a", "b "), *rows.tolist()]):
+        row = 3 + i + (i > 5)  # One within, too.
+        book.active.cell(row, 2, a)
+        book.active.cell(row, 4, b)
+    book.save(tmp_path / "t.xlsx")
+    # As others write it: openpyxl warns that there is no stylesheet.
+    with (
+        zipfile.ZipFile(tmp_path / "t.xlsx") as given,
+        zipfile.ZipFile(tmp_path / "u.xlsx", "w") as new,
+    ):
+        for name in given.namelist():
+            text = given.read(name)
+            if name == "xl/styles.xml":
+                text = re.sub(rb"<cellXfs.*</cellXfs>", b"", text)
+            new.writestr(name, text)
+    with pytest.warns(UserWarning, match="no stylesheet"):
+        openpyxl.load_workbook(tmp_path / "u.xlsx", read_only=True)
+    recwarn.clear()
+    for file in (tmp_path / "t.xlsx", tmp_path / "u.xlsx"):
+        chunks, count = data.table_chunks(file)
+        np.testing.assert_array_equal(np.concatenate(list(chunks)), rows.astype("float32"))
+        assert (count, data.table_columns(file)) == (12, ("a", "b"))
+    assert not recwarn.list
 
 
 def write_columns(file, columns):

@@ -32,6 +32,9 @@ _DELIMITERS = (",", ";", "\t", "|", " ")
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
+# A first line that says the delimiter, for Excel.
+_SAID = r"sep=([^\"\r\n])"
+
 _DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$"
 
 # Numbers such as 1,234 may have a decimal comma, or one between thousands.
@@ -70,8 +73,8 @@ def find_form(
     Args:
       file: path of the file.
       compression: Arrow's name of a format, or None.
-      delimiter: what is between values. Default: what divides most lines into as many values,
-        most of them numbers.
+      delimiter: what is between values. Default: what a first line such as `sep=;` says, or what
+        divides most lines into as many values, most of them numbers.
       encoding: name of a codec. Default: UTF-8, or UTF-16 where the file begins with its mark.
       columns: names that the table is known to have, or None.
 
@@ -92,6 +95,9 @@ def find_form(
     text = _decoded(head, found, file, strictly=encoding is not None)
     lines = text.splitlines()[: _LINES + 1]
     lines = lines if len(head) < _HEAD else lines[:-1]
+    said = re.fullmatch(_SAID, lines[0], re.IGNORECASE) if lines else None
+    lines = lines[1:] if said else lines
+    delimiter = delimiter or (said and said[1])
     is_other = (bool(line.strip()) and not line.startswith("#") for line in lines)
     first = next((i for i, other in enumerate(is_other) if other), len(lines))
     comments = [line for line in lines[:first] if line.strip()]
@@ -100,6 +106,7 @@ def find_form(
     delimiter = delimiter or _most_even(rows)
     decimal = "," if delimiter != "," and _has_decimal_commas(rows, delimiter) else "."
     header = find_header(comments, lines, delimiter, decimal, columns)
+    header = header._replace(lines=header.lines + bool(said))
     return TextForm(found, delimiter, decimal, bool(comments), header)
 
 
@@ -181,12 +188,13 @@ class TextTable:
         names, skipped, _ = self._form.header
         delimiter, expected = self._form.delimiter, int(expected[1])
         lines = io.TextIOWrapper(self._stream(), "utf-8", "replace", newline="")
+        lines = itertools.islice(lines, skipped, None)
         rows = enumerate(filter(None, csv.reader(lines, delimiter=delimiter)), names is not None)
         with contextlib.suppress(csv.Error):  # Of a text longer than Python's reader takes.
-            for i, row in itertools.islice(rows, skipped > 0, None):
+            for i, row in rows:
                 if len(row) != expected:
                     return DamagedTableError(
-                        f"{self._file}: row {i - (skipped > 0)} must have {expected} values, with "
+                        f"{self._file}: row {i} must have {expected} values, with "
                         f"{delimiter!r} between them. Received {len(row)}: "
                         f"{delimiter.join(row)[:60]!r}"
                     )
