@@ -353,6 +353,7 @@ def test_changed_data_of_a_run_is_not_its_test_data(tmp_path, capsys, monkeypatc
             assert run(command[0], tmp_path / "run", *command[1:]) == 2
             error = capsys.readouterr().err
             assert "people is no longer the data that" in error
+            assert ("stand in another order" in error) == (division is None)
             assert "--all-rows" in error
         # Divided by contents, it has no row of the training among those for test.
         named = ["evaluate", tmp_path / "run", "--table", table, "--split", "test"]

@@ -1,5 +1,6 @@
 import bz2
 import csv
+import datetime
 import decimal
 import gzip
 import re
@@ -15,6 +16,7 @@ import pytest
 from tfnvp import data
 from tfnvp.data import table_values, tables
 from tfnvp.data.table_formats import TextOptions
+from tfnvp.data.table_rows import TableRows
 
 
 @pytest.fixture
@@ -214,7 +216,7 @@ def test_what_is_ambiguous_in_text_is_not_guessed(tmp_path):
     file = tmp_path / "t.csv"
     # One thousand and more, or a little more than one?
     file.write_text("a;b\n" + "1,234;5\n" * 12)
-    with pytest.raises(ValueError, match="'a' holds no numbers but string, such as '1,234' in"):
+    with pytest.raises(ValueError, match="'a' holds no numbers, but texts, such as '1,234' in"):
         data.load_table(file)
     file.write_text("a,b\n" + "1.5,2.5\n" * 12 + "1.5,2.5,3.5\n")
     with pytest.raises(ValueError, match=r"row 13 must have 2 values.* Received 3: '1.5,2.5,3.5'"):
@@ -342,11 +344,29 @@ def test_other_columns_stay_texts(tmp_path):
     assert table["a"].to_pylist() == [1, 2]
     assert tables.read_table(file)["day"].to_pylist() == ["2026-11-27", "2026-11-28"]
     assert tables.read_table(file)["good"].to_pylist() == [True, False]
-    with pytest.raises(ValueError, match="column 'day' holds no numbers but string"):
+    with pytest.raises(ValueError, match="column 'day' holds no numbers, but texts"):
         data.load_table(file, columns="a,day")
-    with pytest.raises(ValueError, match="column 'none' holds no numbers but missing values"):
+    with pytest.raises(ValueError, match="column 'none' holds no numbers, but missing values"):
         data.load_table(file, columns="a,none")
     assert tables.read_table(file, columns=["day", "a"]).column_names == ["day", "a"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["u", "v", "u"], "texts, such as 'u' in row 1"),
+        (pa.array(["u", "v", "u"]).dictionary_encode(), "texts, such as 'u' in row 1"),
+        ([None, datetime.date(2026, 1, 5), None], "dates, such as '2026-01-05' in row 2"),
+        ([datetime.datetime(2026, 1, 5)] * 3, "dates, such as '2026-01-05 00:00:00' in row 1"),
+        ([datetime.timedelta(1)] * 3, "times, such as '1 day, 0:00:00' in row 1"),
+        ([[1.0]] * 3, "values of type list<item: double>, such as '[1.0]' in row 1"),
+    ],
+)
+def test_columns_of_other_types_are_named_in_plain_words(values, message):
+    found = TableRows(["a", "b"], "t.parquet")
+    found.add(pa.table({"a": [1.5, 2.5, 3.5], "b": values}))
+    with pytest.raises(ValueError, match=re.escape(f"column 'b' holds no numbers, but {message}")):
+        found.check(skip_bad=True)
 
 
 def test_a_text_that_is_not_utf8_costs_only_its_own_column(tmp_path):

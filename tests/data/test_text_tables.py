@@ -140,7 +140,7 @@ def test_a_comma_after_zero_is_no_comma_of_thousands(tmp_path):
 def test_hexadecimal_numbers_are_texts_for_every_reader(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n" + "0x1f,1\n" * 12)
     assert str(tables.read_table(tmp_path / "t.csv")["a"].type) == "string"
-    with pytest.raises(ValueError, match="'a' holds no numbers but string, such as '0x1f' in row"):
+    with pytest.raises(ValueError, match="'a' holds no numbers, but texts, such as '0x1f' in row"):
         data.load_table(tmp_path / "t.csv")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfnvp.advice import warn_of_rows_outside, warn_of_skipped
-from tfnvp.data.table_values import as_floats
+from tfnvp.data.table_values import as_floats, is_text
 from tfnvp.inputs.bounds import ATOM, CURE, OutsideOfBounds, Pair
 from tfnvp.inputs.columns import advise_on_columns, column_namer
 from tfnvp.precision import check_precision
@@ -59,7 +59,7 @@ class TableRows:
         self._numbers = np.zeros(len(self.columns), int)
         self._texts = np.zeros(len(self.columns), int)
         self._first_texts: dict[str, tuple[int, str]] = {}
-        self._types: dict[str, str] = {}
+        self._types: dict[str, Any] = {}
         self._first_bad = None
         self._sample, self._stride, self._seen = [np.empty((0, len(self.columns)))], 1, 0
         self._extremes = np.full((2, len(self.columns)), np.nan)
@@ -83,7 +83,7 @@ class TableRows:
                 first = int(np.argmax(is_text))
                 found = self.rows + first + 1, table[i][first].as_py()
                 self._first_texts.setdefault(name, found)
-                self._types.setdefault(name, str(table[i].type))
+                self._types.setdefault(name, table[i].type)
         rows = np.stack(columns, axis=1)
         with np.errstate(over="ignore"):  # `check` refuses what is beyond float32.
             single = rows.astype("float32")
@@ -190,9 +190,9 @@ class TableRows:
         kind = "missing values"
         if texts:
             row, text = self._first_texts[name]
-            kind = f"{self._types[name]}, such as {str(text)!r} in row {row}"
+            kind = f"{_in_words(self._types[name])}, such as {str(text)!r} in row {row}"
         return (
-            f"column {name!r} holds no numbers but {kind}; name the columns to read "
+            f"column {name!r} holds no numbers, but {kind}; name the columns to read "
             "(`columns`), leave it out of the table, or write plain numbers such as 1234.5, dates "
             "as days"
         )
@@ -210,3 +210,15 @@ class TableRows:
             f"{self.source} has missing or infinite values in {bad} of {self.rows} rows, the first "
             f"in row {row}, column {column!r}{cure}"
         )
+
+
+def _in_words(kind):
+    """Returns what messages call the values of an Arrow type."""
+    from pyarrow import types
+
+    kind = getattr(kind, "value_type", kind) if types.is_dictionary(kind) else kind
+    if is_text(kind):
+        return "texts"
+    if types.is_date(kind) or types.is_timestamp(kind):
+        return "dates"
+    return "times" if types.is_temporal(kind) else f"values of type {kind}"
