@@ -43,6 +43,18 @@ _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
 _KIND = "a table of text (its encoding is taken for {}, unless `encoding` names another one)"
 
 
+class TextOptions(NamedTuple):
+    """What a user says of a table of text; None is found in the file.
+
+    Attributes:
+      delimiter: str, the character between values; a space stands for any number of spaces.
+      encoding: str, name of a codec of Python.
+    """
+
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
 class TextForm(NamedTuple):
     """How a text file writes a table.
 
@@ -64,8 +76,7 @@ class TextForm(NamedTuple):
 def find_form(
     file: pathlib.Path,
     compression: str | None = None,
-    delimiter: str | None = None,
-    encoding: str | None = None,
+    text: TextOptions | None = None,
     columns: Sequence[str] | None = None,
 ) -> TextForm:
     """Finds how a file writes its table, in its first lines.
@@ -73,9 +84,9 @@ def find_form(
     Args:
       file: path of the file.
       compression: Arrow's name of a format, or None.
-      delimiter: what is between values. Default: what a first line such as `sep=;` says, or what
-        divides most lines into as many values, most of them numbers.
-      encoding: name of a codec. Default: UTF-8, or UTF-16 where the file begins with its mark.
+      text: what a user says of it. Default: the delimiter is what a first line such as `sep=;`
+        says, or what divides most lines into as many values, most of them numbers; the encoding is
+        UTF-8, or UTF-16 where the file begins with its mark.
       columns: names that the table is known to have, or None.
 
     Raises:
@@ -87,13 +98,14 @@ def find_form(
     >>> find_form(file)._replace(header=None)
     TextForm(encoding='utf-8', delimiter=';', decimal=',', has_comments=True, header=None)
     """
+    delimiter, encoding = text or TextOptions()
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ValueError(f"`delimiter` must be one character. Received: {delimiter!r}")
     with reading(file, "a table"), _bytes_of(file, compression) as stream:
         head = stream.read(_HEAD)
     found = encoding or next((v for mark, v in _MARKS.items() if head.startswith(mark)), "utf-8")
-    text = _decoded(head, found, file, strictly=encoding is not None)
-    lines = text.splitlines()[: _LINES + 1]
+    decoded = _decoded(head, found, file, strictly=encoding is not None)
+    lines = decoded.splitlines()[: _LINES + 1]
     lines = lines if len(head) < _HEAD else lines[:-1]
     said = re.fullmatch(_SAID, lines[0], re.IGNORECASE) if lines else None
     lines = lines[1:] if said else lines
