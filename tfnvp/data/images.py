@@ -29,6 +29,7 @@ DONE = {
     "frames": "hold several frames or pages, of which the first is read",
     "deep": "have 16 bits a channel, of which the upper 8 are read",
     "transparent": "are transparent, and lie on `background={background}`",
+    "profile": "have a colour profile of their own, and are converted to sRGB",
     "grey": "are grey, and become colour images",
     "colour": "are in colour, and become grey",
     "repeated": "have the same pixels as an image before them",
@@ -210,7 +211,8 @@ def load_images(
 
     Images are read upright, as their Exif data say, in formats PNG, JPEG, BMP, WebP, TIFF and GIF.
     Warnings count what is changed or left out: images with transparency, of 16 bits, with several
-    frames, smaller than `size`, grey among colours, repeated, damaged; and files of other types.
+    frames, with a colour profile (converted to sRGB), smaller than `size`, grey among colours,
+    repeated, damaged; and files of other types.
 
     Args:
       folder: path of the folder.
