@@ -1,11 +1,10 @@
-"""Intervals of variables: bounds and circles, those of named columns, values outside of them."""
+"""Intervals of variables: the arguments `bounds` and `circular`, also those of named columns."""
 
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from tfnvp.inputs.columns import column_namer
 from tfnvp.precision import interior
@@ -19,21 +18,6 @@ class Circle(NamedTuple):
 
     low: float
     high: float
-
-
-#: Share of rows on a bound from which a warning says what they are. To leave out fewer changes
-#: log-densities by less than 0.01 nats.
-ATOM = 0.01
-
-#: What to do about rows outside of bounds, for errors.
-CURE = (
-    "Rows on a bound are an atom, which no density describes: leave them out (`skip_bad` for a "
-    "table, `tfnvp.data.FiniteRows(flow)` for a data set) and model how often they occur apart, or "
-    "add noise to them; for rows beyond it, correct the bound"
-)
-
-#: The same for circular variables.
-CURE_OF_CIRCLES = "Take it modulo the interval, `low + (x - low) % (high - low)`, or correct that"
 
 
 def bounds_of(bounds: Any, size: int) -> list[Pair | None] | None:
@@ -157,31 +141,6 @@ def are_circles(pairs: Sequence[Pair | Circle | None]) -> np.ndarray:
     return np.array([isinstance(pair, Circle) for pair in pairs])
 
 
-def is_outside(
-    values: np.ndarray,
-    low: npt.ArrayLike,
-    high: npt.ArrayLike,
-    circular: npt.ArrayLike = False,
-) -> np.ndarray:
-    """Whether finite values are on a bound or beyond it, in their type: bool of their shape.
-
-    On an end of the interval of a circular variable they are not outside.
-
-    Args:
-      values: `[..., variables]`.
-      low: lower bounds, `[variables]` or a number, -inf for none.
-      high: upper bounds, as `low`.
-      circular: bool, or bools `[variables]`.
-
-    >>> is_outside(np.array([0.0, 0.5, np.nan]), 0.0, np.inf).tolist()
-    [True, False, False]
-    """
-    least, largest = interior(low, high, values.dtype)
-    least = np.where(circular, np.asarray(low, values.dtype), least)
-    largest = np.where(circular, np.asarray(high, values.dtype), largest)
-    return ((values < least) | (values > largest)) & np.isfinite(values)
-
-
 def whole_inside(values: np.ndarray, pair: Pair | None) -> np.ndarray:
     """Returns the nearest whole numbers that are strictly between bounds.
 
@@ -207,48 +166,6 @@ def whole_inside(values: np.ndarray, pair: Pair | None) -> np.ndarray:
     if isinstance(pair, Circle):
         return np.where(whole > largest, least, np.where(whole < least, largest, whole))
     return np.clip(whole, least, largest)
-
-
-def outside_of_bounds(
-    column: np.ndarray,
-    low: float,
-    high: float,
-    place: Callable[[int], str],
-    circular: bool = False,
-) -> str:
-    """Describes the values of a column that are not strictly between its bounds.
-
-    Args:
-      column: `[n]`, with such a value; NaN and infinities are not described.
-      low: lower bound, in the type of the column.
-      high: upper bound.
-      place: function from the index of a row to what messages call it.
-      circular: whether values can be on the bounds, too.
-
-    >>> outside_of_bounds(np.array([0.5, 0.0, -1.0]), 0.0, np.inf, "row {}".format)
-    'must be above 0. Received: 0 in row 1; 2 of 3 values (66.67%) are not, 1 of them exactly 0'
-    """
-    bad = is_outside(column, low, high, circular)
-    rule = f"between {_written(low)} and {_written(high)}"
-    if circular:
-        rule = f"from {_written(low)} to {_written(high)}"
-    elif np.isinf(low) or np.isinf(high):
-        rule = f"below {_written(high)}" if np.isinf(low) else f"above {_written(low)}"
-    row = int(bad.argmax())
-    on = [
-        f", {count} of them exactly {_written(bound)}"
-        for bound in (low, high)
-        if (count := (column[bad] == bound).sum())
-    ]
-    return (
-        f"must be {rule}. Received: {_written(column[row])} in {place(row)}; {bad.sum()} of "
-        f"{len(column)} values ({bad.mean():.2%}) are not{''.join(on)}"
-    )
-
-
-def _written(number):
-    """Returns a number as a user writes it: float32 has the shortest decimals that stand for it."""
-    return f"{float(str(number)):.8g}"
 
 
 def _pairs(argument, entries, namer):

@@ -1,6 +1,8 @@
 """The support of a flow: the data that the bijectors next to the data can invert."""
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,9 @@ from tfnvp.bijectors.compose import (
     value_and_log_det,
     walk,
 )
-from tfnvp.inputs.bounds import CURE, CURE_OF_CIRCLES, outside_of_bounds
+from tfnvp.inputs.bounds import Circle, Pair
 from tfnvp.inputs.columns import column_namer
-from tfnvp.inputs.rules import unsupported
+from tfnvp.inputs.outside import OutsideOfBounds
 
 # Numbers that are inverted at a time.
 _CHUNK_ELEMENTS = 2**20
@@ -107,7 +109,7 @@ class DataSide:
         if self and not self._intervals:
             return np.zeros_like(x)
         for member in self._intervals:
-            x = np.where(_has_ends(member), 0.0, x)
+            x = np.where(np.isinf(member.low) & np.isinf(member.high), x, 0.0)
         return x
 
     def nearest(self, x: npt.ArrayLike, to: npt.ArrayLike) -> npt.ArrayLike:
@@ -121,51 +123,120 @@ class DataSide:
         shape = self._bijector.inverse_event_shape(self._event_shape)
         return self._bijector.forward(tf.fill([1, *shape], _LATENT))[0]
 
+    @property
+    def bounds(self) -> list[Pair] | None:
+        """The bounds of each variable, in the order of their values; None for other supports.
+
+        Those of circular ones are a `Circle`.
+        """
+        found = [(-np.inf, np.inf)] * math.prod(self._event_shape)
+        for member in reversed(self._intervals):
+            make = Circle if isinstance(member, Angles) else lambda low, high: (low, high)
+            ends = (np.broadcast_to(end, self._event_shape) for end in (member.low, member.high))
+            for i, (low, high) in enumerate(zip(*(end.flat for end in ends), strict=True)):
+                if np.isfinite(low) or np.isfinite(high):
+                    found[i] = make(float(low), float(high))
+        return found if self._intervals else None
+
     def find_unusable(
         self, x: np.ndarray, name: str, variable: Callable[[tuple], str] | None = None
     ) -> str | None:
         """Returns what `find_outside` does, with what to do about rows that are trained on."""
-        fault, cure = self._fault_and_cure(x, name, variable)
-        return f"{fault}. {cure}" if cure else fault
+        return self._first_fault(x, name, variable, with_cures=True)
 
     def find_outside(
         self, x: np.ndarray, name: str, variable: Callable[[tuple], str] | None = None
     ) -> str | None:
-        """Describes the first finite value outside of the support, or its row, or returns None.
+        """Describes the first variable of an array with finite values outside, or returns None.
 
         Args:
           x: `[n, *event_shape]`.
           name: what messages call the data.
           variable: function from the index of a variable to what messages call it, or None.
         """
-        return self._fault_and_cure(x, name, variable)[0]
+        return self._first_fault(x, name, variable)
 
-    def _fault_and_cure(self, x, name, variable):
+    def _first_fault(self, x, name, variable, with_cures=False):
+        found = OutsideOfSupport(
+            self,
+            f"`{name}`",
+            variable or column_namer(None),
+            lambda index: f"{name}[{', '.join(map(str, index))}]",
+        )
+        found.add(x)
+        return next(found.faults(with_cures), None)
+
+    def first_outside(self, x: np.ndarray) -> tuple[int, ...] | None:
+        """Returns the index of the first finite value outside, or of its row, or None."""
         rows = max(1, _CHUNK_ELEMENTS // max(1, x[:1].size))
         for first in range(0, len(x), rows):
             piece = tf.cast(x[first : first + rows], tf.float32)
             bad = (~self.accepts(piece) & like_rows(finite_rows(piece), piece)).numpy()
             if bad.any():
                 row, *rest = map(int, np.argwhere(bad)[0])
-                if self._intervals:
-                    return self._outside_of_interval(x, tuple(rest), name, variable)
-                index = (first + row, *rest) if self._single else (first + row,)
-                return unsupported(x, index, name, self._names), None
-        return None, None
+                return (first + row, *rest) if self._single else (first + row,)
+        return None
 
-    def _outside_of_interval(self, x, index, name, variable):
-        column, shape = np.asarray(x[(slice(None), *index)], "float32"), self._event_shape
-        member = next(m for m in self._intervals if np.broadcast_to(_has_ends(m), shape)[index])
-        ends = (np.broadcast_to(end, shape)[index] for end in (member.low, member.high))
-        ends = (end.astype("float32") for end in ends)
-        circular = isinstance(member, Angles)
+    def describe(self, value: Any, subject: str, place: str) -> str:
+        """Describes a value, or row, that the bijectors cannot invert."""
+        return (
+            f"{subject} must lie in the support of the flow, where the inverse of {self._names} is "
+            f"finite. Received: {value} in {place}"
+        )
 
-        def place(row):
-            return f"{name}[{', '.join(map(str, (row, *index)))}]"
 
-        variable = variable or column_namer(None)
-        fault = f"`{name}`: {variable(index)} {outside_of_bounds(column, *ends, place, circular)}"
-        return fault, CURE_OF_CIRCLES if circular else CURE
+class OutsideOfSupport:
+    """What a pass over pieces of rows finds outside of a flow's support.
+
+    Args:
+      side: `DataSide` of the flow.
+      source: what messages call the data.
+      variable: function from the index of a variable to what messages call it.
+      place: function from the index of a value, its row first, or of a row, to what messages call
+        it.
+    """
+
+    def __init__(
+        self,
+        side: DataSide,
+        source: str,
+        variable: Callable[[tuple], str],
+        place: Callable[[tuple], str],
+    ):
+        self._side, self._source, self._variable, self._place = side, source, variable, place
+        self._bounded = None if side.bounds is None else OutsideOfBounds(side.bounds)
+        self._rows, self._fault, self._event_shape = 0, None, ()
+
+    def add(self, x: np.ndarray) -> None:
+        """Looks at the next rows, `[n, *event_shape]`."""
+        self._event_shape = x.shape[1:]
+        if self._bounded is not None:
+            self._bounded.add(x.reshape(len(x), -1))
+        elif self._side and self._fault is None and (index := self._side.first_outside(x)):
+            row, *rest = index
+            subject = f"{self._source}: {self._variable(tuple(rest))}" if rest else self._source
+            place = self._place((self._rows + row, *rest))
+            self._fault = self._side.describe(x[index], subject, place)
+        self._rows += len(x)
+
+    def faults(self, with_cures: bool = False) -> Iterator[str]:
+        """Yields a description of each variable that has bounds and values outside, or of one.
+
+        Args:
+          with_cures: also say what to do about rows on bounds and beyond.
+        """
+        if self._bounded is None:
+            yield from [] if self._fault is None else [self._fault]
+            return
+        for i in self._bounded.columns:
+            index = tuple(map(int, np.unravel_index(i, self._event_shape)))
+            place = functools.partial(self._place_of, index)
+            described = self._bounded.describe(i, place)
+            cure = f". {self._bounded.cure(i)}" * with_cures
+            yield f"{self._source}: {self._variable(index)} {described}{cure}"
+
+    def _place_of(self, index, row):
+        return self._place((row, *index))
 
 
 def all_of_row(good: tf.Tensor) -> tf.Tensor:
@@ -181,11 +252,6 @@ def finite_rows(x: tf.Tensor) -> tf.Tensor:
 def like_rows(values: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     """Returns `[batch]` with further axes of size 1, as many as `x` has."""
     return tf.reshape(values, [-1] + [1] * (x.shape.rank - 1))
-
-
-def _has_ends(member):
-    """Returns which variables have an interval by `Bounds` or `Angles`: bools of event shape."""
-    return np.isfinite(member.low) | np.isfinite(member.high)
 
 
 def _accepts_all(bijector):
