@@ -39,8 +39,8 @@ def test_float32_inverts_every_spline(scale):
     y, log_slope = rational_quadratic.forward(x, raw)
     back, log_inverse_slope = rational_quadratic.inverse(y, raw)
     # In an interval from -5 to 5, which is ten times as long.
-    assert np.abs(back - x).max() < (1e-6 if scale < 1 else 5e-5)
-    assert np.quantile(np.abs(back - x), 0.999) < 1e-5
+    assert np.abs(back - x).max() < (1e-6 if scale < 1 else 2e-5)
+    assert np.quantile(np.abs(back - x), 0.999) < 5e-6
     assert np.quantile(np.abs(log_slope + log_inverse_slope), 0.999) < 1e-3
 
 

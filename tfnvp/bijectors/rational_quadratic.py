@@ -8,7 +8,7 @@ import tensorflow as tf
 
 #: Largest factor by which raw numbers change a width, a height or a slope. Splines with larger ones
 #: can be so flat that float32 cannot invert them.
-LARGEST_FACTOR = 4.0
+LARGEST_FACTOR = 3.0
 
 _BOUND = math.log(LARGEST_FACTOR)
 
@@ -35,7 +35,7 @@ def factor(raw: tf.Tensor) -> tf.Tensor:
     """Returns `LARGEST_FACTOR ** tanh(raw / log LARGEST_FACTOR)`, which is about `exp(raw)` at 0.
 
     >>> factor(tf.constant([0.0, 100.0])).numpy().tolist()
-    [1.0, 4.0]
+    [1.0, 3.0]
     """
     return tf.exp(_BOUND * tf.tanh(raw / _BOUND))
 
