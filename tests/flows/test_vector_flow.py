@@ -141,7 +141,7 @@ def of_one_variable():
     return {
         "real_nvp": tfnvp.RealNVP(1, linear="lu", whiten=True, partition="random", **options),
         "nice": tfnvp.NICE(1, **options),
-        "neural_spline": tfnvp.NeuralSplineFlow(1, bins=3, linear="lu", **options),
+        "neural_spline": tfnvp.NeuralSplineFlow(1, bins=2, linear="lu", **options),
         "flow": tfnvp.Flow(coupling, 1, condition_shape=3),
     }
 
@@ -162,9 +162,9 @@ def test_one_variable_has_a_density_for_each_condition(name, tmp_path):
     np.testing.assert_allclose(flow.decode(tf.identity(z), conditions[0]), x, rtol=1e-4, atol=1e-4)
     flow.save(tmp_path / "flow.keras")
     loaded = keras.saving.load_model(tmp_path / "flow.keras")
-    np.testing.assert_array_equal(
-        loaded.log_prob(x, conditions[0]), flow.log_prob(x, conditions[0])
-    )
+    # One step of float32: programs for other numbers of rows round differently.
+    expected = flow.log_prob(x, conditions[0])
+    np.testing.assert_allclose(loaded.log_prob(x, conditions[0]), expected, rtol=1e-6)
 
 
 def test_one_variable_is_scored_given_its_condition():

@@ -25,7 +25,6 @@ def test_passes_float64():
     check_bijector(coupling(dtype="float64"), points(3, 4, dtype=tf.float64), atol=1e-12)
 
 
-@pytest.mark.xfail(reason="`tf.where(..., 1.0, x)` of rational_quadratic is float32 in graphs")
 def test_passes_splines_of_float64():
     b = coupling("spline", dtype="float64", bins=2)
     check_bijector(b, points(3, 4, dtype=tf.float64), atol=1e-12, skip={"tapes", "stale answers"})
