@@ -1,9 +1,10 @@
 """How likely libraries find held-out data after the same number of steps with the same networks.
 
-`python -m benchmarks.quality --library L --task T --kind K --seed S --data FILE` trains one flow and
-prints one JSON line. Every library gets the same batches, which the process that starts it makes, and
-Adam at 1e-3 without a schedule. Where a task has several budgets they are trained one by one, as
-long as validation data likes the longer one better: small data is overfitted long before the last.
+`python -m benchmarks.quality --library L --kind K --task T --seed S --data FILE` trains one flow
+and prints one JSON line. Every library gets the same batches, which the process that starts it
+makes, and Adam at 1e-3 without a schedule. Where a task has several budgets they are trained one by
+one, as long as validation data likes the longer one better: small data is overfitted long before
+the last.
 """
 
 import argparse

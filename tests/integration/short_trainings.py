@@ -44,7 +44,7 @@ def short_trainings(signatures=None, epochs=1):
 
 @contextlib.contextmanager
 def small_flows():
-    """Within it, `tfnvp.NICE`, `RealNVP` and `ImageRealNVP` make flows of few couplings."""
+    """Within it, `tfnvp.NICE`, `RealNVP` and the like make flows of few couplings."""
 
     def small(kind, defaults):
         @functools.wraps(kind)
@@ -60,6 +60,7 @@ def small_flows():
         for name, defaults in {
             "NICE": {"couplings": 2, "hidden_units": (16,)},
             "RealNVP": {"couplings": 2},
+            "NeuralSplineFlow": {"couplings": 2},
             "ImageRealNVP": {"residual_blocks": 1, "base_filters": 4},
         }.items():
             patch.setattr(tfnvp, name, small(getattr(tfnvp, name), defaults))
