@@ -26,17 +26,15 @@ def run(*arguments):
 
 def test_equal_budgets_are_measured_and_tabled(tmp_path):
     output = tmp_path / "quality.jsonl"
-    # TFP by hand has no splines.
-    arguments = ["--tasks", "tiny", "--kinds", "real_nvp,neural_spline", "--libraries", "tfnvp,tfp"]
+    arguments = ["--tasks", "tiny", "--kinds", "neural_spline", "--libraries", "tfnvp,tfp"]
     printed = run("quality", *arguments, "--seeds", 1, "--output", output)
     assert "| tiny | nats | seeds | steps |" in printed
-    answers = [json.loads(line) for line in output.read_text().splitlines()]
-    for answer in answers:
-        check_answer(answer)
-        assert f"| {answer['library']}, {quality.KINDS[answer['kind']]} | " in printed
-    flows = [(answer["library"], answer["kind"]) for answer in answers]
-    assert flows == [("tfnvp", "real_nvp"), ("tfp", "real_nvp"), ("tfnvp", "neural_spline")]
+    assert "| tfnvp, spline | " in printed
+    # TFP by hand has no splines.
     assert "tfp left out: it has no spline couplings" in printed
+    (answer,) = [json.loads(line) for line in output.read_text().splitlines()]
+    assert answer["kind"] == "neural_spline"
+    check_answer(answer)
 
 
 @pytest.mark.parametrize("library", ["tfp", "tfnvp"])
