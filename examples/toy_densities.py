@@ -73,8 +73,8 @@ def draw_density(axes, flow, window):
     axes.imshow(np.exp(nats), origin="lower", extent=(*window[0], *window[1]), aspect="auto")
 
 
-def main(epochs=60, n=20_000, path="toy_densities.png"):
-    figure = Figure(figsize=(9, 7.4), layout="constrained")
+def main(epochs=40, n=20_000, path="toy_densities.png"):
+    figure = Figure(figsize=(9, 8.4), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(4, 5, subplot_kw={"xticks": [], "yticks": []})
     for row, (toy, (draw, window)) in zip(panels, TOYS.items(), strict=True):
@@ -89,7 +89,7 @@ def main(epochs=60, n=20_000, path="toy_densities.png"):
             draw_density(pair[0], flow, window)
             draw_points(pair[1], flow.sample(4000, seed=0).numpy(), window)
             pair[0].set_title(f"{name}\n{nats:.3f} nats", fontsize=9)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=72)
     print(f"picture in {path}")
 
 
