@@ -2,7 +2,7 @@
 
 import typer
 
-from benchmarks import likelihoods, speed
+from benchmarks import likelihoods, recipe_times, speed
 
 COMMANDS = {
     "run": speed.run,
@@ -20,6 +20,7 @@ COMMANDS = {
     "one-gaussian": likelihoods.one_gaussian,
     "half-precision": likelihoods.half_precision,
     "checkpointing": speed.checkpointing,
+    "recipe-times": recipe_times.all_minutes,
 }
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)

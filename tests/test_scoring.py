@@ -210,6 +210,44 @@ def test_all_rows_of_a_file_are_finite_or_left_out(of_people, tmp_path):
         scoring.finite_rows(of_people, file, NAMES, skip_bad=True)
 
 
+@pytest.mark.parametrize("kind", ["bounds", "softplus"])
+def test_rows_outside_of_the_support_are_named_by_column_and_row_of_the_file(
+    tmp_path, monkeypatch, recwarn, kind
+):
+    monkeypatch.setattr("tfnvp.data.table_formats._ROWS", 4)
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(4,), bounds={1: (0, None)})
+    if kind == "softplus":
+        flow = tfnvp.Flow(tfp.bijectors.Softplus(), 2)
+    file = tmp_path / "t.csv"
+    rows = np.random.default_rng(0).uniform(1, 2, (10, 2)).astype("float32")
+    rows[2] = np.nan
+    rows[[6, 8], 1] = -1.0, 0.0
+    write(file, rows, ("height", "weight"))
+    fault = (
+        f"{file}: column 'weight' must "
+        + {
+            "bounds": "be above 0. Received: -1 in row 7; 2 of 10 values (20.00%) are not, 1 of",
+            "softplus": "lie in the support of the flow, where the inverse of softplus is finite. "
+            "Received: -1.0 in row 7. The log-density",
+        }[kind]
+    )
+    found = scoring.score_table(flow, file, columns=("height", "weight"))
+    (warning,) = recwarn
+    assert str(warning.message).startswith(fault)
+    assert np.flatnonzero(found.log_density == -np.inf).tolist() == [6, 8]
+    assert np.isnan(found.log_density[2])
+
+    recwarn.clear()
+    read = scoring.finite_rows(flow, file, ("height", "weight"), skip_bad=True)
+    assert [str(w.message).startswith(fault) for w in recwarn] == [True, False]  # And of row 3.
+    recwarn.clear()
+    with scoring.advised_on(flow):
+        flow.log_prob(read)
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match=r"variable 1 .* in x\[5, 1\]"):
+        flow.log_prob(read)
+
+
 def test_flows_of_other_data_score_no_tables(of_people):
     scoring.check_flow(of_people, "model")
     image = tfnvp.RealNVP((2, 2), couplings=2, hidden_units=(8,))

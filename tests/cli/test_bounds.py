@@ -81,7 +81,13 @@ def test_a_table_with_bounds_from_training_to_scores(weather, tmp_path, capsys, 
     new.write_text("rain,share,temperature\n,0.5,0\n1e-9,0.5,0\n0,0.5,0\n1e-9,1.5,0\n")
     capsys.readouterr()
     assert run("score", made, new, "-o", tmp_path / "scored.csv") == 0
-    assert "left out of the mean: 2, the first is row 3" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "left out of the mean: 2, the first is row 3" in printed.out
+    fault = f"{new}: column 'rain' must be above 0. Received: 0 in row 3; 1 of 4 values"
+    assert (printed.err.count(fault), "variable" in printed.err) == (1, False)
+    assert run("evaluate", made, "--table", new, "--skip-bad") == 0
+    error = capsys.readouterr().err
+    assert (error.count(fault), "variable" in error) == (1, False)
     scored = csv.read_csv(tmp_path / "scored.csv")["outlier"].to_pylist()
     assert scored == [None, False, True, True]
 
@@ -106,8 +112,9 @@ def test_other_texts_are_refused(text):
         bounds_in(text)
 
 
-def test_columns_have_bounds_once_and_tables_alone():
+def test_columns_have_bounds_once_and_tables_and_records_alone():
     with pytest.raises(ValueError, match="twice: 'rain'"):
         bounds_in("rain=0:,rain=:1")
-    with pytest.raises(ValueError, match="--bounds are those of a --table"):
+    with pytest.raises(ValueError, match="--bounds are those of a --table or of --records"):
         Source(bounds=["rain=0:"])
+    assert Source(records="big", bounds=["rain=0:"]).bounds == "rain=0:"

@@ -7,6 +7,8 @@ from PIL import Image
 
 from tests.command_line import run
 from tfnvp import data
+from tfnvp.cli.loading import load_data
+from tfnvp.cli.options import Source
 
 
 def test_images_become_records(tmp_path, monkeypatch, capsys):
@@ -38,3 +40,9 @@ def test_tables_become_records_without_bad_rows(tmp_path, monkeypatch, capsys):
     assert run("records", "table", *table, "--skip-bad", "--json") == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 20
     assert data.read_records("table").columns == ("a", "b")
+    assert run("records", "inside", *table, "--skip-bad", "--bounds", "a=0.5:", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["rows"] == 19
+    assert "column 'a' must be above 0.5. Received: 0.5 in row 3; 1 of 22 values" in printed.err
+    assert load_data(Source(records="inside")).bounds == ((0.5, None), None)
+    assert load_data(Source(records="inside", bounds="a=0:20")).bounds == ((0.0, 20.0), None)

@@ -15,6 +15,8 @@ from tests.command_line import run
 from tests.conftest import perturb
 from tests.test_scoring import NAMES, people, write
 from tfnvp import data, scoring
+from tfnvp.cli.loading import load_data_of
+from tfnvp.cli.options import Source
 from tfnvp.data import table_values, tables
 from tfnvp.evaluation import evaluate
 from tfnvp.runs import card as run_card
@@ -69,6 +71,10 @@ def test_training_on_records_keeps_columns_and_a_reference(tmp_path, capsys, mon
         assert "training rows" not in capsys.readouterr().err
     assert run("score", made, new, "--reference", table) == 0
     assert training in capsys.readouterr().err
+    # As in reports.
+    own = write(tmp_path / "own.csv", splits.train.take(300))
+    with pytest.warns(UserWarning, match="100% of the rows of test of own are training rows"):
+        assert len(load_data_of(made, flow, Source(table=own)).test) == 30
 
     card = run_card.read_card(made, "bfloat16")
     assert card["Columns of x, in this order"] == "height, weight, age"
@@ -347,6 +353,7 @@ def test_changed_data_of_a_run_is_not_its_test_data(tmp_path, capsys, monkeypatc
             assert run(command[0], tmp_path / "run", *command[1:]) == 2
             error = capsys.readouterr().err
             assert "people is no longer the data that" in error
+            assert ("stand in another order" in error) == (division is None)
             assert "--all-rows" in error
         # Divided by contents, it has no row of the training among those for test.
         named = ["evaluate", tmp_path / "run", "--table", table, "--split", "test"]
@@ -401,6 +408,7 @@ def test_images_are_scored_by_name(scans_run, scans, tmp_path, capsys):
         Image.open(file).resize((8, 8), Image.Resampling.NEAREST).save(folder / f"{i}.png")
     (folder / "0.png").rename(folder / "deeper" / "z.png")
     (folder / "broken.png").write_text("")
+    (folder / "notes.txt").write_text("")
     made, scored = scans_run.path, tmp_path / "scored.csv"
     assert run("score", made, "--images", folder) == 2
     assert "broken.png is not a readable image" in capsys.readouterr().err
@@ -408,6 +416,7 @@ def test_images_are_scored_by_name(scans_run, scans, tmp_path, capsys):
     assert run("score", made, *options, "-o", scored) == 0
     captured = capsys.readouterr()
     assert "1 of 4 images in" in captured.err
+    assert f"1 of 5 files in {folder} are not read, by their types (1 .txt)" in captured.err
     assert f"3 images of {folder}, log-density" in captured.out
     assert "give --reference DIR" in captured.out
     table = tables.read_table(scored)

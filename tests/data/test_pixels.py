@@ -224,3 +224,72 @@ def test_images_get_the_size_and_channels_that_are_asked_for(tmp_path):
     pixels, done = ImageReader((4, 4), 3).read(tmp_path / "b.png")
     assert (pixels.shape, done) == ((4, 4, 3), ["grey", "small"])
     assert (pixels == 7).all()
+
+
+def profile(space, name, gamma, *primaries):
+    """A profile of colours by their primaries, in XYZ, or of grey, and their gamma."""
+
+    def xyz(values):
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(65536 * v) for v in values))
+
+    white, curve = (
+        (0.9642, 1.0, 0.8249),
+        b"curv\0\0\0\0" + struct.pack(">IHxx", 1, int(256 * gamma)),
+    )
+    text = struct.pack(">I", len(name) + 1) + name.encode() + bytes(1 + 4 + 4 + 2 + 1 + 67)
+    tags = {"desc": b"desc\0\0\0\0" + text, "wtpt": xyz(white)}
+    tags |= {f"{channel}XYZ": xyz(v) for channel, v in zip("rgb", primaries, strict=False)}
+    tags |= {f"{channel}TRC": curve for channel in ("rgb" if primaries else "k")}
+    listed, content, start = b"", b"", 128 + 4 + 12 * len(tags)
+    for tag, value in tags.items():
+        value += bytes(-len(value) % 4)
+        listed += tag.encode() + struct.pack(">II", start + len(content), len(value))
+        content += value
+    head = struct.pack(
+        ">I4xI4s4s4s12x4s", start + len(content), 0x02400000, b"mntr", space, b"XYZ ", b"acsp"
+    )
+    head += bytes(28) + struct.pack(">3i", *(round(65536 * v) for v in white)) + bytes(48)
+    return head + struct.pack(">I", len(tags)) + listed + content
+
+
+# Columns of primaries in XYZ under D50.
+SRGB = np.array([[0.4361, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
+DISPLAY_P3 = np.array(
+    [[0.5151, 0.2920, 0.1571], [0.2412, 0.6922, 0.0666], [-0.0011, 0.0419, 0.7841]]
+)
+P3 = profile(b"RGB ", "Display P3", 2.0, *DISPLAY_P3.T)
+LINEAR = profile(b"GRAY", "linear grey", 1.0)
+PIXELS = np.uint8([[[200, 100, 50], [90, 120, 90]]])
+IN_P3 = (PIXELS / 255) ** 2.0 @ DISPLAY_P3.T @ np.linalg.inv(SRGB).T
+
+
+def encoded(linear):
+    return 255 * np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+@pytest.mark.parametrize(
+    ("image", "icc", "expected", "done"),
+    [
+        (PIXELS, P3, encoded(IN_P3), ["profile"]),
+        (np.dstack([PIXELS, [[255, 255]]]).astype("uint8"), P3, encoded(IN_P3), ["profile"]),
+        (GREYS, LINEAR, encoded(RAMP // 256 / 255)[..., None], ["profile"]),
+        (GREYS, P3, encoded((RAMP // 256 / 255) ** 2.0)[..., None], ["profile"]),
+        (PIXELS, P3.replace(b"Display P3", b"sRGB of us"), PIXELS, []),
+        (PIXELS, LINEAR, PIXELS, []),  # It is for others.
+        (PIXELS, P3[:200], PIXELS, []),
+        (PIXELS, b"broken", PIXELS, []),
+    ],
+)
+def test_colours_of_a_profile_become_those_of_srgb(tmp_path, image, icc, expected, done):
+    Image.fromarray(np.uint8(image)).save(tmp_path / "a.png", icc_profile=icc)
+    pixels, said = ImageReader().read(tmp_path / "a.png")
+    assert (pixels.shape, said) == (np.shape(expected), done)
+    assert np.abs(pixels - np.round(expected)).max() <= bool(done)
+
+
+def test_what_is_transparent_shows_the_background_as_it_is(tmp_path):
+    image = np.dstack([PIXELS, [[255, 0]]]).astype("uint8")
+    Image.fromarray(image).save(tmp_path / "a.png", icc_profile=P3)
+    pixels, said = ImageReader(background="#5a785a").read(tmp_path / "a.png")
+    assert (pixels[0, 1].tolist(), said) == ([90, 120, 90], ["profile", "transparent"])
+    assert np.abs(pixels[0, 0] - encoded(IN_P3)[0, 0]).max() < 1.5

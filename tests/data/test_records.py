@@ -138,6 +138,7 @@ def test_a_record_longer_than_its_file_is_refused_before_tensorflow_allocates_it
         ({"shards": {"../test.tfrecord": {"rows": 1, "bytes": 40}}}, "names of shards"),
         ({"shards": {"train-1": {"rows": 10**9, "bytes": 40}}}, "sizes of shards"),
         ({"shards": []}, "no attribute"),
+        ({"bounds": {"x": [0, 1]}}, "must name columns"),
         ("[1, 2]", "no dictionary"),
         ("{}", r"it lacks \['dtype', "),
         ("[" * 100_000, "recursion"),
@@ -164,8 +165,22 @@ def test_meaning_of_rows_is_kept(tmp_path):
     names = ("height", "weight", "age")
     records = data.write_records([ROWS], 1000, tmp_path / "table", columns=names)
     assert data.read_records(records).columns == names
+    assert data.read_records(records).bounds is None
     with pytest.raises(ValueError, match="exists already and is not overwritten"):
         data.write_records([ROWS], 1000, tmp_path / "table")
+
+
+def test_bounds_are_kept_or_given_and_hold_for_all_rows(tmp_path):
+    rows = np.random.default_rng(0).uniform(1, 2, (300, 2)).astype("float32")
+    names, bounds = ("a", "b"), {"b": (0, np.inf)}
+    records = data.write_records([rows], 300, tmp_path / "r", columns=names, bounds=bounds)
+    assert data.read_records(records).bounds == (None, (0.0, None))
+    assert data.read_records(records, bounds={"a": (0, 3)}).bounds == ((0.0, 3.0), None)
+    assert data.read_records(records, bounds={}).bounds is None
+    with pytest.raises(ValueError, match=r"column 'a' must be above 1.5. .* of 300 values"):
+        data.read_records(records, bounds={"a": (1.5, None)})
+    with pytest.raises(ValueError, match=r"must name columns of .*Received: 'c'"):
+        data.read_records(records, bounds={"c": (0, None)})
 
 
 @pytest.mark.parametrize(

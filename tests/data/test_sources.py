@@ -148,6 +148,11 @@ def test_few_rows_have_every_part(n):
     assert [len(part) for part in split_at_random("few", rows[[0, 2] * 5])[1:4]] == [8, 1, 1]
 
 
+def test_rows_of_one_part_have_every_part():
+    train = split_at_random("rows", ROWS).train
+    assert [len(part) for part in split_at_random("own", train)[1:4]] == [643, 80, 80]
+
+
 def test_hashes_are_those_of_the_numbers():
     # Fixed: they decide which rows a run was trained on.
     rows = np.float32([[0.0, 1.0], [-0.0, 1.0], [1.0, 0.0]])

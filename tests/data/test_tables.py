@@ -1,7 +1,10 @@
 import bz2
 import csv
+import datetime
 import decimal
 import gzip
+import re
+import zipfile
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +16,7 @@ import pytest
 from tfnvp import data
 from tfnvp.data import table_values, tables
 from tfnvp.data.table_formats import TextOptions
+from tfnvp.data.table_rows import TableRows
 
 
 @pytest.fixture
@@ -212,7 +216,7 @@ def test_what_is_ambiguous_in_text_is_not_guessed(tmp_path):
     file = tmp_path / "t.csv"
     # One thousand and more, or a little more than one?
     file.write_text("a;b\n" + "1,234;5\n" * 12)
-    with pytest.raises(ValueError, match="'a' holds no numbers but string, such as '1,234' in"):
+    with pytest.raises(ValueError, match="'a' holds no numbers, but texts, such as '1,234' in"):
         data.load_table(file)
     file.write_text("a,b\n" + "1.5,2.5\n" * 12 + "1.5,2.5,3.5\n")
     with pytest.raises(ValueError, match=r"row 13 must have 2 values.* Received 3: '1.5,2.5,3.5'"):
@@ -250,6 +254,37 @@ def test_truth_gaps_and_an_index_in_every_format(tmp_path, suffix):
     assert count == 11
     assert data.table_columns(file) == ("a", "b", "c")
     assert data.table_columns(file, "c,__index_level_0__") == ("c", "__index_level_0__")
+
+
+def test_blank_rows_and_columns_of_sheets_are_not_there(tmp_path, monkeypatch, recwarn):
+    openpyxl = pytest.importorskip("openpyxl")
+    monkeypatch.setattr("tfnvp.data.typed_tables._EXCEL_ROWS", 4)
+    rows = np.random.default_rng(0).normal(size=(12, 2))
+    book = openpyxl.Workbook()
+    book.active["H20"] = " "
+    for i, (a, b) in enumerate([("a", "b "), *rows.tolist()]):
+        row = 3 + i + (i > 5)  # One within, too.
+        book.active.cell(row, 2, a)
+        book.active.cell(row, 4, b)
+    book.save(tmp_path / "t.xlsx")
+    # As others write it: openpyxl warns that there is no stylesheet.
+    with (
+        zipfile.ZipFile(tmp_path / "t.xlsx") as given,
+        zipfile.ZipFile(tmp_path / "u.xlsx", "w") as new,
+    ):
+        for name in given.namelist():
+            text = given.read(name)
+            if name == "xl/styles.xml":
+                text = re.sub(rb"<cellXfs.*</cellXfs>", b"", text)
+            new.writestr(name, text)
+    with pytest.warns(UserWarning, match="no stylesheet"):
+        openpyxl.load_workbook(tmp_path / "u.xlsx", read_only=True)
+    recwarn.clear()
+    for file in (tmp_path / "t.xlsx", tmp_path / "u.xlsx"):
+        chunks, count = data.table_chunks(file)
+        np.testing.assert_array_equal(np.concatenate(list(chunks)), rows.astype("float32"))
+        assert (count, data.table_columns(file)) == (12, ("a", "b"))
+    assert not recwarn.list
 
 
 def write_columns(file, columns):
@@ -309,11 +344,29 @@ def test_other_columns_stay_texts(tmp_path):
     assert table["a"].to_pylist() == [1, 2]
     assert tables.read_table(file)["day"].to_pylist() == ["2026-11-27", "2026-11-28"]
     assert tables.read_table(file)["good"].to_pylist() == [True, False]
-    with pytest.raises(ValueError, match="column 'day' holds no numbers but string"):
+    with pytest.raises(ValueError, match="column 'day' holds no numbers, but texts"):
         data.load_table(file, columns="a,day")
-    with pytest.raises(ValueError, match="column 'none' holds no numbers but missing values"):
+    with pytest.raises(ValueError, match="column 'none' holds no numbers, but missing values"):
         data.load_table(file, columns="a,none")
     assert tables.read_table(file, columns=["day", "a"]).column_names == ["day", "a"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["u", "v", "u"], "texts, such as 'u' in row 1"),
+        (pa.array(["u", "v", "u"]).dictionary_encode(), "texts, such as 'u' in row 1"),
+        ([None, datetime.date(2026, 1, 5), None], "dates, such as '2026-01-05' in row 2"),
+        ([datetime.datetime(2026, 1, 5)] * 3, "dates, such as '2026-01-05 00:00:00' in row 1"),
+        ([datetime.timedelta(1)] * 3, "times, such as '1 day, 0:00:00' in row 1"),
+        ([[1.0]] * 3, "values of type list<item: double>, such as '[1.0]' in row 1"),
+    ],
+)
+def test_columns_of_other_types_are_named_in_plain_words(values, message):
+    found = TableRows(["a", "b"], "t.parquet")
+    found.add(pa.table({"a": [1.5, 2.5, 3.5], "b": values}))
+    with pytest.raises(ValueError, match=re.escape(f"column 'b' holds no numbers, but {message}")):
+        found.check(skip_bad=True)
 
 
 def test_a_text_that_is_not_utf8_costs_only_its_own_column(tmp_path):
@@ -415,6 +468,27 @@ def test_some_columns_and_good_rows_in_pieces(tmp_path, small_pieces):
     np.testing.assert_array_equal(whole, np.delete(ROWS, [1, 654], axis=0)[:, [2, 1]])
     with pytest.raises(ValueError, match="lacks the columns"):
         data.table_chunks(file, columns="c9")
+
+
+def test_bounds_are_checked_in_the_pass_over_the_pieces(tmp_path, small_pieces):
+    rows = np.random.default_rng(0).uniform(1, 2, (1000, 2)).astype("float32")
+    rows[[1, 400, 654], 1] = 0.0, -1.0, 0.0
+    rows[654, 0] = np.nan
+    file = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(pa.table(dict(zip("ab", rows.T, strict=True))), file)
+    fault = "column 'b' must be above 0. Received: 0 in row 2; 3 of 1000 values .* 2 of them exactl"
+    for read in (data.load_table, data.table_chunks):
+        with pytest.raises(ValueError, match="missing or infinite values in 1 of 1000 rows"):
+            read(file, bounds={"b": (0, None)})
+        with pytest.warns(UserWarning, match=fault):
+            found = read(file, skip_bad=True, bounds={"b": (0, None)})
+        if read is data.load_table:
+            assert (len(np.concatenate(found[1:4])), found.bounds) == (997, (None, (0.0, None)))
+    assert found[1] == 997
+    expected = np.delete(rows, [1, 400, 654], axis=0)
+    np.testing.assert_array_equal(np.concatenate(list(found[0])), expected)
+    with pytest.raises(ValueError, match=r"must be above 5\. .*1000 values .* correct the bound"):
+        data.table_chunks(file, True, "b,a", bounds={"b": (5, None)})
 
 
 def test_spreadsheets_run_nothing_of_a_written_csv(tmp_path):

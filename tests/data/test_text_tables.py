@@ -6,6 +6,7 @@ import pytest
 from tfnvp import data
 from tfnvp.data import tables
 from tfnvp.data.table_values import rows_of_table
+from tfnvp.data.text_tables import find_form
 
 
 @pytest.fixture
@@ -48,6 +49,43 @@ def test_numbers_in_equal_steps_are_names(tmp_path, rows, names):
     found, read_names = read(tmp_path / "t.csv")
     np.testing.assert_array_equal(found, rows)
     assert read_names == tuple(names.split(","))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_missing"),
+    [
+        ("1,2,3\n" + "4,5,6\n7,8,9\n" * 5, True),  # All lines rise in steps.
+        ("1,2,3\n" + "2,5,4\n3,1,1\n" * 5, True),
+        ("1.5,2.5,3.5\n" + "2.1,5.2,4.4\n3.9,1.0,1.4\n" * 5, True),
+        ("1 2\n" + "2 5\n3 1\n" * 5, True),
+        ("0,1,2\n" + "2,5,4\n3,1,1\n" * 5, False),  # As pandas names columns.
+        ("1,2,3\n" + "2.5,5.5,4\n3.5,1.5,1.5\n" * 5, False),
+        ("1990,1995,2000\n" + "12,57,41\n36,12,11\n" * 5, False),
+        ("1;2;3\n" + "1,5;0,5;1,5\n3,5;1,5;1,5\n" * 5, False),
+        ("1,2,3\n" + "a,2,5,4\nb,3,1,1\n" * 5, False),  # As R writes them.
+        ("1,2,3\n", False),
+    ],
+)
+def test_a_first_line_in_equal_steps_is_a_row_if_it_looks_like_the_others(
+    tmp_path, text, is_missing
+):
+    (tmp_path / "t.csv").write_text(text)
+    assert find_form(tmp_path / "t.csv").header.is_missing == is_missing
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+@pytest.mark.parametrize("header", ["a{0}b{0}c\n", "a{0}b{0}c{0}{0}\n", ""])
+def test_a_first_line_says_the_delimiter(tmp_path, rows, delimiter, header):
+    file = tmp_path / "t.csv"
+    after = delimiter * 2 if header.endswith("{0}{0}\n") else ""
+    text = f"sep={delimiter}\n{header.format(delimiter)}{lines_of(rows, delimiter, after=after)}"
+    file.write_bytes(text.encode("utf-8-sig"))
+    found, names = read(file)
+    np.testing.assert_array_equal(found, rows)
+    assert names == (("a", "b", "c") if header else None)
+    file.write_text(text + "1.5\n")
+    with pytest.raises(ValueError, match=r"row 13 must have . values, with .* Received 1: '1.5'"):
+        read(file)
 
 
 def test_a_row_with_a_text_in_place_of_names_gets_a_warning(tmp_path):
@@ -102,7 +140,7 @@ def test_a_comma_after_zero_is_no_comma_of_thousands(tmp_path):
 def test_hexadecimal_numbers_are_texts_for_every_reader(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n" + "0x1f,1\n" * 12)
     assert str(tables.read_table(tmp_path / "t.csv")["a"].type) == "string"
-    with pytest.raises(ValueError, match="'a' holds no numbers but string, such as '0x1f' in row"):
+    with pytest.raises(ValueError, match="'a' holds no numbers, but texts, such as '0x1f' in row"):
         data.load_table(tmp_path / "t.csv")
 
 

@@ -121,7 +121,7 @@ def test_broken_weights_and_conditions_give_nan():
 def test_adapt_needs_rows_of_the_support():
     flow = behind(tfb.Exp(), tfnvp.bijectors.ActNorm(3))
     weights = flow.get_weights()
-    for bad, message in ((0.0, r"support .* exp .*x\[1, 2\] = 0\.0"), (np.nan, r"x\[1, 2\]: nan")):
+    for bad, message in ((0.0, r"support .* exp .*0\.0 in x\[1, 2\]"), (np.nan, r"x\[1, 2\]: nan")):
         with pytest.raises(ValueError, match=message):
             flow.adapt(np.float32([INSIDE, [0.5, 0.5, bad]]))
     for weight, before in zip(flow.get_weights(), weights, strict=True):
@@ -135,12 +135,12 @@ def test_training_stops_before_a_row_outside_of_the_support_does_harm():
     flow = behind(tfb.Softplus())
     flow.compile(keras.optimizers.SGD(0.01), jit_compile=False)
     before = flow.get_weights()
-    with pytest.raises(ValueError, match=r"support .* softplus .*x\[33, 1\] = 0\.0"):
+    with pytest.raises(ValueError, match=r"support .* softplus .*0\.0 in x\[33, 1\]"):
         flow.fit(rows, verbose=0)
     for weight, old in zip(flow.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)
     batches = tf.data.Dataset.from_tensor_slices(rows).batch(20)
-    with pytest.raises(ValueError, match=r"In batch 2 .* softplus .*x\[13, 1\] = 0\.0"):
+    with pytest.raises(ValueError, match=r"In batch 2 .* softplus .*0\.0 in x\[13, 1\]"):
         flow.fit(batches, verbose=0)
     assert all(np.isfinite(weight).all() for weight in flow.get_weights())
     kept = tfnvp.data.FiniteRows(flow)

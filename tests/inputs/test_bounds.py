@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tests.inputs.test_spec import Table
 from tfnvp.bijectors import Bounds, Chain, DiagonalScaling
-from tfnvp.inputs.bounds import bounds_of, bounds_of_columns, outside_of_bounds
+from tfnvp.inputs.bounds import OutsideOfBounds, bounds_of, bounds_of_columns
 from tfnvp.inputs.spec import DataSpec
 from tfnvp.inputs.support import DataSide
 
@@ -93,9 +93,11 @@ def test_rows_that_are_scored_outside_give_a_warning_without_a_cure():
 
 
 def test_bounds_are_written_as_they_were_given():
-    x, low, high = np.float32([0.0081235]), np.float32(0.01), np.float32(0.3)
-    found = outside_of_bounds(x, low, high, str)
-    assert found.startswith("must be between 0.01 and 0.3. Received: 0.0081235 in 0; 1 of 1")
+    found = OutsideOfBounds([(0.01, 0.3)])
+    found.add(np.array([[0.0081235]]))
+    assert found.describe(0, str).startswith(
+        "must be between 0.01 and 0.3. Received: 0.0081235 in 0; 1 of 1"
+    )
 
 
 def test_a_distance_that_tensorflow_takes_as_0_is_on_the_bound():

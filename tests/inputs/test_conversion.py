@@ -1,10 +1,13 @@
 """What users hand in, kind by kind: an array, or a message that names the kind."""
 
 import array
+import datetime
 import decimal
+import re
 
 import keras
 import numpy as np
+import pyarrow
 import pytest
 import scipy.sparse
 import tensorflow as tf
@@ -22,7 +25,17 @@ def objects(convert):
     return np.array([[convert(float(v)) for v in row] for row in X], dtype=object)
 
 
+class Series:
+    """A column of pandas."""
+
+    dtypes = dtype = X.dtype
+
+    def __array__(self, dtype=None, copy=None):
+        return X[:, 0]
+
+
 CONVERTED = {
+    "a series": Series(),
     "a masked array": MASKED,
     "a masked array of whole numbers": np.ma.masked_equal(np.arange(24).reshape(8, 3), 5),
     "a masked array without masked values": np.ma.masked_array(X),
@@ -57,14 +70,12 @@ def test_it_becomes_an_array(name):
     np.testing.assert_allclose(found.astype("float64"), np.asarray(expected, "float64"))
 
 
-class Dated:
-    """A table of which a column holds dates, as polars describes it."""
-
-    dtypes = (type("Date", (), {"is_temporal": lambda self: True})(),)
+class LazyFrame:
+    """A table of polars that is not computed yet."""
 
 
 REFUSED = {
-    "a table with dates or times": (Dated(), "microseconds since 1970"),
+    "a lazy table": (LazyFrame(), r"x\.collect\(\)"),
     "a structured array": (RECORDS, "structured_to_unstructured"),
     "a sparse tensor": (tf.sparse.from_dense(X), "tf.sparse.to_dense"),
     "a sparse array": (scipy.sparse.csr_array(X), r"x\.toarray\(\)"),
@@ -117,6 +128,60 @@ def test_data_conditions_and_weights_go_through_the_table():
             spec.check(*given, training=True)
     prepared, condition = spec.prepare(MASKED, X)
     np.testing.assert_array_equal(np.isnan(prepared), MASKED.mask)
+
+
+NOT_NUMBERS = {
+    "texts": (["x"] * 3, "get_dummies.*string, such as 'x' in x[0, 1]"),
+    "texts of numbers": (["1", "2", "3"], "get_dummies.*string, such as '1' in x[0, 1]"),
+    "a text among gaps": ([None, None, "x"], "get_dummies.*string, such as 'x' in x[2, 1]"),
+    "categories": (pyarrow.array(["u", "u", "v"]).dictionary_encode(), "such as 'u' in x[0, 1]"),
+    "dates": ([datetime.date(2020, 1, 5)] * 3, "make them days.*date32[day], such as '2020-01-05'"),
+    "durations": ([datetime.timedelta(1)] * 3, "make them days.*duration[us], such as "),
+    "fields": ([{"u": 1.0}] * 3, "struct<u: double>, such as "),
+    "lists": ([[1.0]] * 3, "list<item: double>, such as "),
+}
+
+
+@pytest.mark.parametrize("name", NOT_NUMBERS)
+def test_the_column_of_a_table_without_numbers_is_named(name):
+    values, message = NOT_NUMBERS[name]
+    table = pyarrow.table({"height": [1.0, 2.0, 3.0], "b": values})
+    start, end = (re.escape(part) for part in (*message.partition(".*")[::2],))
+    with pytest.raises(ValueError, match=f"^`x` must hold real numbers.*{start}.*{end}") as caught:
+        to_array(table)
+    assert "column 'b' with values of type " in str(caught.value)
+
+
+def test_dates_of_polars_do_not_become_microseconds():
+    class Date:
+        def is_temporal(self):
+            return True
+
+    class Polars:
+        columns, dtypes = ("a", "day"), (float, Date())
+
+        def __array__(self, dtype=None, copy=None):
+            return np.zeros((3, 2))
+
+        def iter_columns(self):
+            return [np.ones(3), np.array(["2020-01-05"] * 3, "M8[us]")]
+
+    with pytest.raises(ValueError, match=r"make them days .*: column 'day' with .*'2020-01-05T00"):
+        to_array(Polars())
+
+
+def test_numbers_of_tables_are_right_whatever_their_type():
+    columns = {
+        "whole": pyarrow.array([1, None, 3]),
+        "truth": pyarrow.array([True, None, False]),
+        "decimal": pyarrow.array([decimal.Decimal("1.5"), None, decimal.Decimal(2)]),
+        "half": pyarrow.array(np.float16([1, 2, 3])),
+        "same": pyarrow.array([1.0, 2.0, 3.0]),
+    }
+    table = pyarrow.table(list(columns.values()), names=["same", *list(columns)[1:]])
+    expected = [[1, 1, 1.5, 1, 1], [np.nan, np.nan, np.nan, 2, 2], [3, 0, 2, 3, 3]]
+    for given in (table, pyarrow.concat_tables([table[:1], table[1:]]), *table.to_batches()):
+        np.testing.assert_array_equal(to_array(given), expected)
 
 
 def test_tables_of_pandas_and_polars_are_arrays():

@@ -47,16 +47,6 @@ DATES = np.datetime64("2026-11-27") + np.arange(24).reshape(8, 3)
 MIXED = np.array([["a", 0.5]] * 8, dtype=object)
 
 
-class Polars(Table):
-    """A table of which a column holds dates, as polars has it: they become numbers unasked."""
-
-    class Date:
-        def is_temporal(self):
-            return True
-
-    dtypes = (Date(),)
-
-
 # What is handed to `check` (before training), and the message that refuses it.
 REFUSED = {
     "missing": (plain, (None,), "`x` is missing"),
@@ -72,9 +62,23 @@ REFUSED = {
     "integers": (plain, (np.ones((8, 3), int),), "`x` holds integers.*dequantize"),
     "texts": (plain, (Table(X.astype(str).astype(object)),), "choose the columns.*dtype: object"),
     "a text in a table": (plain, (Table(changed(X.astype(object), (3, 1), "?")),), "get_dummies"),
+    "a gap in a named column": (
+        plain,
+        (Table(changed(X, (3, 1), np.nan), ["a", "b", "c"]),),
+        r"first is x\[3, 1\] of column 'b'",
+    ),
+    "an extreme value in a named column": (
+        plain,
+        (Table(changed(X, (3, 1), 1e9), ["a", "b", "c"]),),
+        r"x\[3, 1\] of column 'b' = 1e\+09, where 98 %",
+    ),
+    "an overflow in a named column": (
+        plain,
+        (Table(changed(X, (3, 1), -1e16), ["a", "b", "c"]),),
+        r"reaches 1e\+16, whose .* Received: -1e\+16 in x\[3, 1\] of column 'b'",
+    ),
     "a gap": (plain, (Table(changed(X.astype(object), (3, 1), None)),), r"first is x\[3, 1\]"),
-    "dates in a table": (plain, (Polars(X),), "a table with dates or times of type Polars"),
-    "dates": (plain, (DATES,), r"must hold real numbers: dates .*datetime64"),
+    "dates": (plain, (DATES,), r"must hold real numbers: leave dates .*datetime64"),
     "uneven lists": (plain, ([[1.0, 2.0, 3.0], [4.0]],), "`x` must be an array of numbers"),
     "a flat variable": (
         plain,
@@ -393,8 +397,11 @@ def test_the_first_value_outside_of_the_support_is_named(monkeypatch):
     monkeypatch.setattr(support, "_CHUNK_ELEMENTS", 6)  # Two rows at a time.
     positive = DataSpec((3,), data_side=DataSide(tfp.bijectors.Softplus(), (3,)))
     for call in (positive.find_fault, positive.find_unsupported):
-        assert "inverse of softplus is finite. Received: x[6, 1] = 0.0" in call(rows)
-    with pytest.warns(UserWarning, match=r"x\[6, 1\] = 0.*log-density .* -inf, .*latents are NaN"):
+        assert "inverse of softplus is finite. Received: 0.0 in x[6, 1]" in call(rows)
+    with pytest.warns(
+        UserWarning,
+        match=r"variable 1 must .* 0.0 in x\[6, 1\].*log-density .* -inf, .*latents are NaN",
+    ):
         positive.advise_on_rows(rows)
     _, _, usable = positive.mask_unusable_rows(tf.constant(rows), None)
     assert usable.numpy().tolist() == [True] * 6 + [False] * 2

@@ -10,7 +10,7 @@ import tfnvp
 from tests.conftest import perturb
 from tfnvp import recipes
 from tfnvp.data.splits import Splits
-from tfnvp.recipes import MODELS, PARAMETERS, RECIPES, get
+from tfnvp.recipes import MINUTES, MODELS, PARAMETERS, RECIPES, get
 from tfnvp.recipes.options import OPTIONS
 from tfnvp.recipes.recipe import read_recipes
 from tfnvp.runs.build import compile_flow, make_flow
@@ -111,6 +111,7 @@ def test_options_are_the_arguments_of_the_models():
 def test_parameters_of_recipes_are_those_of_their_flows():
     no_shape = {recipe.name for recipe in RECIPES.values() if recipe.dataset in ("table", "images")}
     assert PARAMETERS.keys() == RECIPES.keys() - no_shape
+    assert MINUTES.keys() <= PARAMETERS.keys()
     rows = np.random.default_rng(0)
     for name in ("realnvp-digits", "nice-digits", "realnvp-miniboone", "realnvp-mnist-small"):
         shape = shape_of(get(name))

@@ -20,6 +20,7 @@ from tfnvp.advice.data import (
     warn_of_weights,
 )
 from tfnvp.advice.flows import (
+    unsupported_rows_known,
     warn_of_adapting_a_trained_flow,
     warn_of_condition_range,
     warn_of_condition_scale,
@@ -39,6 +40,7 @@ from tfnvp.advice.flows import (
 from tfnvp.advice.warning import warn
 
 __all__ = [
+    "unsupported_rows_known",
     "warn",
     "warn_of_adapting_a_trained_flow",
     "warn_of_bools",

@@ -1,6 +1,8 @@
 """Advice on what a flow is given, its training, export and evaluation."""
 
-from collections.abc import Mapping
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,20 @@ _FAR = 10.0
 
 def warn_of_unsupported_rows(fault: str) -> None:
     """Warns of rows with density 0, since they lie outside of the flow's support."""
-    warn(f"{fault}. The log-density of such rows is -inf, and their latents are NaN")
+    text = f"{fault}. The log-density of such rows is -inf, and their latents are NaN"
+    warn(text, UnsupportedRowsWarning)
+
+
+class UnsupportedRowsWarning(UserWarning):
+    """Rows with density 0."""
+
+
+@contextlib.contextmanager
+def unsupported_rows_known() -> Iterator[None]:
+    """Gives no warning of rows with density 0: there was one that knows their names."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnsupportedRowsWarning)
+        yield
 
 
 def warn_of_labels(condition: np.ndarray, name: str) -> None:

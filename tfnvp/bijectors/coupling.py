@@ -73,10 +73,10 @@ class Coupling(bijector.Bijector):
         inputs = tf.zeros((1, *passed_shape), self.conditioner.compute_dtype)
         if self.takes_condition:
             inputs = [inputs, tf.zeros((1, *self.condition_shape), inputs.dtype)]
-        self._split_outputs(first_outputs(self.conditioner, inputs, "conditioner"), shape)
+        self._together(first_outputs(self.conditioner, inputs, "conditioner"), shape)
 
-    def _split_outputs(self, outputs, shape):
-        """Returns a tensor for each parameter; raises `ValueError` unless all have that shape.
+    def _together(self, outputs, shape):
+        """Returns all parameters in one tensor; raises `ValueError` unless they have their shapes.
 
         A smaller output would be broadcast, and its log-det counted once instead of once for each
         variable.
@@ -94,7 +94,11 @@ class Coupling(bijector.Bijector):
                 f"{shape}: outputs of shape {(None, *together)}, or {count} of {(None, *shape)}. "
                 f"Received: a conditioner with outputs of shape {', '.join(map(str, found))}"
             )
-        return outputs if separate else tf.split(outputs[0], count, axis=-1)
+        return tf.concat(outputs, axis=-1) if separate else outputs[0]
+
+    def _divide(self, parameters):
+        """Returns the arguments of `_forward_moved`: a tensor for each parameter of a variable."""
+        return tf.split(parameters, self.parameters_per_variable, axis=-1)
 
     def _forward_moved(self, moved, *parameters):
         """Returns `g(moved; parameters)` and its log-scale.
@@ -145,7 +149,8 @@ class Coupling(bijector.Bijector):
         batch = ps.shape(x)[:-own_ndims]
         parameters = self._parameters_at(passed, event_shape, batch, condition)
         transform = self._inverse_moved if inverse else self._forward_moved
-        moved, log_scale = transform(moved, *map(self.partition.select_moved, parameters))
+        parameters = self._divide(self.partition.select_moved(parameters))
+        moved, log_scale = transform(moved, *parameters)
         y = self.partition.merge(passed, moved)
         y.set_shape(x.shape)
         if log_scale is None:
@@ -166,13 +171,12 @@ class Coupling(bijector.Bijector):
         inputs = passed if one_batch_axis else tf.reshape(passed, (-1, *passed_shape))
         if condition is not None:
             inputs = [inputs, tf.reshape(condition, (-1, *self.condition_shape))]
-        outputs = self._split_outputs(self.conditioner(inputs), shape)
+        outputs = self._together(self.conditioner(inputs), shape)
         # The likelihood has the dtype of the data, which can differ from the conditioner's.
-        outputs = [tf.cast(output, passed.dtype) for output in outputs]
+        outputs = tf.cast(outputs, passed.dtype)
         if one_batch_axis:
             return outputs
-        shape = ps.concat([batch, shape], axis=0)
-        return [tf.reshape(output, shape) for output in outputs]
+        return tf.reshape(outputs, ps.concat([batch, outputs.shape[1:]], axis=0))
 
     def _broadcast(self, x, condition):
         """Gives `x` and `condition` the same batch shape."""

@@ -1,36 +1,25 @@
-"""Monotone rational-quadratic splines of [0, 1], element by element.
-
-Parameters are lists with one tensor for each bin, instead of tensors with an axis of bins: XLA then
-computes everything in one pass over the elements.
-"""
+"""Monotone rational-quadratic splines of [0, 1], element by element."""
 
 import itertools
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-#: Least width or height of a bin, as a share of the bins' mean.
-LEAST_SHARE = 0.08
+#: Largest factor by which raw numbers change a width, a height or a slope. Splines with larger ones
+#: can be so flat that float32 cannot invert them.
+LARGEST_FACTOR = 3.0
 
-#: Largest ratio of the slope at a knot and the harmonic mean of those of its two bins. Without it a
-#: spline between steep knots is so flat that float32 cannot invert it.
-LARGEST_RATIO = 10.0
+_BOUND = math.log(LARGEST_FACTOR)
 
 # Of the discriminant, which only rounding makes smaller: its square root needs a gradient.
 _SMALLEST = 1e-12
 
 
-class Side(NamedTuple):
-    """Width and height of a bin."""
-
-    width: tf.Tensor
-    height: tf.Tensor
-
-
 class Bin(NamedTuple):
-    """The bin of every element: where it begins, its sides, and the slopes at its ends."""
+    """The bin of every element: where it begins, its sides, the slopes at its ends, and the sum of
+    the sides of all bins. Lengths are in units of the factors.
+    """
 
     x: tf.Tensor
     y: tf.Tensor
@@ -38,22 +27,20 @@ class Bin(NamedTuple):
     height: tf.Tensor
     left: tf.Tensor
     right: tf.Tensor
+    whole_width: tf.Tensor
+    whole_height: tf.Tensor
 
 
-def bins_of(raw_widths: Sequence[tf.Tensor], raw_heights: Sequence[tf.Tensor]) -> list[Side]:
-    """Returns the sides of all bins, which add up to 1, from any numbers.
+def factor(raw: tf.Tensor) -> tf.Tensor:
+    """Returns `LARGEST_FACTOR ** tanh(raw / log LARGEST_FACTOR)`, which is about `exp(raw)` at 0.
 
-    With `n` bins, `width_k = least + (1 - n least) softmax(raw)_k`, where `least` is
-    `LEAST_SHARE / n`; heights likewise.
-
-    Args:
-      raw_widths: one tensor for each bin.
-      raw_heights: one tensor for each bin.
+    >>> factor(tf.constant([0.0, 100.0])).numpy().tolist()
+    [1.0, 3.0]
     """
-    return list(map(Side, _shares(raw_widths), _shares(raw_heights)))
+    return tf.exp(_BOUND * tf.tanh(raw / _BOUND))
 
 
-def forward(x: tf.Tensor, bins: Sequence[Side], raw_slopes: Sequence[tf.Tensor]) -> tuple:
+def forward(x: tf.Tensor, raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the spline at `x` and the logarithm of its derivative, of the shape of `x`.
 
     With the corner `(x0, y0)` of the bin of `x`, its width `w` and height `h`, the slopes `d0` and
@@ -61,96 +48,113 @@ def forward(x: tf.Tensor, bins: Sequence[Side], raw_slopes: Sequence[tf.Tensor])
 
         y = y0 + h (s t^2 + d0 t (1 - t)) / (s + (d1 + d0 - 2 s) t (1 - t))
 
-    The slope is 1 at both ends of the spline. At an inner knot it is the harmonic mean of `s` of
-    the bins on both sides, times `LARGEST_RATIO ** tanh(raw / log LARGEST_RATIO)`.
+    Widths and heights are proportional to `factor(raw)`. The slope is 1 at both ends of the spline,
+    and at an inner knot `factor(raw)` times the harmonic mean of `s` of the bins on both sides.
 
     Args:
-      x: tensor in [0, 1].
-      bins: sides of the bins.
-      raw_slopes: one tensor for each inner knot.
+      x: `[n]`, in [0, 1].
+      raw: `[3 * bins - 1, n]`, any numbers: widths, heights and slopes. Zeros are the identity.
 
     Source: Durkan et al. 2019 (Neural Spline Flows), equations 4 and 5.
     """
-    found = _find_bin(x, [side.width for side in bins], bins, raw_slopes)
-    t = tf.clip_by_value((x - found.x) / found.width, 0.0, 1.0)
-    mean = found.height / found.width
-    numerator = (mean * t + found.left * (1.0 - t)) * t
-    y = found.y + found.height * numerator / _denominator(found, mean, t)
-    return y, _log_derivative(found, mean, t)
+    found = _find_bin(x, 0, raw)
+    t = tf.clip_by_value((x * found.whole_width - found.x) / found.width, 0.0, 1.0)
+    mean, product = found.height / found.width, t * (1.0 - t)
+    denominator = mean + (found.left + found.right - 2.0 * mean) * product
+    part = (mean * t * t + found.left * product) / denominator
+    y = (found.y + found.height * part) / found.whole_height
+    return y, _log_derivative(found, mean, t, product, denominator)
 
 
-def inverse(y: tf.Tensor, bins: Sequence[Side], raw_slopes: Sequence[tf.Tensor]) -> tuple:
+def inverse(y: tf.Tensor, raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the inverse of `forward` at `y` and the logarithm of its derivative.
 
     `t` is the root of `a t^2 + b t + c` in [0, 1], by the form that adds numbers of one sign.
 
     Args:
-      y: tensor in [0, 1].
-      bins: as for `forward`.
-      raw_slopes: as for `forward`.
+      y: `[n]`, in [0, 1].
+      raw: as for `forward`.
 
     Source: Durkan et al. 2019, equations 6 to 8.
     """
-    found = _find_bin(y, [side.height for side in bins], bins, raw_slopes)
-    u = tf.clip_by_value((y - found.y) / found.height, 0.0, 1.0)
+    found = _find_bin(y, 1, raw)
+    u = tf.clip_by_value((y * found.whole_height - found.y) / found.height, 0.0, 1.0)
     mean = found.height / found.width
-    bend = u * (found.left + found.right - 2.0 * mean)
-    a, b, c = mean - found.left + bend, found.left - bend, -mean * u
-    root = tf.sqrt(tf.maximum(b * b - 4.0 * a * c, _SMALLEST))
-    t = tf.clip_by_value(-2.0 * c / (b + root), 0.0, 1.0)
-    return found.x + found.width * t, -_log_derivative(found, mean, t)
+    both = found.left + found.right - 2.0 * mean
+    bend, c = u * both, mean * u
+    a, b = mean - found.left + bend, found.left - bend
+    root = tf.sqrt(tf.maximum(b * b + 4.0 * a * c, _SMALLEST))
+    t = tf.clip_by_value(2.0 * c / (b + root), 0.0, 1.0)
+    product = t * (1.0 - t)
+    log_derivative = _log_derivative(found, mean, t, product, mean + both * product)
+    return (found.x + found.width * t) / found.whole_width, -log_derivative
 
 
-def _shares(raw):
-    largest = raw[0]
-    for other in raw[1:]:
-        largest = tf.maximum(largest, other)
-    largest = tf.stop_gradient(largest)
-    weights = [tf.exp(r - largest) for r in raw]
-    factor = (1.0 - LEAST_SHARE) / tf.add_n(weights)
-    return [LEAST_SHARE / len(raw) + weight * factor for weight in weights]
+def _find_bin(position, axis, raw):
+    """Returns the `Bin` of every element, by its position on the axis of widths or heights."""
+    bins = (raw.shape[0] + 1) // 3
+    sides = tf.split(raw, [bins, bins, bins - 1])
+    at_least, beyond = _masks(position, tf.stop_gradient(factor(sides[axis])))
+    found = _select(at_least, beyond)(*sides)
+    whole, start, here, before, after = (found[i : i + 2] for i in range(0, 10, 2))
+    raw_left, raw_right = found[10:]
+    ends = whole[1] / whole[0]
+    left = tf.where(at_least[1], _slope(raw_left, before, here), ends)
+    right = tf.where(at_least[-1], ends, _slope(raw_right, here, after))
+    return Bin(*start, *here, left, right, *whole)
 
 
-def _find_bin(position, sizes, bins, raw_slopes):
-    """Returns the `Bin` of every element, by its position on the axis of `sizes`."""
-    x = y = edge = tf.zeros_like(position)
-    # Until an element is beyond an edge, its bin is the first, and one before it is not used.
-    before, here, after = bins[0], bins[0], bins[1]
-    raw_left = raw_right = raw_slopes[0]
-    beyond = []
-    for k, (last, this) in enumerate(itertools.pairwise(bins), 1):
-        # Comparisons have no gradient.
-        edge += tf.stop_gradient(sizes[k - 1])
-        beyond.append(position >= edge)
-        x += tf.where(beyond[-1], last.width, 0.0)
-        y += tf.where(beyond[-1], last.height, 0.0)
-        before, here = _choose(beyond[-1], last, before), _choose(beyond[-1], this, here)
-        raw_left = tf.where(beyond[-1], raw_slopes[k - 1], raw_left)
-        if k < len(bins) - 1:
-            after = _choose(beyond[-1], bins[k + 1], after)
-            raw_right = tf.where(beyond[-1], raw_slopes[k], raw_right)
-    left = tf.where(beyond[0], _slope(raw_left, before, here), 1.0)
-    right = tf.where(beyond[-1], 1.0, _slope(raw_right, here, after))
-    return Bin(x, y, *here, left, right)
+def _masks(position, sizes):
+    """Tells for each bin whether an element is in it or a later one, and in a later one."""
+    *edges, whole = itertools.accumulate(tf.unstack(sizes))
+    inner = tf.stack(edges) <= position * whole
+    outer = tf.zeros_like(inner[:1])
+    return tf.concat([~outer, inner], axis=0), tf.concat([inner, outer], axis=0)
 
 
-def _choose(condition, side, other):
-    return Side(*(tf.where(condition, a, b) for a, b in zip(side, other, strict=True)))
+def _select(at_least, beyond):
+    """Returns a function that adds up sides, and selects those and slopes of the elements' bins.
+
+    It has products with masks, since TensorFlow is slow in choosing by masks of other shapes, and
+    a gradient of its own, which takes fewer operations.
+    """
+    here = at_least & ~beyond
+    none = tf.zeros_like(here[:1])
+    # The neighbours of the first and last bin are these themselves, which have a harmless slope.
+    before = tf.concat([here[1:], none], axis=0) | (here & ~at_least[1])
+    after = tf.concat([none, here[:-1]], axis=0) | (here & at_least[-1])
+
+    @tf.custom_gradient
+    def select(raw_widths, raw_heights, raw_slopes):
+        masks = [tf.cast(mask, raw_widths.dtype) for mask in (beyond, here, before, after)]
+        tanh = [tf.tanh(raw / _BOUND) for raw in (raw_widths, raw_heights)]
+        sides = [tf.exp(_BOUND * t) for t in tanh]
+        outputs = [tf.reduce_sum(side, axis=0) for side in sides]
+        outputs += [tf.reduce_sum(mask * side, axis=0) for mask in masks for side in sides]
+        of_knots = masks[1][1:], masks[1][:-1]
+        outputs += [tf.reduce_sum(mask * raw_slopes, axis=0) for mask in of_knots]
+
+        def gradient(*upstream):
+            of_raw = []
+            for i, (side, t) in enumerate(zip(sides, tanh, strict=True)):
+                whole, *others = upstream[i:10:2]
+                of_side = tf.add_n([mask * g for mask, g in zip(masks, others, strict=True)])
+                of_raw.append((of_side + whole) * side * (1.0 - t * t))
+            return *of_raw, of_knots[0] * upstream[10] + of_knots[1] * upstream[11]
+
+        return outputs, gradient
+
+    return select
 
 
 def _slope(raw, left, right):
-    """Returns the slope at the knot between two bins."""
-    bound = math.log(LARGEST_RATIO)
-    across = left.width * right.height + right.width * left.height
-    return 2.0 * left.height * right.height / across * tf.exp(bound * tf.tanh(raw / bound))
+    """Returns the slope at the knot between two bins, given by width and height."""
+    across = left[0] * right[1] + right[0] * left[1]
+    return factor(raw) * 2.0 * left[1] * right[1] / across
 
 
-def _denominator(found, mean, t):
-    return mean + (found.left + found.right - 2.0 * mean) * t * (1.0 - t)
-
-
-def _log_derivative(found, mean, t):
+def _log_derivative(found, mean, t, product, denominator):
     rest = 1.0 - t
-    numerator = found.right * t * t + 2.0 * mean * t * rest + found.left * rest * rest
-    ratio = mean / _denominator(found, mean, t)
-    return tf.math.log(numerator) + 2.0 * tf.math.log(ratio)
+    numerator = found.right * t * t + 2.0 * mean * product + found.left * rest * rest
+    ratio = mean / denominator
+    return tf.math.log(numerator * ratio * ratio * (found.whole_width / found.whole_height))

@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfnvp._internals import prefer_static as ps
 from tfnvp.arguments import check_int
 from tfnvp.bijectors import rational_quadratic
 from tfnvp.bijectors.coupling import Coupling
@@ -20,9 +21,9 @@ class SplineCoupling(Coupling):
 
     Both directions are analytic. `g` maps `[-bound, bound]` to itself and is the identity outside,
     where its derivative is continuous too. The conditioner's raw outputs become widths and heights
-    of the bins, by a softmax, and slopes at the inner knots. A bin is at least 0.08 times the mean as
-    wide and as high, and a slope at most 10 times as steep or flat as its two bins, so that float32
-    can invert the spline. Zeros give the identity.
+    of the bins, by a softmax, and slopes at the inner knots. No bin is much smaller than the mean,
+    and no slope much steeper or flatter than its two bins, so that float32 can invert the spline.
+    Zeros give the identity.
 
     Args:
       conditioner: Keras layer or model from the passed variables `[batch, *passed_shape]` to
@@ -79,19 +80,25 @@ class SplineCoupling(Coupling):
     def parameters_per_variable(self) -> int:
         return 3 * self.bins - 1
 
-    def _forward_moved(self, moved, *parameters):
-        return self._moved(rational_quadratic.forward, moved, parameters)
+    def _divide(self, parameters):
+        # Bins first: what is summed over bins is then next to each other for many variables.
+        count = self.parameters_per_variable
+        variables = parameters.shape[-1] // count
+        parameters = tf.reshape(parameters, (-1, count, variables))
+        return [tf.reshape(tf.transpose(parameters, (1, 0, 2)), (count, -1))]
 
-    def _inverse_moved(self, moved, *parameters):
-        return self._moved(rational_quadratic.inverse, moved, parameters)
+    def _forward_moved(self, moved, raw):
+        return self._moved(rational_quadratic.forward, moved, raw)
 
-    def _moved(self, spline, moved, parameters):
-        widths, heights = parameters[: self.bins], parameters[self.bins : 2 * self.bins]
-        bins = rational_quadratic.bins_of(widths, heights)
+    def _inverse_moved(self, moved, raw):
+        return self._moved(rational_quadratic.inverse, moved, raw)
+
+    def _moved(self, spline, moved, raw):
         inside = tf.abs(moved) < self.bound
         # What is not chosen needs a finite gradient, too.
         position = tf.where(inside, moved, 0.0) * (0.5 / self.bound) + 0.5
-        position, log_scale = spline(position, bins, parameters[2 * self.bins :])
+        results = spline(tf.reshape(position, [-1]), raw)
+        position, log_scale = (tf.reshape(result, ps.shape(moved)) for result in results)
         return (
             tf.where(inside, (position - 0.5) * (2.0 * self.bound), moved),
             tf.where(inside, log_scale, 0.0),

@@ -41,7 +41,7 @@ def evaluate(
     options.import_tensorflow()
     flow = loading.load_flow(model)
     rows, name = _rows_and_name(model, flow, source, "all" if all_rows else split)
-    with options.console.status("evaluating"):
+    with options.console.status("evaluating"), tfnvp.scoring.advised_on(flow):
         result = tfnvp.evaluation.evaluate(flow, rows, draws)._asdict()
     if json_output:
         options.print_json(result)
@@ -61,7 +61,10 @@ def print_likelihood(result: Mapping[str, Any], of: Any) -> None:
 
 
 def _rows_and_name(model, flow, source, split):
-    """Returns the rows of a split, or of "all"; without one, of "all" of files that are given."""
+    """Returns the rows of a split, or of "all"; without one, of "all" of files that are given.
+
+    What the flow would warn of without their names is said.
+    """
     import numpy as np
 
     from tfnvp.data.table_formats import TextOptions
@@ -79,6 +82,7 @@ def _rows_and_name(model, flow, source, split):
     parts = _SPLITS if split == "all" else [split or "test"]
     if not all(splits.source(part).in_memory for part in parts):
         raise ValueError("training rows of records are streamed: choose --split validation or test")
-    if split == "all":
-        return np.concatenate(splits[1:4]), splits.name
-    return getattr(splits, parts[0]), parts[0]
+    rows = np.concatenate(splits[1:4]) if split == "all" else getattr(splits, parts[0])
+    if rows.ndim == 2 and flow.levels is None:
+        tfnvp.scoring.advise_on_support(flow, rows, splits.columns, splits.name)
+    return rows, splits.name if split == "all" else parts[0]

@@ -75,7 +75,9 @@ def load_data(
             **division,
         )
     elif source.records is not None:
-        splits = tfnvp.data.read_records(source.records, source.skip_bad)
+        splits = tfnvp.data.read_records(
+            source.records, source.skip_bad, bounds_in(source.bounds) or None
+        )
         if columns is not None and splits.columns not in (None, columns):
             raise ValueError(
                 f"{splits.name} must have the model's columns {list(columns)}. Received: "

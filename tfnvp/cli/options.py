@@ -96,7 +96,7 @@ class Source:
     bounds: Annotated[
         list[str] | None,
         Option(
-            help="Bounds that columns of the table lie between: rain=0:,share=0:1.",
+            help="Bounds that columns of the table or records lie between: rain=0:,share=0:1.",
             metavar="NAME=LOW:HIGH",
         ),
     ] = None
@@ -158,7 +158,9 @@ class Source:
         # One text, as the configuration of a run keeps it.
         texts = [self.bounds] if isinstance(self.bounds, str) else self.bounds or ()
         object.__setattr__(self, "bounds", ",".join(texts) or None)
-        of_table = ("columns", "bounds", "delimiter", "encoding")
+        if self.bounds is not None and self.table is None and self.records is None:
+            raise ValueError("--bounds are those of a --table or of --records")
+        of_table = ("columns", "delimiter", "encoding")
         given = [f"--{name}" for name in of_table if getattr(self, name) is not None]
         if given and self.table is None:
             raise ValueError(f"{' and '.join(given)} are those of a --table")

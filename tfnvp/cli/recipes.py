@@ -24,7 +24,11 @@ def recipes(json_output: Json = False) -> None:
     if json_output:
         print_json(
             {
-                name: {**vars(r), "parameters": tfnvp.recipes.PARAMETERS.get(name)}
+                name: {
+                    **vars(r),
+                    "parameters": tfnvp.recipes.PARAMETERS.get(name),
+                    "minutes": tfnvp.recipes.MINUTES.get(name),
+                }
                 for name, r in tfnvp.recipes.RECIPES.items()
             }
         )
@@ -35,7 +39,10 @@ def recipes(json_output: Json = False) -> None:
             recipe for recipe in tfnvp.recipes.RECIPES.values() if _kind(recipe.dataset) == kind
         ]
         console.print(_table(chosen, console.width >= _WIDE), soft_wrap=False)
-    console.print("size: parameters. Published figures, all options: `tfnvp recipes --json`")
+    console.print(
+        "size: parameters. time: all epochs on 2 CPU cores, where the data is known and they suffice.\n"
+        "Published figures, all options: `tfnvp recipes --json`"
+    )
 
 
 def _table(chosen, is_wide):
@@ -45,12 +52,14 @@ def _table(chosen, is_wide):
         max(len(r.dataset) for r in tfnvp.recipes.RECIPES.values()),
     )
     heads = [Column("recipe", width=names), Column("data", width=data)]
-    heads += [Column("size", width=6, justify="right"), Column("what it is", ratio=1)]
+    heads += [*(Column(head, width=6, justify="right") for head in ("size", "time"))]
+    heads += [Column("what it is", ratio=1)]
     heads += [Column("published", ratio=1)] * is_wide
     table = Table(*heads, box=None, expand=True)
     for recipe in chosen:
         size = _size(tfnvp.recipes.PARAMETERS.get(recipe.name))
-        cells = [recipe.name, recipe.dataset, size, recipe.description]
+        time = _time(tfnvp.recipes.MINUTES.get(recipe.name))
+        cells = [recipe.name, recipe.dataset, size, time, recipe.description]
         table.add_row(*map(escape, [*cells, *[recipe.published] * is_wide]))
     return table
 
@@ -67,3 +76,11 @@ def _size(parameters):
     if parameters is None:  # It depends on the data.
         return ""
     return f"{parameters / 1e6:.3g} M" if parameters >= 1e6 else f"{parameters / 1e3:.0f} k"
+
+
+def _time(minutes):
+    if minutes is None:
+        return ""
+    units = ((24 * 60, "d"), (60, "h"), (1, "min"))
+    unit, name = next((unit, name) for unit, name in units if minutes >= 2 * unit or unit == 1)
+    return f"{max(1, round(minutes / unit))} {name}"

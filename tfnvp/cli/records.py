@@ -8,7 +8,7 @@ from typer import Argument, Option
 from tfnvp.cli import options
 from tfnvp.cli.options import Source
 
-_TABLE = ("table", "columns", "delimiter", "encoding")
+_TABLE = ("table", "columns", "bounds", "delimiter", "encoding")
 _SOURCE = ("images", *_TABLE, "image_size", "levels", "skip_bad", "background", "follow_links")
 
 
@@ -35,8 +35,9 @@ def records(
         chunks, count = data.image_chunks(images, size, meaning["levels"], *how)
     else:
         how = source.columns, source.delimiter, source.encoding
-        chunks, count = data.table_chunks(table, skip_bad, *how)
-        meaning = {"columns": data.table_columns(table, *how)}
+        bounds = options.bounds_in(source.bounds)
+        chunks, count = data.table_chunks(table, skip_bad, *how, bounds)
+        meaning = {"columns": data.table_columns(table, *how), "bounds": bounds}
     data.write_records(chunks, count, output, (images or table).stem, seed=seed, **meaning)
     result = {"output": str(output), "rows": count}
     options.print_result(f"{count} rows in {output}", result, json_output)

@@ -74,7 +74,8 @@ def score(
     if reference is not None:
         usual = read(reference, columns=named)[1]
         scoring.advise_on_training_rows(known, usual, reference)
-        made = scoring.make_reference(flow, usual, named, reference)
+        with scoring.advised_on(flow):
+            made = scoring.make_reference(flow, usual, named, reference)
         known = made._replace(training_rows=known and known.training_rows)
     names = listed = None
     if table is None:

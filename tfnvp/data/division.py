@@ -59,8 +59,9 @@ def cuts(share: float = 0.1, hashes: np.ndarray | None = None) -> np.ndarray:
 
     Args:
       share: float, share of the validation rows, and of the test rows.
-      hashes: those of all rows. If at most `FEW` differ, validation and test have exactly that
-        share of them, and at least one. Default: those of many rows.
+      hashes: those of all rows. If at most `FEW` differ, or a part would be empty, as of the
+        training rows of another division, validation and test have exactly that share of them, and
+        at least one. Default: those of many rows.
 
     Returns:
       uint64 `[2]`.
@@ -73,7 +74,10 @@ def cuts(share: float = 0.1, hashes: np.ndarray | None = None) -> np.ndarray:
     [8, 1, 1]
     """
     limits = np.array([int((1 - n * share) * 2**53) << 11 for n in (2, 1)], "uint64")
-    if hashes is None or len(hashes := different(hashes)) > FEW:
+    if hashes is None:
+        return limits
+    hashes = different(hashes)
+    if len(hashes) > FEW and np.bincount(parts(hashes, limits), minlength=3).all():
         return limits
     if len(hashes) < 3:
         raise ValueError(f"three parts need three different rows. Received: {len(hashes)}")

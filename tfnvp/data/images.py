@@ -6,6 +6,7 @@ import hashlib
 import pathlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ DONE = {
     "frames": "hold several frames or pages, of which the first is read",
     "deep": "have 16 bits a channel, of which the upper 8 are read",
     "transparent": "are transparent, and lie on `background={background}`",
+    "profile": "have a colour profile of their own, and are converted to sRGB",
     "grey": "are grey, and become colour images",
     "colour": "are in colour, and become grey",
     "repeated": "have the same pixels as an image before them",
@@ -201,30 +203,25 @@ def load_images(
     size: int | None = None,
     skip_bad: bool = False,
     levels: int = 256,
-    background: str = "white",
-    follow_links: bool = False,
-    event_shape: tuple[int, ...] | None = None,
+    *,
     division: str | None = BY_CONTENT,
+    **how: Any,
 ) -> Splits:
     """Reads a folder of images, and its sub-folders, and divides it at random.
 
     Images are read upright, as their Exif data say, in formats PNG, JPEG, BMP, WebP, TIFF and GIF.
     Warnings count what is changed or left out: images with transparency, of 16 bits, with several
-    frames, smaller than `size`, grey among colours, repeated, damaged; and files of other types.
+    frames, with a colour profile (converted to sRGB), smaller than `size`, grey among colours,
+    repeated, damaged; and files of other types.
 
     Args:
       folder: path of the folder.
-      size: int; images are cropped to their central square and resized to it. Default: as they
-        are, all of the same size.
-      skip_bad: bool, leave out images that cannot be read, or are smaller than `size`.
+      size: as for `ImageFolder`.
+      skip_bad: as for `ImageFolder`.
       levels: int, a power of two, to which the 256 grey levels of a file are reduced: 2 for black
         and white images. With `event_shape`, any number from 2.
-      background: "white", "black" or "#rrggbb", the colour behind transparent pixels.
-      follow_links: bool, also look into folders that are symbolic links.
-      event_shape: shape of a flow's data, `(height, width)` with or without channels, to which
-        images are cropped, resized and converted. Default: by `size`; and in colour, unless all
-        are grey.
       division: as for `split_at_random`.
+      **how: `background`, `follow_links` and `event_shape`, as for `ImageFolder`.
 
     Returns:
       `Splits` of `[n, H, W, 3]` (or 1, if all are grey), with `levels`.
@@ -241,9 +238,9 @@ def load_images(
     >>> load_images(folder, size=4).train.shape
     (8, 4, 4, 3)
     """
-    if event_shape is None:
+    if how.get("event_shape") is None:
         _check_levels(levels)
-    images = ImageFolder(folder, size, skip_bad, levels, background, follow_links, event_shape)
+    images = ImageFolder(folder, size, skip_bad, levels, **how)
     return split_at_random(images.folder.name, images.rows(), levels, division=division)
 
 

@@ -224,19 +224,33 @@ def _holds_images(feature):
     return isinstance(feature, tfds.features.Image)
 
 
-def _decoded(builder, split):
-    """Returns the images of a split, once their headers say that they fit into memory."""
+def _decoded(builder, split, faults):
+    """Returns the images of a split, up to those whose headers say that they take too much memory.
+
+    The error of these is added to a list: TensorFlow would raise it as one of its own.
+    """
     import tensorflow as tf
     from tensorflow_datasets import decode
 
     feature = builder.info.features["image"]
     only = decode.PartialDecoding({"image": feature}, {"image": decode.SkipDecoding()})
     files = builder.as_dataset(split=split, decoders=only).map(lambda example: example["image"])
-    channels = feature.shape[-1] or 4
-    values = files.map(_pixels, tf.data.AUTOTUNE).batch(4096).as_numpy_iterator()
-    check_values(
-        channels * sum(int(pixels.sum()) for pixels in values), pathlib.Path(builder.data_path)
-    )
+    sized = files.map(lambda file: (file, _pixels(file)), tf.data.AUTOTUNE).batch(512)
+    folder, channels = pathlib.Path(builder.data_path), feature.shape[-1] or 4
+
+    def checked():
+        total = 0
+        for batch, pixels in sized.as_numpy_iterator():
+            total += int(pixels.sum())
+            try:
+                check_values(channels * total, folder)
+            except ValueError as error:
+                faults.append(error)
+                return
+            yield batch
+
+    spec = tf.TensorSpec([None], tf.string)
+    files = tf.data.Dataset.from_generator(checked, output_signature=spec).unbatch()
     return files.map(feature.decode_example, tf.data.AUTOTUNE)
 
 
@@ -255,11 +269,15 @@ def _pixels(file):
 def _images(builder, split, prepare):
     import tensorflow as tf
 
+    faults = []
     with reading(builder.data_path, "a prepared data set"):
-        dataset = _decoded(builder, split)
+        dataset = _decoded(builder, split, faults)
         if prepare is not None:
             dataset = dataset.map(prepare, tf.data.AUTOTUNE)
-        images = np.concatenate(list(dataset.batch(512).as_numpy_iterator()))
+        batches = list(dataset.batch(512).as_numpy_iterator())
+        if faults:
+            raise faults[0]
+        images = np.concatenate(batches)
     if images.dtype != np.uint8:
         raise ValueError(f"{builder.data_path} must hold images in uint8. Received: {images.dtype}")
     return images if images.ndim == 4 else images[..., np.newaxis]

@@ -1,7 +1,9 @@
-"""The pixels of one image file: its first frame, upright, opaque, with 8 bits a channel."""
+"""The pixels of one image file: its first frame, upright, opaque, in sRGB, 8 bits a channel."""
 
 import contextlib
 import dataclasses
+import functools
+import io
 import pathlib
 import re
 from collections.abc import Iterator
@@ -28,6 +30,9 @@ _REFUSED = {
     "F": "floats, whose white is unknown: convert them to 8 or 16 bits",
     "LAB": "colours in the space LAB: convert them to RGB",
 }
+
+# Modes of the colours that a profile describes.
+_SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 # How to turn an image upright, by the number in its Exif data, in the names of Pillow.
 _ORIENTATION = 0x0112
@@ -164,16 +169,55 @@ def _opaque(image, is_grey, background, done):
         image = _of_8_bits(image)
     elif image.mode == "RGB" and max(image.info.get("transparency", (0,))) > 255:
         raise ValueError("one of its colours of 16 bits is transparent: save it with an alpha")
+    profile = image.info.get("icc_profile")
     if not image.has_transparency_data:
-        return image if image.mode == mode else image.convert(mode)
+        image = image if image.mode == "CMYK" else _of_mode(image, mode)
+        return _of_mode(_in_srgb(image, profile, done), mode)
     image = image.convert(layers)
-    alpha, image = image.getchannel("A"), image.convert(mode)
+    alpha, image = image.getchannel("A"), _in_srgb(image.convert(mode), profile, done)
+    image = _of_mode(image, mode)
     if alpha.getextrema()[0] == 255:
         return image
     done.append("transparent")
     opaque = Image.new(mode, image.size, ImageColor.getcolor(background, mode))
     opaque.paste(image, mask=alpha)
     return opaque
+
+
+def _of_mode(image, mode):
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _in_srgb(image, profile, done):
+    """Returns an opaque image in the colours of sRGB, if it has a profile of others that fits it.
+
+    Source: International Color Consortium, specification ICC.1.
+    """
+    from PIL import ImageCms
+
+    if not profile:
+        return image
+    try:
+        found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in (found.profile.profile_description or ""):
+            return image
+        mode = _SPACES.get(found.profile.xcolor_space.strip())
+        if (image.mode, mode) not in ((mode, mode), ("L", "RGB")):
+            return image
+        converted = ImageCms.profileToProfile(
+            _of_mode(image, mode), found, _srgb(), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError):  # A broken profile describes no colours.
+        return image
+    done.append("profile")
+    return converted
+
+
+@functools.cache
+def _srgb():
+    from PIL import ImageCms
+
+    return ImageCms.createProfile("sRGB")
 
 
 def _of_8_bits(image):

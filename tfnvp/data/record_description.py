@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfnvp.data.foreign_files import reading
+from tfnvp.inputs.bounds import bounds_of_columns
 
 #: File of a folder of records that describes them.
 DESCRIPTION = "records.json"
@@ -39,7 +40,7 @@ def complete(folder: pathlib.Path) -> dict[str, Any]:
     return description
 
 
-def _check(name, dtype, event_shape, levels, shards, columns=None, **_):
+def _check(name, dtype, event_shape, levels, shards, columns=None, bounds=None, **_):
     row_bytes = math.prod(event_shape) * np.dtype(dtype).itemsize
     valid = {
         "name": isinstance(name, str),
@@ -47,6 +48,7 @@ def _check(name, dtype, event_shape, levels, shards, columns=None, **_):
         "event_shape": all(type(n) is int and n > 0 for n in event_shape),
         "levels": levels is None or type(levels) is int,
         "columns": columns is None or all(isinstance(column, str) for column in columns),
+        "bounds": not bounds or any(bounds_of_columns(bounds, columns or (), name)),
         "names of shards": all(pathlib.PurePath(file).name == file for file in shards),
         # The records are not longer than their file.
         "sizes of shards": all(

@@ -3,8 +3,8 @@
 A folder of records holds `records.json` and shards such as `train-00003-of-00016.tfrecord`. Every
 record is a `tf.train.Example` with one feature `x`: the bytes of one row, little-endian and in C
 order. `records.json` says what they mean: `name`, `dtype`, `event_shape`, `levels` (null for real
-numbers), `columns` (the names of a table's columns, or null), and of each shard its `rows` and
-`bytes`.
+numbers), `columns` (the names of a table's columns, or null), `bounds` (of columns that have some,
+by name), and of each shard its `rows` and `bytes`.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -22,10 +22,15 @@ from tfnvp.data import division
 from tfnvp.data.foreign_files import whole_records
 from tfnvp.data.record_description import DESCRIPTION, complete
 from tfnvp.data.record_stream import RecordStream
-from tfnvp.data.splits import Splits
+from tfnvp.data.splits import PARTS, Splits
+from tfnvp.inputs.bounds import OutsideOfBounds, Pair, bounds_of_columns
 
 # About the most rows of validation, and of test, which are kept in memory; otherwise a tenth.
 _MOST_HELD_OUT = 10_000
+
+# Rows that are compared with bounds at a time.
+_ROWS_TO_CHECK = 10_000
+
 _FEWEST_SHARDS, _MOST_SHARDS, _SHARD_BYTES = 16, 256, 2**27
 
 
@@ -37,6 +42,7 @@ def write_records(
     levels: int | None = None,
     seed: int = 0,
     columns: Sequence[str] | None = None,
+    bounds: Mapping[str, Pair] | None = None,
 ) -> pathlib.Path:
     """Writes rows into shards, divided into training, validation and test rows.
 
@@ -53,13 +59,16 @@ def write_records(
       levels: int, number of grey levels of quantized data.
       seed: int, of the division.
       columns: names of a table's columns, or None.
+      bounds: mapping of names of columns to `(low, high)`, None for no bound, between which all
+        values lie; or None. `read_records` gives them to `Splits`.
 
     Returns:
       The folder.
 
     Raises:
       ValueError: if the folder is not empty, there are fewer than ten rows, or fewer than three
-        that differ, or the chunks do not have `count` rows of one type and shape.
+        that differ, or the chunks do not have `count` rows of one type and shape; or for other
+        bounds.
 
     >>> import numpy as np, tempfile
     >>> chunks = (np.full([10, 3], i, "float32") for i in range(10))
@@ -72,6 +81,7 @@ def write_records(
         raise ValueError(f"{folder} exists already and is not overwritten: choose another")
     if count < 10:
         raise ValueError(f"{folder.name}: at least 10 rows are needed to split them. Got {count}")
+    pairs = bounds_of_columns(bounds or {}, columns or (), folder.name)
     folder.mkdir(parents=True, exist_ok=True)
     chunks = map(_little_endian, chunks)
     share = min(0.1, _MOST_HELD_OUT / count)
@@ -114,6 +124,7 @@ def write_records(
         "event_shape": list(first.shape[1:]),
         "levels": levels,
         "columns": columns and list(columns),
+        "bounds": {name: pair for name, pair in zip(columns or (), pairs, strict=True) if pair},
         "shards": shards,
     }
     # Last, so that a folder that has it is complete.
@@ -121,13 +132,19 @@ def write_records(
     return folder
 
 
-def read_records(folder: str | pathlib.Path, skip_bad: bool = False) -> Splits:
+def read_records(
+    folder: str | pathlib.Path,
+    skip_bad: bool = False,
+    bounds: Mapping[str, Pair] | None = None,
+) -> Splits:
     """Opens a folder of records: training rows as a stream, the others in memory.
 
     Args:
       folder: path of a folder that `write_records` made.
       skip_bad: bool; leave out broken records and what follows them in their shards, with a
         warning that says how many rows are lost. It reads everything once, to count them.
+      bounds: mapping of names of columns to `(low, high)`, None for no bound. Default: those that
+        the records were written with. For others, all rows are read once.
 
     Returns:
       `Splits` whose `train` is a `RecordStream`.
@@ -135,7 +152,7 @@ def read_records(folder: str | pathlib.Path, skip_bad: bool = False) -> Splits:
     Raises:
       ValueError: if it is not such a folder, or, without `skip_bad`, a shard is missing or has
         another size than it was written with; the message names the file. `check_records` also
-        finds records whose bytes have changed.
+        finds records whose bytes have changed. And if rows are not inside of the bounds.
     """
     folder = pathlib.Path(folder)
     description = complete(folder)
@@ -155,7 +172,15 @@ def read_records(folder: str | pathlib.Path, skip_bad: bool = False) -> Splits:
     held_out = (in_memory(f"{part}.tfrecord") for part in ("validation", "test"))
     columns = description.get("columns")  # Older records have none.
     columns = columns and tuple(columns)
-    return Splits(description["name"], train, *held_out, description["levels"], columns=columns)
+    splits = Splits(description["name"], train, *held_out, description["levels"], columns=columns)
+    known, given = (
+        bounds_of_columns(pairs or {}, columns or (), folder)
+        for pairs in (description.get("bounds"), bounds)
+    )
+    chosen = known if bounds is None else given
+    if chosen != known:
+        _check_bounds(splits, chosen, folder)
+    return splits._replace(bounds=chosen if any(chosen) else None)
 
 
 def check_records(folder: str | pathlib.Path) -> None:
@@ -171,6 +196,20 @@ def check_records(folder: str | pathlib.Path) -> None:
         rows = RecordStream([folder / file], expected, dtype, shape).check()
         if rows != expected:
             raise ValueError(f"{folder / file} has {rows} records. Expected: {expected}")
+
+
+def _check_bounds(splits, bounds, folder):
+    """Raises `ValueError` if rows are not inside of the bounds of their columns."""
+    outside = OutsideOfBounds(bounds)
+    for part in PARTS:
+        for rows in splits.source(part).chunks(_ROWS_TO_CHECK):
+            outside.add(rows)
+    for i in outside.columns:
+        fault = outside.describe(i, lambda row: f"row {row + 1} of its parts")
+        raise ValueError(
+            f"{folder}: column {splits.columns[i]!r} {fault}. Write the records with `bounds` and "
+            "`skip_bad`, which leaves such rows out, or correct the bounds"
+        )
 
 
 def _little_endian(chunk):

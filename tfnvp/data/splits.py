@@ -188,7 +188,8 @@ def split_at_random(
     The contents of a row decide its part, and its place there: the order of the rows changes
     nothing, equal rows are in one part, and further rows leave the others in theirs. The shares are
     those of many rows: of n, about `n / 10 ± 0.3 sqrt(n)` are for test. Of 200 different rows or
-    fewer it is exactly a tenth, and further rows can move others. One or two different rows, which
+    fewer it is exactly a tenth, and further rows can move others; so it is of the rows of one part
+    of another division. One or two different rows, which
     cannot fill three parts, are divided by their order.
 
     Args:

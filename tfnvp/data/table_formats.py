@@ -3,13 +3,13 @@
 import pathlib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tfnvp.advice import warn_of_missing_header, warn_of_text_form
 from tfnvp.data.foreign_files import check_values
 from tfnvp.data.table_values import NUMBER, check_names, is_text, repeated_names
 from tfnvp.data.text_headers import seems_a_row
-from tfnvp.data.text_tables import COMPRESSIONS, TextTable, find_form
+from tfnvp.data.text_tables import COMPRESSIONS, TextOptions, TextTable, find_form
 from tfnvp.data.typed_tables import (
     OpenedTable,
     index_of,
@@ -27,18 +27,6 @@ _ROWS, _VALUES = 2**15, 2**21
 
 # What spreadsheets take for a formula. Written after an apostrophe, it is a text for them.
 _FORMULA = r"(?s)^[=+\-@\t\r\n]."
-
-
-class TextOptions(NamedTuple):
-    """What a user says of a table of text; None is found in the file.
-
-    Attributes:
-      delimiter: str, the character between values; a space stands for any number of spaces.
-      encoding: str, name of a codec of Python.
-    """
-
-    delimiter: str | None = None
-    encoding: str | None = None
 
 
 def open_table(
@@ -96,9 +84,9 @@ def format_of(file: pathlib.Path) -> tuple[str, str | None]:
 
 
 def _open_text(file, compression, text, columns, advise):
-    ending = format_of(file)[0]
-    delimiter = text.delimiter or ("\t" if ending == ".tsv" else None)
-    form = find_form(file, compression, delimiter, text.encoding, columns)
+    if text.delimiter is None and format_of(file)[0] == ".tsv":
+        text = text._replace(delimiter="\t")
+    form = find_form(file, compression, text, columns)
     table = TextTable(file, compression, form)
     written = table.names()
     # As `safe_for_spreadsheets` marks them.

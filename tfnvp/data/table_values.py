@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfnvp.advice import warn_of_rows_outside, warn_of_skipped
+from tfnvp.advice import warn_of_skipped
 from tfnvp.data.foreign_files import reading
-from tfnvp.inputs.bounds import ATOM, CURE, Pair, as_arrays, is_outside, outside_of_bounds
 
 if TYPE_CHECKING:
     import pyarrow
@@ -180,45 +179,6 @@ def finite_rows(
         f"{source} has missing or infinite values in {bad} of {total} rows, the first in "
         f"{row}{column}" + "; `skip_bad` leaves such rows out" * bool(good.any())
     )
-
-
-def rows_inside(
-    rows: np.ndarray,
-    bounds: Sequence[Pair | None] | None,
-    names: Sequence[str],
-    source: Any,
-    skip_bad: bool = False,
-) -> np.ndarray:
-    """Returns which rows are strictly inside of bounds in float32, and those that are not finite.
-
-    Args:
-      rows: `[n, columns]`.
-      bounds: `(low, high)` or None for each column; or None for no bounds.
-      names: names of the columns.
-      source: what messages call the table.
-      skip_bad: bool, warn of the other rows, which are to be left out.
-
-    Returns:
-      bool `[n]`.
-
-    Raises:
-      ValueError: if rows are not inside, without `skip_bad` or all of them.
-    """
-    if bounds is None:
-        return np.ones(len(rows), bool)
-    with np.errstate(over="ignore"):
-        rows = np.asarray(rows, "float32")  # Without a copy where they are.
-    low, high = (end.astype("float32") for end in as_arrays(bounds))
-    outside = is_outside(rows, low, high)
-    for i in np.flatnonzero(outside.any(axis=0)):
-        column = rows[:, i]
-        fault = outside_of_bounds(column, low[i], high[i], lambda row: f"row {row + 1}")
-        fault = f"{source}: column {names[i]!r} {fault}"
-        if not skip_bad or outside.any(axis=1).all():
-            raise ValueError(f"{fault}. {CURE}")
-        atom = ((column == low[i]) | (column == high[i])).mean()
-        warn_of_rows_outside(fault, atom if atom > ATOM else 0.0)
-    return ~outside.any(axis=1)
 
 
 def is_text(kind: "pyarrow.DataType") -> bool:

@@ -86,9 +86,10 @@ def load_table(
 def table_chunks(
     file: str | pathlib.Path,
     skip_bad: bool = False,
-    columns: str | None = None,
+    columns: str | Sequence[str] | None = None,
     delimiter: str | None = None,
     encoding: str | None = None,
+    bounds: Mapping[str, Pair] | None = None,
 ) -> tuple[Iterator[np.ndarray], int]:
     """Reads a table of real numbers in pieces of bounded size, after one pass that checks it.
 
@@ -98,6 +99,7 @@ def table_chunks(
       columns: as for `load_table`.
       delimiter: as for `load_table`.
       encoding: as for `load_table`.
+      bounds: as for `load_table`.
 
     Returns:
       `(chunks, count)`: an iterator over float32 arrays `[n, columns]`, and the number of rows.
@@ -107,17 +109,17 @@ def table_chunks(
     """
     file = pathlib.Path(file)
     opened = _opened(file, table_values.names_in(columns), TextOptions(delimiter, encoding))
-    found = TableRows(opened.names, file)
+    pairs = bounds_of_columns(bounds, opened.names, file) if bounds else None
+    found = TableRows(opened.names, file, pairs)
     for piece in opened.pieces(opened.names):
         found.add(piece)
     found.check(skip_bad)
 
     def chunks():
         for piece in opened.pieces(opened.names):
-            rows = table_values.rows_of_table(piece, file)
-            yield rows[np.isfinite(rows).all(axis=1)]
+            yield found.usable_rows(table_values.rows_of_table(piece, file))
 
-    return chunks(), found.good
+    return chunks(), found.usable
 
 
 def table_columns(
@@ -256,7 +258,4 @@ def _usable_rows(columns, pieces, bounds, file, skip_bad):
     found = TableRows(columns, file, bounds)
     rows = [found.add(piece) for piece in pieces]
     found.check(skip_bad)
-    rows = np.concatenate(rows)
-    inside = table_values.rows_inside(rows, bounds, columns, file, skip_bad)
-    usable = inside & np.isfinite(rows).all(axis=1)
-    return rows if usable.all() else rows[usable]
+    return found.usable_rows(np.concatenate(rows))

@@ -74,7 +74,7 @@ def find_header(
             return Header(named)
     are_named = columns and set(columns) <= set(first)
     are_values = all(is_value(value, decimal) for value in first)
-    if are_values and not are_named and not are_steps(first, decimal):
+    if are_values and not are_named and not name_columns(first, others, decimal):
         return Header(tuple(map(str, range(len(first)))), 0, True)
     line = lines[blank]
     line = re.sub(r"[ \t]+", " ", line.strip()) if delimiter == " " else line
@@ -103,10 +103,48 @@ def are_steps(texts: Sequence[str], decimal: str = ".") -> bool:
     >>> are_steps(["1990", "1995", "2000"]), are_steps(["5.1", "3.5", "1.4"])
     (True, False)
     """
-    steps = np.diff([float(text.replace(decimal, ".")) for text in texts])
+    steps = np.diff([_as_number(text, decimal) for text in texts])
     if len(steps) < 2:
         return len(steps) == 1 and steps[0] == 1
     return bool((steps > 0).all() and np.ptp(steps) <= 1e-6 * steps.max())
+
+
+def name_columns(first: Sequence[str], others: Sequence[Sequence[str]], decimal: str) -> bool:
+    """Whether the numbers of a first line name columns, and are no row as the others.
+
+    Names rise in equal steps, which the other lines do not. They count columns from 0, as pandas
+    writes them, or look unlike the values below: whole above others, or far from them.
+
+    Args:
+      first: the first line.
+      others: further lines.
+      decimal: the decimal mark.
+
+    >>> name_columns(["1", "2", "3"], [["4", "5", "6"], ["7", "8", "9"]], ".")
+    False
+    >>> name_columns(["1", "2", "3"], [["2.5", "1.5", "0.5"], ["0.5", "2.5", "1.5"]], ".")
+    True
+    """
+    if not are_steps(first, decimal):
+        return False
+    rows = [row for row in others if len(row) == len(first)]
+    rows = [row for row in rows if all(is_value(value, decimal) for value in row)]
+    if 2 * sum(are_steps(row, decimal) for row in rows) > len(rows):
+        return False
+    if not rows or list(first) == [str(i) for i in range(len(first))]:
+        return True
+    whole = np.array([[value.strip("+-").isdigit() for value in row] for row in rows])
+    if all(map(str.isdigit, first)) and whole.mean() < 0.5:
+        return True
+    numbers = np.array([[_as_number(value, decimal) for value in row] for row in (first, *rows)])
+    names, values = numbers[0], numbers[1:]
+    margin = np.maximum(np.ptp(values, axis=0), np.abs(values).max(axis=0))
+    low, high = values.min(axis=0) - margin, values.max(axis=0) + margin
+    return bool(((names < low) | (names > high)).any())
+
+
+def _as_number(text, decimal):
+    return float(text.replace(decimal, "."))
 
 
 def seems_a_row(names: Sequence[str]) -> bool:

@@ -32,12 +32,27 @@ _DELIMITERS = (",", ";", "\t", "|", " ")
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
+# A first line that says the delimiter, for Excel.
+_SAID = r"sep=([^\"\r\n])"
+
 _DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$"
 
 # Numbers such as 1,234 may have a decimal comma, or one between thousands.
 _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
 
 _KIND = "a table of text (its encoding is taken for {}, unless `encoding` names another one)"
+
+
+class TextOptions(NamedTuple):
+    """What a user says of a table of text; None is found in the file.
+
+    Attributes:
+      delimiter: str, the character between values; a space stands for any number of spaces.
+      encoding: str, name of a codec of Python.
+    """
+
+    delimiter: str | None = None
+    encoding: str | None = None
 
 
 class TextForm(NamedTuple):
@@ -61,8 +76,7 @@ class TextForm(NamedTuple):
 def find_form(
     file: pathlib.Path,
     compression: str | None = None,
-    delimiter: str | None = None,
-    encoding: str | None = None,
+    text: TextOptions | None = None,
     columns: Sequence[str] | None = None,
 ) -> TextForm:
     """Finds how a file writes its table, in its first lines.
@@ -70,9 +84,9 @@ def find_form(
     Args:
       file: path of the file.
       compression: Arrow's name of a format, or None.
-      delimiter: what is between values. Default: what divides most lines into as many values,
-        most of them numbers.
-      encoding: name of a codec. Default: UTF-8, or UTF-16 where the file begins with its mark.
+      text: what a user says of it. Default: the delimiter is what a first line such as `sep=;`
+        says, or what divides most lines into as many values, most of them numbers; the encoding is
+        UTF-8, or UTF-16 where the file begins with its mark.
       columns: names that the table is known to have, or None.
 
     Raises:
@@ -84,14 +98,18 @@ def find_form(
     >>> find_form(file)._replace(header=None)
     TextForm(encoding='utf-8', delimiter=';', decimal=',', has_comments=True, header=None)
     """
+    delimiter, encoding = text or TextOptions()
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ValueError(f"`delimiter` must be one character. Received: {delimiter!r}")
     with reading(file, "a table"), _bytes_of(file, compression) as stream:
         head = stream.read(_HEAD)
     found = encoding or next((v for mark, v in _MARKS.items() if head.startswith(mark)), "utf-8")
-    text = _decoded(head, found, file, strictly=encoding is not None)
-    lines = text.splitlines()[: _LINES + 1]
+    decoded = _decoded(head, found, file, strictly=encoding is not None)
+    lines = decoded.splitlines()[: _LINES + 1]
     lines = lines if len(head) < _HEAD else lines[:-1]
+    said = re.fullmatch(_SAID, lines[0], re.IGNORECASE) if lines else None
+    lines = lines[1:] if said else lines
+    delimiter = delimiter or (said and said[1])
     is_other = (bool(line.strip()) and not line.startswith("#") for line in lines)
     first = next((i for i, other in enumerate(is_other) if other), len(lines))
     comments = [line for line in lines[:first] if line.strip()]
@@ -100,6 +118,7 @@ def find_form(
     delimiter = delimiter or _most_even(rows)
     decimal = "," if delimiter != "," and _has_decimal_commas(rows, delimiter) else "."
     header = find_header(comments, lines, delimiter, decimal, columns)
+    header = header._replace(lines=header.lines + bool(said))
     return TextForm(found, delimiter, decimal, bool(comments), header)
 
 
@@ -181,12 +200,13 @@ class TextTable:
         names, skipped, _ = self._form.header
         delimiter, expected = self._form.delimiter, int(expected[1])
         lines = io.TextIOWrapper(self._stream(), "utf-8", "replace", newline="")
+        lines = itertools.islice(lines, skipped, None)
         rows = enumerate(filter(None, csv.reader(lines, delimiter=delimiter)), names is not None)
         with contextlib.suppress(csv.Error):  # Of a text longer than Python's reader takes.
-            for i, row in itertools.islice(rows, skipped > 0, None):
+            for i, row in rows:
                 if len(row) != expected:
                     return DamagedTableError(
-                        f"{self._file}: row {i - (skipped > 0)} must have {expected} values, with "
+                        f"{self._file}: row {i} must have {expected} values, with "
                         f"{delimiter!r} between them. Received {len(row)}: "
                         f"{delimiter.join(row)[:60]!r}"
                     )

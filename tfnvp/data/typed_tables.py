@@ -3,6 +3,7 @@
 import itertools
 import pathlib
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -97,23 +98,39 @@ def open_excel(file: pathlib.Path) -> OpenedTable:
     _check_archive(file)
 
     def rows():
+        """Yields the rows in pieces, without those of blank cells."""
         with reading(file, "a table"), file.open("rb") as stream:
-            book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
-            for row in book.worksheets[0].iter_rows(values_only=True):
-                if any(value is not None for value in row):
-                    yield row
+            with warnings.catch_warnings():  # Of styles and other things that are no values.
+                warnings.simplefilter("ignore")
+                book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
+                lines = book.worksheets[0].iter_rows(values_only=True)
+                piece = list(itertools.islice(lines, _EXCEL_ROWS))
+            while piece:
+                yield [row for row in piece if not all(map(_is_blank, row))]
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    piece = list(itertools.islice(lines, _EXCEL_ROWS))
 
-    names = told_apart(["" if name is None else str(name).strip() for name in next(rows(), ())])
+    first, *others = next(filter(None, rows()), [()])
+    # Columns without a name and values separate others.
+    used = {i for row in (first, *others) for i, cell in enumerate(row) if not _is_blank(cell)}
+    places = sorted(used)
+    written = ["" if i >= len(first) or first[i] is None else str(first[i]) for i in places]
+    names = told_apart([name.strip() for name in written])
 
     def pieces(columns):
-        places = [names.index(name if name in names else name.strip()) for name in columns]
-        lines = itertools.islice(rows(), 1, None)
-        while piece := list(itertools.islice(lines, _EXCEL_ROWS)):
-            padded = [(*row, *(None,) * (len(names) - len(row))) for row in piece]
-            values = [[row[place] for row in padded] for place in places]
+        chosen = [places[names.index(n if n in names else n.strip())] for n in columns]
+        skipped = 1
+        for piece in filter(None, rows()):
+            values = [[row[i] if i < len(row) else None for row in piece[skipped:]] for i in chosen]
+            skipped = 0
             yield pyarrow.table([_of_one_type(column) for column in values], list(columns))
 
     return OpenedTable(names, pieces, index=index_of(names))
+
+
+def _is_blank(cell):
+    return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
 def _of_one_type(values):

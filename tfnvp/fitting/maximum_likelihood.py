@@ -231,7 +231,7 @@ class MaximumLikelihood(Steps):
         arguments = kwargs | dict(zip(_EVALUATE_ARGUMENTS, args, strict=False))
         data = Data(*self.data_spec.check(x, y, arguments.pop("sample_weight", None)))
         data = relative(data, arguments.get("steps"))
-        result = super().evaluate(**self._for_scoring(data, arguments))
+        result = super().evaluate(**self._for_scoring(data, arguments, column_names(x)))
         if self.levels is not None:
             found = {"bits_per_dim": float(self.bits_per_dim_metric.result())}
             advice.warn_of_negative_bits(found, self.levels)
@@ -244,11 +244,11 @@ class MaximumLikelihood(Steps):
         """
         arguments = kwargs | dict(zip(_PREDICT_ARGUMENTS, args, strict=False))
         data = Data(*self.data_spec.check(x))
-        return super().predict(**self._for_scoring(data, arguments))
+        return super().predict(**self._for_scoring(data, arguments, column_names(x)))
 
-    def _for_scoring(self, data: Data, arguments: dict) -> dict:
+    def _for_scoring(self, data: Data, arguments: dict, names: list[str] | None) -> dict:
         if data.is_arrays:
-            self.data_spec.advise_on_rows(data.parts[0])
+            self.data_spec.advise_on_rows(data.parts[0], names)
             self._advise_on_conditions(data)
         callbacks = with_bar(arguments.pop("callbacks", None), arguments.get("verbose"))
         return batches.for_keras(data, arguments) | {"callbacks": callbacks}

@@ -14,6 +14,7 @@ from tfnvp._internals import tape_is_recording
 from tfnvp.arguments import check_int
 from tfnvp.bases import sample_base
 from tfnvp.flows.interpolation import four_corner_latents
+from tfnvp.inputs.conversion import column_names
 from tfnvp.inputs.sampling import (
     check_conditions,
     check_sampling,
@@ -184,9 +185,10 @@ class FlowCalls(keras.Model):
         return self._calls.embed(self.data_spec.prepare_condition(condition))
 
     def _prepared(self, x: Any, condition: Any, spec: DataSpec | None = None) -> tuple:
+        given = x
         x, condition = (spec or self.data_spec).prepare(x, condition, self._advise_and_embed)
         if spec is None and tf.executing_eagerly():
-            self.data_spec.advise_on_rows(x)
+            self.data_spec.advise_on_rows(x, column_names(given))
         return x, condition
 
     def _advise_and_embed(self, condition):

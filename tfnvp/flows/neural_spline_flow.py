@@ -60,6 +60,8 @@ class NeuralSplineFlow(VectorFlow):
     Source: Durkan, Bekasov, Murray and Papamakarios 2019 (Neural Spline Flows), the coupling flow.
     """
 
+    # XLA repeats sums over bins in every operation that uses them.
+    compiles_well = False
     bijector_name = "neural_spline_flow"
 
     def __init__(

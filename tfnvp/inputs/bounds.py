@@ -126,34 +126,80 @@ def whole_inside(values: np.ndarray, pair: Pair | None) -> np.ndarray:
     return np.clip(np.rint(values), least, largest)
 
 
-def outside_of_bounds(
-    column: np.ndarray, low: float, high: float, place: Callable[[int], str]
-) -> str:
-    """Describes the values of a column that are not strictly between its bounds.
+class OutsideOfBounds:
+    """Counts the values of columns that are not strictly between bounds, in one pass over rows.
 
     Args:
-      column: `[n]`, with such a value; NaN and infinities are not described.
-      low: lower bound, in the type of the column.
-      high: upper bound.
-      place: function from the index of a row to what messages call it.
+      bounds: `(low, high)` or None for each column.
 
-    >>> outside_of_bounds(np.array([0.5, 0.0, -1.0]), 0.0, np.inf, "row {}".format)
+    Attributes:
+      columns: indices of the columns with such values so far.
+
+    >>> found = OutsideOfBounds([(0.0, None), None])
+    >>> found.add(np.array([[0.5, -1.0], [0.0, 2.0], [-1.0, 0.0]])).tolist(), found.columns
+    ([False, True, True], [0])
+    >>> found.describe(0, "row {}".format)
     'must be above 0. Received: 0 in row 1; 2 of 3 values (66.67%) are not, 1 of them exactly 0'
     """
-    bad = is_outside(column, low, high)
-    rule = f"between {_written(low)} and {_written(high)}"
-    if np.isinf(low) or np.isinf(high):
-        rule = f"below {_written(high)}" if np.isinf(low) else f"above {_written(low)}"
-    row = int(bad.argmax())
-    on = [
-        f", {count} of them exactly {_written(bound)}"
-        for bound in (low, high)
-        if (count := (column[bad] == bound).sum())
-    ]
-    return (
-        f"must be {rule}. Received: {_written(column[row])} in {place(row)}; {bad.sum()} of "
-        f"{len(column)} values ({bad.mean():.2%}) are not{''.join(on)}"
-    )
+
+    def __init__(self, bounds: Sequence[Pair | None]):
+        self._low, self._high = (end.astype("float32") for end in as_arrays(bounds))
+        self._bounded = np.flatnonzero(np.isfinite(self._low) | np.isfinite(self._high))
+        self._rows, self._counts = 0, np.zeros((3, len(self._low)), int)
+        self._first: dict[int, tuple[int, np.float32]] = {}
+
+    @property
+    def columns(self) -> list[int]:
+        return sorted(self._first)
+
+    def add(self, rows: np.ndarray) -> np.ndarray:
+        """Returns which of the next rows have values outside: bool `[n]` of `[n, columns]`."""
+        with np.errstate(over="ignore"):
+            rows = np.asarray(rows, "float32")  # Without a copy where they are.
+        outside = self._values_outside(rows)
+        for place in np.flatnonzero(outside.any(axis=0)):
+            i, row = int(self._bounded[place]), int(outside[:, place].argmax())
+            column = rows[:, i]
+            self._first.setdefault(i, (self._rows + row, column[row]))
+            ends = [(column == end).sum() for end in (self._low[i], self._high[i])]
+            self._counts[:, i] += (outside[:, place].sum(), *ends)
+        self._rows += len(rows)
+        return outside.any(axis=1)
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Returns which of some rows have values outside: bool `[n]` of float32 `[n, columns]`."""
+        return self._values_outside(rows).any(axis=1)
+
+    def _values_outside(self, rows):
+        """Returns which values of the columns with bounds are outside: bool `[n, bounded]`."""
+        low, high = self._low[self._bounded], self._high[self._bounded]
+        return is_outside(rows[:, self._bounded], low, high)
+
+    def share_on_bounds(self, i: int) -> float:
+        """Returns the share of the values of a column that are exactly on one of its bounds."""
+        return self._counts[1:, i].sum() / self._rows
+
+    def describe(self, i: int, place: Callable[[int], str]) -> str:
+        """Describes the values outside of a column that has some; NaN and infinities are not.
+
+        Args:
+          i: index of the column.
+          place: function from the index of a row to what messages call it.
+        """
+        low, high = self._low[i], self._high[i]
+        (row, value), (outside, *ends) = self._first[i], self._counts[:, i]
+        rule = f"between {_written(low)} and {_written(high)}"
+        if np.isinf(low) or np.isinf(high):
+            rule = f"below {_written(high)}" if np.isinf(low) else f"above {_written(low)}"
+        on = [
+            f", {count} of them exactly {_written(bound)}"
+            for bound, count in zip((low, high), ends, strict=True)
+            if count and np.isfinite(bound)
+        ]
+        return (
+            f"must be {rule}. Received: {_written(value)} in {place(row)}; {outside} of "
+            f"{self._rows} values ({outside / self._rows:.2%}) are not{''.join(on)}"
+        )
 
 
 def _written(number):

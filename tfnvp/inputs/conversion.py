@@ -1,5 +1,6 @@
 """Conversion of what users hand in to arrays: one table of the kinds that need a rule."""
 
+import datetime
 import decimal
 import inspect
 import numbers
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp.arguments import unmasked
+from tfnvp.inputs.rules import CURES
 
 
 class Kind(NamedTuple):
@@ -86,11 +88,7 @@ KINDS = (
         lambda x: isinstance(x, (tf.RaggedTensor, tf.RaggedTensorSpec)),
         cure="rows of equal length become a tensor by `x.to_tensor()`",
     ),
-    Kind(
-        "a table with dates or times",
-        lambda x: any(getattr(kind, "is_temporal", bool)() for kind in getattr(x, "dtypes", ())),
-        cure="polars counts microseconds since 1970: leave them out, or write days as numbers",
-    ),
+    Kind("a lazy table", lambda x: type(x).__name__ == "LazyFrame", cure="call `x.collect()`"),
     Kind("a dictionary", lambda x: isinstance(x, dict), cure=_ROWS),
     Kind(
         "a text or path",
@@ -102,6 +100,11 @@ KINDS = (
     Kind("an iterator", lambda x: hasattr(x, "__next__"), cure="call `numpy.stack(list(x))` first"),
     Kind("a function", inspect.isroutine, cure=f"{_NUMBERS}, or call it first"),
 )
+
+# Kinds of NumPy that are real numbers, and types of Python.
+_NUMERIC = "biuf"
+_KNOWN = (numbers.Real, decimal.Decimal)
+_DATES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
 
 #: Types of arrays that need no rule: most calls have one.
 _PLAIN = {np.dtype(name).str for name in ("float32", "float64", "int32", "int64", "uint8")}
@@ -127,22 +130,63 @@ def to_array(x: Any, name: str = "x") -> np.ndarray | tf.Tensor:
     numbers, they become floats, with NaN in the gaps. So do masked arrays.
 
     Raises:
-      ValueError: for data that is not an array of numbers.
+      ValueError: for data that is not an array of numbers, with the name of the column of a table.
     """
     if kind := kind_of(x, name):
         return to_array(kind.convert(x), name)
     if tf.is_tensor(x):
         return x
     try:
-        if hasattr(x, "__array__"):
-            array = _without_objects(np.asarray(x))
+        if not hasattr(x, "__array__"):
+            return _list_to_array(x)
+        array = None if _has_dates(x) else _without_objects(np.asarray(x))
+        if array is not None and (array.dtype.kind in _NUMERIC or not _columns_of(x)):
             return array if kind_of(array) is None else to_array(array, name)
-        return _list_to_array(x)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"`{name}` must be an array of numbers; a table of several types becomes one by "
-            f"`.astype('float32')`. Received: {type(x).__name__}. {error}"
-        ) from None
+        if not _columns_of(x):
+            raise _no_array(x, name, error) from None
+    raise ValueError(f"`{name}` must hold real numbers{_other_column(x, name)}")
+
+
+def _no_array(x, name, error):
+    return ValueError(
+        f"`{name}` must be an array of numbers; a table of several types becomes one by "
+        f"`.astype('float32')`. Received: {type(x).__name__}. {error}"
+    )
+
+
+def _has_dates(x):
+    """Whether a table of polars holds dates, which would become microseconds since 1970."""
+    # A series of pandas has one `dtypes`.
+    kinds = getattr(x, "dtypes", ()) if column_labels(x) else ()
+    return any(getattr(kind, "is_temporal", bool)() for kind in kinds)
+
+
+def _columns_of(x):
+    """Returns the columns of a table of pandas, polars or Arrow; none of other data."""
+    if not column_labels(x):
+        return []
+    if hasattr(x, "items"):
+        return [column for _, column in x.items()]
+    walk = getattr(x, "iter_columns", None) or getattr(x, "itercolumns", list)
+    return list(walk())
+
+
+def _other_column(x, name):
+    """Describes the first column of a table that holds other values than numbers."""
+    for i, (label, column) in enumerate(zip(column_labels(x), _columns_of(x), strict=True)):
+        array = _without_objects(np.asarray(column))
+        if array.dtype.kind in _NUMERIC and array.ndim == 1:
+            continue
+        other = [not (_is_gap(value) or isinstance(value, _KNOWN)) for value in array.flat]
+        row = int(np.argmax(other))
+        kind = "M" if isinstance(array[row], _DATES) else array.dtype.kind
+        values = f"values of type {column.dtype if hasattr(column, 'dtype') else column.type}"
+        return (
+            f"{CURES.get(kind, '')}. Received: column {label!r} with {values}, such as "
+            f"{str(array[row])!r} in {name}[{row}, {i}]"
+        )
+    return f". Received: {type(x).__name__}"
 
 
 def _list_to_array(x):
@@ -196,10 +240,14 @@ def with_arrays(stream: Any) -> Any:
 
 def column_names(x: Any) -> list[str] | None:
     """Returns the names of a table's columns, or None for data without names."""
-    x = x.get("x") if isinstance(x, dict) else x
-    # In `pyarrow.Table`, `columns` are the columns themselves.
-    names = [str(name) for name in getattr(x, "column_names", None) or getattr(x, "columns", ())]
+    names = column_labels(x.get("x") if isinstance(x, dict) else x)
     return names if names and len(set(names)) == len(names) else None
+
+
+def column_labels(x: Any) -> list[str]:
+    """Returns the names of a table's columns, which can be equal; none for other data."""
+    # In `pyarrow.Table`, `columns` are the columns themselves.
+    return [str(name) for name in getattr(x, "column_names", None) or getattr(x, "columns", ())]
 
 
 def _without_objects(array: np.ndarray) -> np.ndarray:
@@ -207,8 +255,7 @@ def _without_objects(array: np.ndarray) -> np.ndarray:
     if array.dtype != object:
         return array
     gaps = np.array([_is_gap(value) for value in array.flat], bool).reshape(array.shape)
-    known = (numbers.Real, decimal.Decimal)
-    if not all(isinstance(value, known) for value in array[~gaps]):
+    if not all(isinstance(value, _KNOWN) for value in array[~gaps]):
         return array
     return np.where(gaps, np.nan, array).astype("float64")
 

@@ -1,5 +1,6 @@
 """The rules that data of any flow must satisfy: types, shapes, sizes of numbers."""
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -7,6 +8,9 @@ import tensorflow as tf
 
 from tfnvp.inputs.columns import largest_distances
 from tfnvp.precision import LARGEST
+
+# Names a variable by its index, such as `(2,)`.
+Namer = Callable[[tuple], str]
 
 # Ranges of nearly all values of a column, beyond which a value is refused.
 _TOO_FAR = 1e6
@@ -17,17 +21,20 @@ _LABELS = (
 )
 
 # What to do about data of other types, by the kinds of NumPy: objects, dates and durations.
-_DATES = ": dates and durations by `(dates - dates.min()) / pandas.Timedelta(days=1)`"
+_DATES = (
+    ": leave dates and durations out, or make them days by `(dates - dates.min()) / "
+    "pandas.Timedelta(days=1)`"
+)
 _OBJECTS = (
     ": choose the columns that do, and convert them by `.astype('float32')`; texts and categories "
     "become numbers by `pandas.get_dummies`, labels of an `Embedding` by `pandas.factorize`"
 )
-_CURES = {"O": _OBJECTS, "M": _DATES, "m": _DATES}
+CURES = {"O": _OBJECTS, "M": _DATES, "m": _DATES, "U": _OBJECTS, "T": _OBJECTS}
 
 
 def check_dtype(dtype: Any, name: str, whole_numbers: bool) -> bool:
     """Returns whether a type is of whole numbers; raises `ValueError` for unusable types."""
-    cure = _CURES.get(getattr(dtype, "kind", ""), "")
+    cure = CURES.get(getattr(dtype, "kind", ""), "")
     tensor_type = tf.string if cure else tf.as_dtype(dtype)
     is_whole = tensor_type.is_integer or tensor_type.is_bool
     if not is_whole and not tensor_type.is_floating:
@@ -121,24 +128,34 @@ def unusable_weights(sample_weight: Any) -> str | None:
     )
 
 
-def not_finite(values: np.ndarray, name: str) -> str | None:
+def not_finite(values: np.ndarray, name: str, variable: Namer | None = None) -> str | None:
     """Describes the first value that is NaN or infinite, or returns None."""
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return None
     bad = np.argwhere(~np.isfinite(values))
-    first = f"{name}[{', '.join(map(str, bad[0]))}]: {values[tuple(bad[0])]}"
+    first = f"{_place(name, tuple(bad[0]), variable)}: {values[tuple(bad[0])]}"
     return (
         f"`{name}` must be finite. Received: {len(bad)} values that are not, the first is {first}"
     )
 
 
+def _place(name, index, variable):
+    """Returns what messages call a value of rows."""
+    of_column = f" of {variable(index[1:])}" if variable else ""
+    return f"{name}[{', '.join(map(str, index))}]{of_column}"
+
+
 def out_of_range(
-    values: np.ndarray, name: str, support: tuple | None = None, whole_numbers: bool = False
+    values: np.ndarray,
+    name: str,
+    support: tuple | None = None,
+    whole_numbers: bool = False,
+    variable: Namer | None = None,
 ) -> str | None:
     """Describes values that are not finite, or not in the support of a flow, or returns None.
 
     Without a support, squares of the values must not overflow float32. `whole_numbers` says
-    whether the flow takes grey levels, too.
+    whether the flow takes grey levels, too; `variable` names columns by their indices.
     """
     if values.dtype.kind != "f" or not values.size:
         return None
@@ -146,28 +163,23 @@ def out_of_range(
     smallest, largest = support or (-LARGEST, LARGEST)
     if low >= smallest and high <= largest:
         return None
-    fault = (
-        f"`{name}` reaches {max(-low, high):.3g}, whose square overflows float32: scale it first"
-    )
-    if support is not None:
+    fault = not_finite(values, name, variable)
+    if fault is None and support is None:
+        index = np.unravel_index(np.abs(values).argmax(), values.shape)
+        fault = (
+            f"`{name}` reaches {max(-low, high):.3g}, whose square overflows float32: scale it "
+            f"first. Received: {values[index]:.3g} in {_place(name, index, variable)}"
+        )
+    if fault is None:
         levels = "; grey levels go in as whole numbers" * whole_numbers
         fault = (
             f"`{name}` must hold floats in [0, 1], which the flow's logit accepts{levels}. "
             f"Received: values from {low:.4g} to {high:.4g}"
         )
-    return not_finite(values, name) or fault
+    return fault
 
 
-def unsupported(values: np.ndarray, index: tuple, name: str, bijectors: str) -> str:
-    """Describes the first value, or row, that the bijectors on the data side cannot invert."""
-    where = ", ".join(map(str, index))
-    return (
-        f"`{name}` must lie in the support of the flow, where the inverse of {bijectors} is finite."
-        f" Received: {name}[{where}] = {values[index]}"
-    )
-
-
-def extreme(values: np.ndarray, name: str) -> str | None:
+def extreme(values: np.ndarray, name: str, variable: Namer | None = None) -> str | None:
     """Describes a value that is too far from the rest of its column to train on, or returns None.
 
     Its gradient would be larger than all others by so much that optimizers hardly move afterwards.
@@ -180,10 +192,10 @@ def extreme(values: np.ndarray, name: str) -> str | None:
     if far[worst] < _TOO_FAR:
         return None
     row = np.abs(columns[:, worst] - median[worst]).argmax()
-    index = ", ".join(map(str, (row, *np.unravel_index(worst, values.shape[1:]))))
+    place = _place(name, (row, *np.unravel_index(worst, values.shape[1:])), variable)
     return (
         f"`{name}` must not have values that are a million times further from the median than "
-        f"nearly all others. Received: {name}[{index}] = {columns[row, worst]:.3g}, where 98 % of "
+        f"nearly all others. Received: {place} = {columns[row, worst]:.3g}, where 98 % of "
         f"the column spans {ranges[worst]:.3g}: leave the row out, or take logarithms"
     )
 

@@ -198,7 +198,7 @@ class DataSpec:
                 raise ValueError(f"`{self.name}` must not be empty. Received: {x}")
             self.check_dataset(x.element_spec)
             return x, condition, sample_weight
-        names = column_namer(column_names(x) if training else None)
+        variable = column_namer(names) if (names := column_names(x)) else None
         rows, conditions = x, condition
         if isinstance(x, dict):
             rows, conditions = rules.split_dictionary(x, condition, self.name)
@@ -206,7 +206,7 @@ class DataSpec:
         if is_stream(rows):
             return with_arrays(x), condition, sample_weight
         rows = np.asarray(to_array(rows, self.name))
-        self._check_rows(rows, training, names)
+        self._check_rows(rows, training, variable)
         if conditions is None:
             check_presence(None, self.conditions, WHERE)
         elif self.conditions is None:  # It may stand for no condition, see `unpack_batch`.
@@ -242,17 +242,18 @@ class DataSpec:
         if self.conditions is None and isinstance(next(iter(others), None), tf.TensorSpec):
             rules.check_unused(others[0].shape)
 
-    def _check_rows(self, rows: np.ndarray, training: bool, names) -> None:
+    def _check_rows(self, rows: np.ndarray, training: bool, variable: Any) -> None:
         rules.check_dtype(rows.dtype, self.name, self.whole_numbers)
         rules.check_batch_shape(rows.shape, self.event_shape, self.name)
         if len(rows) == 0:
             raise ValueError(f"`{self.name}` must not be empty. Received shape: {rows.shape}")
         is_checked = training or rows.dtype.kind in "iub"
-        if is_checked and (fault := self.find_fault(rows, variable=names)):
+        if is_checked and (fault := self.find_fault(rows, variable=variable)):
             raise ValueError(fault)
         if training and self.name == "x":
             # The check needs many rows: a few may be close to each other.
-            check_precision(spread_sample(rows), names, f"`{self.name}`")
+            name = variable or column_namer(None)
+            check_precision(spread_sample(rows), name, f"`{self.name}`")
 
     # --- What is wrong with a batch -------------------------------------------------------------
 
@@ -275,15 +276,15 @@ class DataSpec:
                 return str(error)
         fault = self.find_unsupported(x, variable)
         free = self.data_side.unbounded(x) if self.data_side else x
-        fault = fault or (None if self.support else rules.extreme(free, self.name))
+        fault = fault or (None if self.support else rules.extreme(free, self.name, variable))
         if condition is not None:
             fault = fault or self.conditions.find_unusable(condition)
         return fault or rules.unusable_weights(sample_weight)
 
     def find_unsupported(self, x: np.ndarray, variable: Any = None) -> str | None:
         """Describes a value that is not finite or outside of the support, or returns None."""
-        fault = rules.out_of_range(x, self.name, self.support, self.whole_numbers)
-        side = self.data_side
+        how = self.support, self.whole_numbers, variable
+        fault, side = rules.out_of_range(x, self.name, *how), self.data_side
         return fault or (side.find_unusable(x, self.name, variable) if side else None)
 
     # --- Advice ---------------------------------------------------------------------------------
@@ -297,7 +298,7 @@ class DataSpec:
         if self.levels is None:
             advise_on_variables(x, self.name, names)
 
-    def advise_on_rows(self, x: Any) -> None:
+    def advise_on_rows(self, x: Any, names: list[str] | None = None) -> None:
         """Warns of rows that are scored outside of the support, or without dequantization noise."""
         if self.support is None and self.levels is None and not self.data_side:
             return
@@ -307,7 +308,7 @@ class DataSpec:
             values = x[np.isfinite(x)]
             fault = rules.out_of_range(values, self.name, self.support, self.whole_numbers)
         elif self.data_side:
-            fault = self.data_side.find_outside(x, self.name)
+            fault = self.data_side.find_outside(x, self.name, column_namer(names))
         if fault:
             advice.warn_of_unsupported_rows(fault)
         elif self.levels is not None and x.dtype.kind == "f":

@@ -1,6 +1,7 @@
 """The support of a flow: the data that the bijectors next to the data can invert."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,8 @@ from tfnvp.bijectors.compose import (
     value_and_log_det,
     walk,
 )
-from tfnvp.inputs.bounds import CURE, outside_of_bounds
+from tfnvp.inputs.bounds import CURE, OutsideOfBounds, Pair
 from tfnvp.inputs.columns import column_namer
-from tfnvp.inputs.rules import unsupported
 
 # Numbers that are inverted at a time.
 _CHUNK_ELEMENTS = 2**20
@@ -108,6 +108,14 @@ class DataSide:
         shape = self._bijector.inverse_event_shape(self._event_shape)
         return self._bijector.forward(tf.fill([1, *shape], _LATENT))[0]
 
+    @property
+    def bounds(self) -> list[Pair] | None:
+        """The bounds of each variable, in the order of their values; None for other supports."""
+        if self._bounds is None:
+            return None
+        low, high = (end.reshape(-1).tolist() for end in (self._bounds.low, self._bounds.high))
+        return list(zip(low, high, strict=True))
+
     def find_unusable(
         self, x: np.ndarray, name: str, variable: Callable[[tuple], str] | None = None
     ) -> str | None:
@@ -118,34 +126,88 @@ class DataSide:
     def find_outside(
         self, x: np.ndarray, name: str, variable: Callable[[tuple], str] | None = None
     ) -> str | None:
-        """Describes the first finite value outside of the support, or its row, or returns None.
+        """Describes the first variable of an array with finite values outside, or returns None.
 
         Args:
           x: `[n, *event_shape]`.
           name: what messages call the data.
           variable: function from the index of a variable to what messages call it, or None.
         """
+        found = OutsideOfSupport(
+            self,
+            f"`{name}`",
+            variable or column_namer(None),
+            lambda index: f"{name}[{', '.join(map(str, index))}]",
+        )
+        found.add(x)
+        return next(found.faults(), None)
+
+    def first_outside(self, x: np.ndarray) -> tuple[int, ...] | None:
+        """Returns the index of the first finite value outside, or of its row, or None."""
         rows = max(1, _CHUNK_ELEMENTS // max(1, x[:1].size))
         for first in range(0, len(x), rows):
             piece = tf.cast(x[first : first + rows], tf.float32)
             bad = (~self.accepts(piece) & like_rows(finite_rows(piece), piece)).numpy()
             if bad.any():
                 row, *rest = map(int, np.argwhere(bad)[0])
-                if self._bounds is not None:
-                    return self._outside_of_bounds(x, tuple(rest), name, variable)
-                index = (first + row, *rest) if self._single else (first + row,)
-                return unsupported(x, index, name, self._names)
+                return (first + row, *rest) if self._single else (first + row,)
         return None
 
-    def _outside_of_bounds(self, x, index, name, variable):
-        column = np.asarray(x[(slice(None), *index)], "float32")
-        bounds = (end[index].astype("float32") for end in (self._bounds.low, self._bounds.high))
+    def describe(self, value: Any, subject: str, place: str) -> str:
+        """Describes a value, or row, that the bijectors cannot invert."""
+        return (
+            f"{subject} must lie in the support of the flow, where the inverse of {self._names} is "
+            f"finite. Received: {value} in {place}"
+        )
 
-        def place(row):
-            return f"{name}[{', '.join(map(str, (row, *index)))}]"
 
-        variable = variable or column_namer(None)
-        return f"`{name}`: {variable(index)} {outside_of_bounds(column, *bounds, place)}"
+class OutsideOfSupport:
+    """What a pass over pieces of rows finds outside of a flow's support.
+
+    Args:
+      side: `DataSide` of the flow.
+      source: what messages call the data.
+      variable: function from the index of a variable to what messages call it.
+      place: function from the index of a value, its row first, or of a row, to what messages call
+        it.
+    """
+
+    def __init__(
+        self,
+        side: DataSide,
+        source: str,
+        variable: Callable[[tuple], str],
+        place: Callable[[tuple], str],
+    ):
+        self._side, self._source, self._variable, self._place = side, source, variable, place
+        self._bounded = None if side.bounds is None else OutsideOfBounds(side.bounds)
+        self._rows, self._fault, self._event_shape = 0, None, ()
+
+    def add(self, x: np.ndarray) -> None:
+        """Looks at the next rows, `[n, *event_shape]`."""
+        self._event_shape = x.shape[1:]
+        if self._bounded is not None:
+            self._bounded.add(x.reshape(len(x), -1))
+        elif self._side and self._fault is None and (index := self._side.first_outside(x)):
+            row, *rest = index
+            subject = f"{self._source}: {self._variable(tuple(rest))}" if rest else self._source
+            place = self._place((self._rows + row, *rest))
+            self._fault = self._side.describe(x[index], subject, place)
+        self._rows += len(x)
+
+    def faults(self) -> Iterator[str]:
+        """Yields a description of each variable that has bounds and values outside, or of one."""
+        if self._bounded is None:
+            yield from [] if self._fault is None else [self._fault]
+            return
+        for i in self._bounded.columns:
+            index = tuple(map(int, np.unravel_index(i, self._event_shape)))
+            place = functools.partial(self._place_of, index)
+            described = self._bounded.describe(i, place)
+            yield f"{self._source}: {self._variable(index)} {described}"
+
+    def _place_of(self, index, row):
+        return self._place((row, *index))
 
 
 def all_of_row(good: tf.Tensor) -> tf.Tensor:

@@ -238,7 +238,10 @@ def _inherited(tables, name, heirs=()):
 RECIPES = read_recipes(pathlib.Path(__file__).with_name("recipes.toml").read_text("utf-8"))
 
 #: Numbers of parameters by recipe, of those whose data has a known shape.
-PARAMETERS = tomllib.loads(pathlib.Path(__file__).with_name("parameters.toml").read_text("utf-8"))
+PARAMETERS, MINUTES = (
+    tomllib.loads(pathlib.Path(__file__).with_name(name).read_text("utf-8"))
+    for name in ("parameters.toml", "minutes.toml")
+)
 
 
 def get(name: str) -> Recipe:

@@ -39,11 +39,14 @@ def check_data(config: Mapping[str, Any], splits: Splits, name: Any) -> None:
         which = "held_out_crc32"
     stored, parts = config.get(which), PARTS if which == "data_crc32" else PARTS[1:]
     if stored is not None and splits.fingerprint(parts) != stored:
+        causes = "rows have changed, were added or left out"
+        if config.get("division") is None:  # By the order of the rows.
+            causes += ", or stand in another order"
         raise ValueError(
-            f"{splits.name} is no longer the data that {name} was trained on: rows have changed, "
-            "were added or left out, or stand in another order, so that its test rows can be rows "
-            "of the training. Restore the data; `tfnvp evaluate --all-rows` takes all rows as new, "
-            "and a copy of another name, given by an option, is other data"
+            f"{splits.name} is no longer the data that {name} was trained on: {causes}, so that "
+            "its test rows can be rows of the training. Restore the data; `tfnvp evaluate "
+            "--all-rows` takes all rows as new, and a copy of another name, given by an option, is "
+            "other data"
         )
 
 

@@ -17,27 +17,42 @@ from tfnvp.scoring.reference import (
 )
 
 if TYPE_CHECKING:
-    from tfnvp.scoring.scores import (
-        Scores,
+    from tfnvp.scoring.rows import (
+        advise_on_support,
         advise_on_training_rows,
+        advised_on,
         check_flow,
         finite_rows,
         finite_rows_of,
-        make_reference,
         rows_of,
-        score,
     )
+    from tfnvp.scoring.scores import Scores, make_reference, score
     from tfnvp.scoring.tables import as_columns, score_table, with_scores
 
-# Names of `tfnvp.scoring.tables`; all others that need TensorFlow are of `tfnvp.scoring.scores`.
-_OF_TABLES = ("as_columns", "score_table", "with_scores")
+# Names that need TensorFlow, by their modules.
+_NAMES = {
+    "tables": ("as_columns", "score_table", "with_scores"),
+    "scores": ("Scores", "make_reference", "score"),
+    "rows": (
+        "advise_on_support",
+        "advise_on_training_rows",
+        "advised_on",
+        "check_flow",
+        "finite_rows",
+        "finite_rows_of",
+        "rows_of",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "FILE",
     "THRESHOLD",
     "Reference",
     "Scores",
+    "advise_on_support",
     "advise_on_training_rows",
+    "advised_on",
     "as_columns",
     "check_flow",
     "finite_rows",
@@ -55,7 +70,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in __all__:
-        module = "tables" if name in _OF_TABLES else "scores"
-        return getattr(importlib.import_module(f"tfnvp.scoring.{module}"), name)
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"tfnvp.scoring.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module 'tfnvp.scoring' has no attribute {name!r}")

@@ -1,25 +1,17 @@
 """Outlier scores of rows and images: log-densities, and their quantiles among usual ones."""
 
-import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfnvp import advice
 from tfnvp.data import table_values
-from tfnvp.data.division import row_hashes
-from tfnvp.data.table_formats import TextOptions
-from tfnvp.data.table_rows import TableRows
-from tfnvp.data.tables import read_table
 from tfnvp.evaluation import log_probs
 from tfnvp.inputs.chunks import conditions_of
 from tfnvp.inputs.conversion import to_array
-from tfnvp.scoring.reference import THRESHOLD, Reference, quantiles, read_reference
+from tfnvp.scoring.reference import Reference, quantiles
 
 if TYPE_CHECKING:
-    import pyarrow
-
     from tfnvp.flows import Flow
 
 # Number of order statistics in a reference: enough for thresholds.
@@ -156,125 +148,3 @@ def _log_density(flow, rows, condition):
     if flow.levels is None or rows.dtype.kind == "f":
         return flow.log_prob(rows, condition).numpy()
     return log_probs(flow, rows, condition=condition)  # With the same noise in every call.
-
-
-def check_flow(flow: "Flow", model: Any) -> None:
-    """Raises `ValueError` unless a flow is one of rows of a table, without condition.
-
-    Args:
-      flow: a `tfnvp.Flow`.
-      model: what the message calls it, such as its path.
-    """
-    if len(flow.event_shape) != 1 or flow.condition_shape is not None:
-        raise ValueError(
-            f"{model} is no flow of tables: it has event_shape={flow.event_shape} and "
-            f"condition_shape={flow.condition_shape}"
-        )
-
-
-def check_width(flow: "Flow", columns: int, source: Any) -> None:
-    """Raises `ValueError` if a table has another number of columns than a flow of vectors."""
-    if (columns,) != flow.event_shape:
-        raise ValueError(
-            f"{source} has {columns} columns, and the model was trained on "
-            f"{flow.event_shape[0]} without names"
-        )
-
-
-def rows_of(
-    flow: "Flow", table: "pyarrow.Table", columns: Sequence[str] | None, source: Any
-) -> np.ndarray:
-    """Returns the columns of a table that a flow was trained on, in their order, as rows.
-
-    Args:
-      flow: a `tfnvp.Flow` of vectors.
-      table: `pyarrow.Table`.
-      columns: names of the columns that the flow was trained on, or None where they had none.
-      source: what messages call the table.
-
-    Returns:
-      float32 `[n, columns]`, NaN for missing values and for text in a column of numbers.
-
-    Raises:
-      ValueError: if a column is missing or holds no numbers; without names, for another number.
-    """
-    table = table_values.select(table, columns, source)
-    check_width(flow, table.num_columns, source)
-    found = TableRows(table.column_names, source)
-    rows = found.add(table)
-    if columns is None:  # Columns that are known by name hold numbers, but for some rows.
-        found.check_columns()
-    return rows
-
-
-def finite_rows(
-    flow: "Flow",
-    file: str | pathlib.Path,
-    columns: Sequence[str] | None,
-    skip_bad: bool = False,
-    text: TextOptions | None = None,
-) -> np.ndarray:
-    """Returns all rows of a table in a file, by the columns that a flow was trained on.
-
-    Args:
-      flow: a `tfnvp.Flow` of vectors.
-      file: path of the table.
-      columns: names of the columns, or None where they had none.
-      skip_bad: bool, leave out rows with missing or infinite values, with a warning that counts
-        them.
-      text: how a table of text is written.
-
-    Raises:
-      ValueError: as `rows_of`; and if values are missing or infinite, or no row is left.
-    """
-    rows = rows_of(flow, read_table(file, columns=columns, text=text), columns, file)
-    return table_values.finite_rows(rows, file, skip_bad)
-
-
-def finite_rows_of(
-    flow: "Flow",
-    file: str | pathlib.Path,
-    model: str | pathlib.Path,
-    skip_bad: bool = False,
-    columns: Sequence[str] | None = None,
-    text: TextOptions | None = None,
-) -> np.ndarray:
-    """Returns `finite_rows` by the columns in the reference beside a model.
-
-    A warning tells if the model was trained on some of them.
-
-    Args:
-      flow: a `tfnvp.Flow` of vectors.
-      file: path of the table.
-      model: path of the run folder or of a model in it.
-      skip_bad: as for `finite_rows`.
-      columns: names of the columns in the model's order. Default: those in the reference.
-      text: how a table of text is written.
-
-    Raises:
-      ValueError: as `check_flow` and `finite_rows`.
-    """
-    check_flow(flow, model)
-    known = read_reference(model)
-    rows = finite_rows(flow, file, columns or (known and known.columns), skip_bad, text)
-    advise_on_training_rows(known, rows, file)
-    return rows
-
-
-def advise_on_training_rows(reference: Reference | None, rows: np.ndarray, source: Any) -> None:
-    """Warns if more than a hundredth of some rows are among those that the flow was trained on.
-
-    Args:
-      reference: `Reference`, or None.
-      rows: `[n, columns]`, of the type of the training rows.
-      source: what the warning calls the rows.
-    """
-    if reference is not None:
-        advise_on_training_hashes(reference, row_hashes(rows), source)
-
-
-def advise_on_training_hashes(reference: Reference, hashes: np.ndarray, source: Any) -> None:
-    """Does what `advise_on_training_rows` does, by the hashes of rows: uint64 `[n]`."""
-    share = reference.share_of_training(hashes)
-    if share > THRESHOLD:
-        advice.warn_of_training_rows(share, source)

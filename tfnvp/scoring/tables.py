@@ -8,17 +8,11 @@ import numpy as np
 
 from tfnvp.data.division import row_hashes
 from tfnvp.data.table_formats import TextOptions, open_table
-from tfnvp.data.table_rows import TableRows
 from tfnvp.data.table_values import as_floats, check_names
 from tfnvp.data.tables import store_pieces
 from tfnvp.scoring.reference import Reference
-from tfnvp.scoring.scores import (
-    Scores,
-    advise_on_training_hashes,
-    check_flow,
-    check_width,
-    score,
-)
+from tfnvp.scoring.rows import RowsOfFlow, advise_on_training_hashes, advised_on, check_flow
+from tfnvp.scoring.scores import Scores, score
 
 if TYPE_CHECKING:
     import pyarrow
@@ -37,7 +31,8 @@ def score_table(
 ) -> Scores:
     """Scores all rows of a table, which can be larger than memory.
 
-    Rows with missing or infinite values, or with text in a column of numbers, get no score.
+    Rows with missing or infinite values, or with text in a column of numbers, get no score. A
+    warning names columns with values outside of the flow's support.
 
     Args:
       flow: a `tfnvp.Flow` of vectors.
@@ -63,14 +58,14 @@ def score_table(
     opened = open_table(file, None, text)
     names = list(columns or opened.names)
     check_names(names, opened.names, file)
-    check_width(flow, len(names), file)
-    found, parts, hashes = TableRows(names, file), [], []
+    found, parts, hashes = RowsOfFlow(flow, names, file, columns is not None), [], []
     knows_training = reference is not None and reference.training_rows is not None
 
     def scored():
         for piece in opened.pieces(names if output is None else opened.names):
             rows = found.add(piece.select(names))
-            parts.append(score(flow, rows, reference, threshold))
+            with advised_on(flow):
+                parts.append(score(flow, rows, reference, threshold))
             if knows_training:
                 hashes.append(row_hashes(rows))
             if opened.is_text and output is not None and pathlib.Path(output).suffix != ".csv":
@@ -78,8 +73,7 @@ def score_table(
             yield with_scores(piece, as_columns(parts[-1]), file)
         if not found.rows:
             raise ValueError(f"{file} has no rows")
-        if columns is None:  # Columns that are known by name hold numbers, but for some rows.
-            found.check_columns()
+        found.check()
 
     if output is None:
         for _ in scored():
