@@ -1,5 +1,6 @@
 """Commands that measure likelihoods, and prepare data for them."""
 
+import itertools
 import pathlib
 from typing import Annotated
 
@@ -21,6 +22,9 @@ def equal_budget(
     libraries: Annotated[str, typer.Option(help="Libraries, by commas.")] = ",".join(
         (*OURS, *AVERAGED, *OTHERS)
     ),
+    kinds: Annotated[
+        str, typer.Option(help="Kinds of flows, by commas: real_nvp, neural_spline.")
+    ] = "real_nvp",
     seeds: Annotated[int, typer.Option(help="How many, from 0.")] = 3,
     output: Output = pathlib.Path("quality.jsonl"),
     python: Python = None,
@@ -35,15 +39,19 @@ def equal_budget(
     known = dict(quality.TASKS)
     if tables is not None:
         known |= {name: quality.of_table(name, rows) for name, rows in np.load(tables).items()}
-    for task in chosen("tasks", tasks, known):
-        for library in chosen("libraries", libraries, (*OURS, *AVERAGED, *OTHERS)):
-            for seed in range(seeds):
-                answer = quality.run(library, task, known[task], seed, pythons(library))
-                if "skipped" in answer:
-                    print(f"{library} left out: {answer['skipped']}")
-                    break
-                answers.append(answer)
-                results.append(output, [answer])
+    measured = itertools.product(
+        chosen("tasks", tasks, known),
+        chosen("kinds", kinds, quality.KINDS),
+        chosen("libraries", libraries, (*OURS, *AVERAGED, *OTHERS)),
+    )
+    for task, kind, library in measured:
+        for seed in range(seeds):
+            answer = quality.run(library, kind, task, known[task], seed, pythons(library))
+            if "skipped" in answer:
+                print(f"{library} left out: {answer['skipped']}")
+                break
+            answers.append(answer)
+            results.append(output, [answer])
     print(quality.markdown(answers))
 
 

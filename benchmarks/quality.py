@@ -1,9 +1,10 @@
 """How likely libraries find held-out data after the same number of steps with the same networks.
 
-`python -m benchmarks.quality --library L --task T --seed S --data FILE` trains one flow and prints
-one JSON line. Every library gets the same batches, which the process that starts it makes, and
-Adam at 1e-3 without a schedule. Where a task has several budgets they are trained one by one, as
-long as validation data likes the longer one better: small data is overfitted long before the last.
+`python -m benchmarks.quality --library L --kind K --task T --seed S --data FILE` trains one flow
+and prints one JSON line. Every library gets the same batches, which the process that starts it
+makes, and Adam at 1e-3 without a schedule. Where a task has several budgets they are trained one by
+one, as long as validation data likes the longer one better: small data is overfitted long before
+the last.
 """
 
 import argparse
@@ -26,6 +27,8 @@ _ROOT = pathlib.Path(__file__).parent.parent
 _ALPHA = 0.05
 _LEVELS = 17
 _DRAWS = 10
+#: Kinds of flows, and what their couplings are called.
+KINDS = {"real_nvp": "affine", "neural_spline": "spline"}
 _ARRAYS = ("batches", "budgets", "validation", "test", "log_dets")
 _GROWING = (94, 188, 375, 750, 1500, 3000)
 
@@ -83,17 +86,18 @@ def of_table(name, rows):
     return Task(_GROWING, data)
 
 
-def work_of(task, dimensions):
+def work_of(task, dimensions, kind="real_nvp"):
     """The flow of a task, as the adaptors of libraries build it."""
     width = _WIDTHS.get(task, 128)
     return Workload(
         task,
-        f"{task}, 8 affine couplings of 2x{width}",
-        "real_nvp",
+        f"{task}, 8 {KINDS[kind]} couplings of 2x{width}",
+        kind,
         (dimensions,),
         8,
         (width,) * 2,
         (),
+        bins=8,
     )
 
 
@@ -130,12 +134,24 @@ _WIDTHS = {"moons": 64, "tiny": 4, "tiny-digits": 4}
 _OF_DIGITS = ("digits", "tiny-digits")
 
 
-def measure(library, task, seed, batches, budgets, validation, test, log_dets):
-    """Trains in this process; returns what `python -m benchmarks.quality` prints."""
+def measure(library, task, seed, kind="real_nvp", **arrays):
+    """Trains in this process; returns what `python -m benchmarks.quality` prints.
+
+    Args:
+      library: name of an adaptor in `benchmarks.libraries`.
+      task: name of the task.
+      seed: of the initial weights.
+      kind: one of `KINDS`.
+      **arrays: as `Task.arrays` makes them.
+    """
     adaptor = importlib.import_module(f"benchmarks.libraries.{library}")
+    if kind not in adaptor.KINDS:
+        return {"skipped": f"it has no {KINDS[kind]} couplings"}
+    batches, budgets, validation, test, log_dets = (arrays[name] for name in _ARRAYS)
+    work = work_of(task, test.shape[1], kind)
     best = -math.inf
     for i, steps in enumerate(budgets):
-        log_prob = adaptor.trained(work_of(task, test.shape[1]), batches[:steps], seed)
+        log_prob = adaptor.trained(work, batches[:steps], seed)
         # One budget alone has nothing to be chosen by.
         score = float(np.mean(log_prob(validation))) if len(budgets) > 1 else 0.0
         # Likelihoods of a flow that diverged are no number: that is its result, if it is the first.
@@ -144,7 +160,7 @@ def measure(library, task, seed, batches, budgets, validation, test, log_dets):
         best, chosen, nats = score, int(steps), np.asarray(log_prob(test), "float64")
     # One test point may have several draws of noise.
     nats = (nats + log_dets).reshape((_DRAWS if task in _OF_DIGITS else 1, -1)).mean(axis=0)
-    result = {"library": library, "task": task, "seed": seed, "steps": chosen}
+    result = {"library": library, "kind": kind, "task": task, "seed": seed, "steps": chosen}
     result["nats"] = float(-nats.mean())
     result["standard_error"] = float(nats.std(ddof=1) / math.sqrt(len(nats)))
     if task in _OF_DIGITS:
@@ -152,9 +168,9 @@ def measure(library, task, seed, batches, budgets, validation, test, log_dets):
     return {**result, "versions": worker.versions(adaptor)}
 
 
-def run(library, name, task, seed, python):
+def run(library, kind, name, task, seed, python):
     """Measures in a process of the given Python; returns its answer, or why there is none."""
-    arguments = ["--library", library, "--task", name, "--seed", str(seed)]
+    arguments = ["--library", library, "--kind", kind, "--task", name, "--seed", str(seed)]
     with tempfile.TemporaryDirectory() as folder:
         data = pathlib.Path(folder) / "data.npz"
         np.savez(data, **task.arrays(seed))
@@ -175,17 +191,19 @@ def markdown(results):
     for task in dict.fromkeys(result["task"] for result in results):
         unit = "bits_per_dim" if task in _OF_DIGITS else "nats"
         of_task = [result for result in results if result["task"] == task]
+        flows = {}
+        for result in of_task:
+            flow = f"{result['library']}, {KINDS[result['kind']]}"
+            flows.setdefault(flow, []).append(result)
         rows = []
-        for library in dict.fromkeys(result["library"] for result in of_task):
-            values = [result[unit] for result in of_task if result["library"] == library]
+        for flow, found in flows.items():
+            values = [result[unit] for result in found]
             spread = statistics.stdev(values) if len(values) > 1 else math.nan
-            rows.append((statistics.mean(values), spread, len(values), library))
+            steps = ", ".join(dict.fromkeys(str(result["steps"]) for result in found))
+            rows.append((statistics.mean(values), spread, len(values), flow, steps))
         lines += [f"| {task} | {unit.replace('_', ' ')} | seeds | steps |", "|---|---|---|---|"]
-        for mean, spread, count, library in sorted(rows):
-            steps = {str(r["steps"]): None for r in of_task if r["library"] == library}
-            lines.append(
-                f"| {library} | {mean:.3f} ± {spread:.3f} | {count} | {', '.join(steps)} |"
-            )
+        for mean, spread, count, flow, steps in sorted(rows):
+            lines.append(f"| {flow} | {mean:.3f} ± {spread:.3f} | {count} | {steps} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -195,12 +213,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--library", required=True)
     parser.add_argument("--task", required=True)
+    parser.add_argument("--kind", choices=KINDS, default="real_nvp")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", required=True)
     options = parser.parse_args()
     worker.limit_threads(2)
     answers = worker.private_standard_output()
-    result = measure(options.library, options.task, options.seed, **np.load(options.data))
+    arrays = np.load(options.data)
+    result = measure(options.library, options.task, options.seed, options.kind, **arrays)
     worker.answer(answers, **result)
 
 

@@ -22,7 +22,7 @@ from benchmarks.workloads import SCALING, WORKLOADS
 
 
 def run(
-    work: Annotated[str, typer.Option(help="Workloads, by commas.")] = "W1,W2,W3,W4",
+    work: Annotated[str, typer.Option(help="Workloads, by commas.")] = "W1,W2,W3,W4,W5",
     libraries: Annotated[str, typer.Option(help="Libraries, by commas.")] = ",".join(ALL),
     cells: Cells = None,
     rounds: Annotated[int, typer.Option(help="Blocks of every cell in every library.")] = 9,

@@ -53,11 +53,12 @@ class Workload:
 
     name: str
     description: str
-    kind: str  # "nice", "real_nvp" or "image_real_nvp"
+    kind: str  # "nice", "real_nvp", "neural_spline" or "image_real_nvp"
     event_shape: tuple[int, ...]
     couplings: int
     hidden_units: tuple[int, ...]
     cells: tuple[Cell, ...]
+    bins: int = 0  # of each spline of "neural_spline"
 
     @property
     def dimensions(self):
@@ -65,7 +66,7 @@ class Workload:
 
     @property
     def parameters_per_variable(self):
-        return 1 if self.kind == "nice" else 2
+        return {"nice": 1, "neural_spline": 3 * self.bins - 1}.get(self.kind, 2)
 
     def conditioners(self):
         """The layers of every coupling's conditioner: a list of lists of `Dense`.
@@ -96,7 +97,7 @@ class Workload:
         generator = np.random.default_rng(seed)
         if self.event_shape == (2,):
             return _two_moons(n, generator)
-        if self.kind == "real_nvp":
+        if self.kind in ("real_nvp", "neural_spline"):
             mixing = generator.normal(0.0, 0.2, (self.dimensions, self.dimensions))
             x = generator.normal(size=(n, self.dimensions))
             return (x + np.tanh(x @ mixing)).astype("float32")
@@ -204,6 +205,21 @@ WORKLOADS = {
             cells=(Cell("train", 32, 4),),
         ),
         Workload(
+            "W5",
+            "Neural spline flow, 64 variables, 8 couplings of 2x128, splines of 8 bins",
+            "neural_spline",
+            (64,),
+            couplings=8,
+            hidden_units=(128, 128),
+            cells=(
+                Cell("train", 256, 32),
+                Cell("train", 1024, 12),
+                Cell("log_prob", 10_000, 4),
+                Cell("sample", 10_000, 4),
+            ),
+            bins=8,
+        ),
+        Workload(
             "tiny",
             "Real NVP, 4 variables, 2 affine couplings of 8: to try the harness itself",
             "real_nvp",
@@ -221,8 +237,21 @@ WORKLOADS = {
             hidden_units=(8, 8),
             cells=(Cell("train", 16, 4), Cell("log_prob", 32, 4), Cell("sample", 32, 4)),
         ),
+        Workload(
+            "tiny-spline",
+            "Neural spline flow, 4 variables, 2 couplings of 8, 3 bins: to try the harness itself",
+            "neural_spline",
+            (4,),
+            couplings=2,
+            hidden_units=(8,),
+            cells=(Cell("train", 16, 4), Cell("log_prob", 32, 4), Cell("sample", 32, 4)),
+            bins=3,
+        ),
     )
 }
+
+#: End of the interval that splines change, in every library; its default in tfnvp and zuko.
+BOUND = 5.0
 
 #: One of couplings, width and batch grows, the others are as in the first training of W2.
 SWEEPS = {

@@ -3,10 +3,12 @@
 import distrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from benchmarks.libraries import with_jax
+from benchmarks.workloads import BOUND
 
-KINDS = ("nice", "real_nvp")
+KINDS = ("nice", "real_nvp", "neural_spline")
 PACKAGES = ("distrax", "jax", "optax")
 
 
@@ -37,8 +39,16 @@ def distribution(work, parameters):
     def inner(outputs):
         if work.kind == "nice":
             return distrax.ScalarAffine(outputs)
+        if work.kind == "neural_spline":
+            return spline(outputs)
         shift, log_scale = jnp.split(outputs, 2, axis=-1)
         return distrax.ScalarAffine(shift, log_scale=jnp.tanh(log_scale))
+
+    def spline(outputs):
+        raw = outputs.reshape(*outputs.shape[:-1], -1, work.parameters_per_variable)
+        # It takes slopes at the ends too, and ignores them: they are 1.
+        raw = jnp.insert(raw, np.array([2 * work.bins, raw.shape[-1]]), 0.0, axis=-1)
+        return distrax.RationalQuadraticSpline(raw, -BOUND, BOUND, boundary_slopes="identity")
 
     bijectors = [
         distrax.SplitCoupling(

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-KINDS = ("nice", "real_nvp", "image_real_nvp")
+KINDS = ("nice", "real_nvp", "neural_spline", "image_real_nvp")
 PACKAGES = ("tensorflow",)
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 from benchmarks.libraries import with_torch  # noqa: F401 (sets the number of threads)
 from benchmarks.libraries.fastest import fastest
 
-KINDS = ("nice", "real_nvp", "image_real_nvp")
+KINDS = ("nice", "real_nvp", "neural_spline", "image_real_nvp")
 PACKAGES = ("torch",)
 
 

@@ -9,17 +9,26 @@ import jax.numpy as jnp
 import paramax
 
 from benchmarks.libraries import with_jax
+from benchmarks.workloads import BOUND
 
-KINDS = ("nice", "real_nvp")
+KINDS = ("nice", "real_nvp", "neural_spline")
 PACKAGES = ("flowjax", "equinox", "jax", "optax")
 
 
 def make_flow(work, seed=0):
     """Returns the flow's arrays, and the function from arrays to the flow."""
+    transformer = None
+    if work.kind == "nice":
+        transformer = flowjax.bijections.Loc(jnp.zeros(()))
+    if work.kind == "neural_spline":
+        # Knots between the bins.
+        transformer = flowjax.bijections.RationalQuadraticSpline(
+            knots=work.bins - 1, interval=BOUND
+        )
     flow = flowjax.flows.coupling_flow(
         jax.random.key(seed),
         base_dist=flowjax.distributions.Normal(jnp.zeros(work.dimensions)),
-        transformer=flowjax.bijections.Loc(jnp.zeros(())) if work.kind == "nice" else None,
+        transformer=transformer,
         flow_layers=work.couplings,
         nn_width=work.hidden_units[0],
         nn_depth=len(work.hidden_units),

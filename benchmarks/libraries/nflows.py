@@ -1,12 +1,15 @@
 """nflows: coupling transforms on index masks."""
 
+import functools
+
 import torch
 from nflows import distributions, flows, transforms
 from nflows.nn import nets
 
 from benchmarks.libraries import with_torch
+from benchmarks.workloads import BOUND
 
-KINDS = ("nice", "real_nvp")
+KINDS = ("nice", "real_nvp", "neural_spline")
 PACKAGES = ("nflows", "torch")
 
 
@@ -15,16 +18,26 @@ class Network(nets.MLP):
 
     def __init__(self, inputs, outputs, hidden_units):
         super().__init__([inputs], [outputs], hidden_units)
+        # Splines divide raw widths and heights by its square root, if the network tells it.
+        self.hidden_features = hidden_units[-1]
 
     def forward(self, inputs, context=None):
         return super().forward(inputs)
 
 
 def make_flow(work):
-    nice = work.kind == "nice"
-    kind = transforms.AdditiveCouplingTransform if nice else transforms.AffineCouplingTransform
+    coupling = {
+        "nice": transforms.AdditiveCouplingTransform,
+        "real_nvp": transforms.AffineCouplingTransform,
+        "neural_spline": functools.partial(
+            transforms.PiecewiseRationalQuadraticCouplingTransform,
+            num_bins=work.bins,
+            tails="linear",
+            tail_bound=BOUND,
+        ),
+    }[work.kind]
     couplings = [
-        kind(
+        coupling(
             torch.arange(work.dimensions) % 2 == i % 2,
             lambda inputs, outputs: Network(inputs, outputs, work.hidden_units),
         )

@@ -2,14 +2,50 @@
 
 import normflows
 import torch
+from normflows.flows.neural_spline.coupling import PiecewiseRationalQuadraticCoupling
 
 from benchmarks.libraries import with_torch
+from benchmarks.workloads import BOUND
 
-KINDS = ("nice", "real_nvp")
+KINDS = ("nice", "real_nvp", "neural_spline")
 PACKAGES = ("normflows", "torch")
 
 
+class Network(normflows.nets.MLP):
+    """Its MLP, which takes no context."""
+
+    def __init__(self, inputs, outputs, hidden_units):
+        super().__init__([inputs, *hidden_units, outputs], init_zeros=True)
+        # Splines divide raw widths and heights by its square root, if the network tells it.
+        self.hidden_features = hidden_units[-1]
+
+    def forward(self, inputs, context=None):
+        return super().forward(inputs)
+
+
 def make_flow(work):
+    layers = _splines(work) if work.kind == "neural_spline" else _affine_or_additive(work)
+    base = normflows.distributions.DiagGaussian(work.dimensions, trainable=False)
+    return normflows.NormalizingFlow(base, layers)
+
+
+def _splines(work):
+    """Splines from data to latents, as in its own wrapper, which has residual networks only."""
+    layers = []
+    for i in range(work.couplings):
+        mask = normflows.utils.masks.create_alternating_binary_mask(work.dimensions, i % 2 == 0)
+        coupling = PiecewiseRationalQuadraticCoupling(
+            mask,
+            lambda inputs, outputs: Network(inputs, outputs, work.hidden_units),
+            num_bins=work.bins,
+            tails="linear",
+            tail_bound=BOUND,
+        )
+        layers.append(normflows.flows.Reverse(coupling))
+    return layers
+
+
+def _affine_or_additive(work):
     layers = []
     moved = work.dimensions // 2
     for _ in range(work.couplings):
@@ -23,8 +59,7 @@ def make_flow(work):
         layers.append(normflows.flows.Permute(work.dimensions, mode="swap"))
     if work.kind == "nice":
         layers.insert(0, normflows.flows.AffineConstFlow(work.dimensions, shift=False))
-    base = normflows.distributions.DiagGaussian(work.dimensions, trainable=False)
-    return normflows.NormalizingFlow(base, layers)
+    return layers
 
 
 def train(work, cell):

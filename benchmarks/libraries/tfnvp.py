@@ -6,7 +6,7 @@ import tensorflow as tf
 import tfnvp
 from benchmarks.libraries.with_keras import FitBlocks
 
-KINDS = ("nice", "real_nvp", "image_real_nvp")
+KINDS = ("nice", "real_nvp", "neural_spline", "image_real_nvp")
 PACKAGES = ("tfnvp", "tensorflow", "keras", "tensorflow-probability")
 
 
@@ -15,6 +15,10 @@ def make_flow(work):
         return tfnvp.NICE(work.event_shape, work.couplings, work.hidden_units)
     if work.kind == "real_nvp":
         return tfnvp.RealNVP(work.event_shape, work.couplings, work.hidden_units)
+    if work.kind == "neural_spline":
+        return tfnvp.NeuralSplineFlow(
+            work.event_shape, work.couplings, work.hidden_units, bins=work.bins
+        )
     return tfnvp.ImageRealNVP(
         work.event_shape,
         scales=work.scales,

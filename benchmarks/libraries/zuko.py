@@ -1,11 +1,14 @@
 """zuko: lazy couplings on index masks."""
 
+import functools
+
 import torch
 import zuko
 
 from benchmarks.libraries import with_torch
+from benchmarks.workloads import BOUND
 
-KINDS = ("nice", "real_nvp")
+KINDS = ("nice", "real_nvp", "neural_spline")
 PACKAGES = ("zuko", "torch")
 
 
@@ -13,6 +16,10 @@ def make_flow(work):
     options = {}
     if work.kind == "nice":
         options = {"univariate": zuko.transforms.AdditiveTransform, "shapes": [()]}
+    if work.kind == "neural_spline":
+        spline = functools.partial(zuko.transforms.MonotonicRQSTransform, bound=BOUND)
+        shapes = [(work.bins,), (work.bins,), (work.bins - 1,)]
+        options = {"univariate": spline, "shapes": shapes}
     return zuko.flows.NICE(
         work.dimensions,
         transforms=work.couplings,

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from benchmarks import __main__ as command_line
 from benchmarks import interleave, parts, results
 from benchmarks.libraries import FLOORS, OTHERS
+from benchmarks.libraries.tfnvp import make_flow
 from benchmarks.workloads import SCALING, WORKLOADS, Cell
 
 pytestmark = pytest.mark.slow
@@ -113,6 +114,14 @@ def test_operations_are_those_of_the_products():
     per_pixel = 9 * 7 * 32 + 4 * 9 * 32 * 32 + 3 * 32 * 32 + 32 * 6
     assert sum(layer.products for layer in first) == 32 * 32 * per_pixel
     assert len(WORKLOADS["W4"].conditioners()) == WORKLOADS["W4"].couplings
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-nice", "tiny-spline"])
+def test_products_are_those_of_our_networks(name):
+    work = WORKLOADS[name]
+    shapes = [tuple(variable.shape) for variable in make_flow(work).trainable_variables]
+    products = [(layer.inputs, layer.outputs) for layers in work.conditioners() for layer in layers]
+    assert sorted(shape for shape in shapes if len(shape) == 2) == sorted(products)
 
 
 @pytest.mark.parametrize("name", [*WORKLOADS, *SCALING])

@@ -40,7 +40,7 @@ def recipes(json_output: Json = False) -> None:
         ]
         console.print(_table(chosen, console.width >= _WIDE), soft_wrap=False)
     console.print(
-        "size: parameters. time: all epochs on 2 CPU cores, where the data is known and they suffice.\n"
+        "size: parameters. time: all epochs on 2 CPU cores, where they suffice.\n"
         "Published figures, all options: `tfnvp recipes --json`"
     )
 
