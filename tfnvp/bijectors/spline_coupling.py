@@ -2,6 +2,7 @@
 
 import functools
 import math
+import numbers
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,10 @@ class SplineCoupling(Coupling):
         inverse:  x1 = y1,  x2 = g^-1(y2; y1)       log|det J| = -sum log g'(x2)
 
     Both directions are analytic. `g` maps `[-bound, bound]` to itself and is the identity outside,
-    where its derivative is continuous too. The conditioner's raw outputs become widths and heights
-    of the bins, by a softmax, and slopes at the inner knots. No bin is much smaller than the mean,
-    and no slope much steeper or flatter than its two bins, so that float32 can invert the spline.
-    Zeros give the identity.
+    where its derivative is continuous too. The conditioner's raw outputs become factors between 1/3
+    and 3: of the widths and heights of the bins, which are then divided by their sums, and of the
+    slopes at the inner knots, over the harmonic mean of those of the two bins. With larger factors
+    a spline can be so flat that float32 cannot invert it. Zeros give the identity.
 
     A circular variable is an angle: it lives on `[-pi, pi]`, both ends of which are one point, and
     other numbers are taken modulo 2 pi. Its spline has one more slope, at both ends, and is
@@ -87,10 +88,9 @@ class SplineCoupling(Coupling):
     ):
         parameters = dict(locals())
         check_int("bins", bins, least=2, most=1000)
-        self.bins = bins
-        self.bound = float(bound)
-        if not 0.0 < self.bound < float("inf"):
+        if not isinstance(bound, numbers.Real) or not 0.0 < bound < math.inf:
             raise ValueError(f"`bound` must be a finite number above 0. Received: {bound!r}")
+        self.bins, self.bound = bins, float(bound)
         self.tails = tails if isinstance(tails, str) else tuple(tails)
         size = None if event_shape is None else bijector.event_shape_tuple(event_shape)[-1]
         kinds = {self.tails} if isinstance(tails, str) else set(self.tails)
