@@ -100,17 +100,18 @@ def inverse(
 def _find_bin(position, axis, raw, circular):
     """Returns the `Bin` of every element, by its position on the axis of widths or heights."""
     bins = (raw.shape[0] + 1) // 3
-    if circular is not None:
-        raw, end = tf.split(raw, [3 * bins - 1, 1])
-    sides = tf.split(raw, [bins, bins, bins - 1])
-    at_least, beyond = _masks(position, tf.stop_gradient(factor(sides[axis])))
-    found = _select(at_least, beyond)(*sides)
+    raw_sides, raw_slopes, *raw_ends = tf.split(
+        raw, [2 * bins, bins - 1, *[1] * (circular is not None)]
+    )
+    sides = tf.split(factor(raw_sides), 2)
+    at_least, beyond = _masks(position, tf.stop_gradient(sides[axis]))
+    found = _select(at_least, beyond)(*sides, raw_slopes)
     whole, start, here, before, after = (found[i : i + 2] for i in range(0, 10, 2))
     raw_left, raw_right = found[10:]
     ends = whole[1] / whole[0]
     if circular is not None:
-        last, first = ([factor(side[i]) for side in sides[:2]] for i in (-1, 0))
-        ends = tf.where(circular, _slope(end[0], last, first), ends)
+        last, first = ([side[i] for side in sides] for i in (-1, 0))
+        ends = tf.where(circular, _slope(raw_ends[0][0], last, first), ends)
     left = tf.where(at_least[1], _slope(raw_left, before, here), ends)
     right = tf.where(at_least[-1], ends, _slope(raw_right, here, after))
     return Bin(*start, *here, left, right, *whole)
@@ -137,22 +138,21 @@ def _select(at_least, beyond):
     after = tf.concat([none, here[:-1]], axis=0) | (here & at_least[-1])
 
     @tf.custom_gradient
-    def select(raw_widths, raw_heights, raw_slopes):
-        masks = [tf.cast(mask, raw_widths.dtype) for mask in (beyond, here, before, after)]
-        tanh = [tf.tanh(raw / _BOUND) for raw in (raw_widths, raw_heights)]
-        sides = [tf.exp(_BOUND * t) for t in tanh]
+    def select(widths, heights, raw_slopes):
+        masks = [tf.cast(mask, widths.dtype) for mask in (beyond, here, before, after)]
+        of_knots = masks[1][1:], masks[1][:-1]
+        sides = widths, heights
         outputs = [tf.reduce_sum(side, axis=0) for side in sides]
         outputs += [tf.reduce_sum(mask * side, axis=0) for mask in masks for side in sides]
-        of_knots = masks[1][1:], masks[1][:-1]
         outputs += [tf.reduce_sum(mask * raw_slopes, axis=0) for mask in of_knots]
 
         def gradient(*upstream):
-            of_raw = []
-            for i, (side, t) in enumerate(zip(sides, tanh, strict=True)):
-                whole, *others = upstream[i:10:2]
-                of_side = tf.add_n([mask * g for mask, g in zip(masks, others, strict=True)])
-                of_raw.append((of_side + whole) * side * (1.0 - t * t))
-            return *of_raw, of_knots[0] * upstream[10] + of_knots[1] * upstream[11]
+            whole, others = upstream[:2], (upstream[2:10:2], upstream[3:10:2])
+            of_sides = [
+                tf.add_n([mask * g for mask, g in zip(masks, gs, strict=True)]) + w
+                for w, gs in zip(whole, others, strict=True)
+            ]
+            return *of_sides, of_knots[0] * upstream[10] + of_knots[1] * upstream[11]
 
         return outputs, gradient
 
