@@ -15,19 +15,20 @@ from tfnvp.flows import Flow
 from tfnvp.precision import location_and_scale
 from tfnvp.runs.build import compile_flow
 
-#: Standard deviations of the noise among which held-out rows choose, in standardised units.
-NOISES = (0.05, 0.1, 0.2, 0.4)
+#: Standard deviations of the noise among which held-out rows choose, in standardised units. Of
+#: equal ones the first is taken, and so it is without a choice.
+NOISES = (0.4, 0.2, 0.1, 0.05)
 
-# With fewer different rows the largest noise is taken.
+# With fewer different rows there is no choice.
 _ROWS_TO_CHOOSE = 10
 
 # Held-out rows that are wanted to choose the noise, and the most divisions that give them.
 _HELD_OUT, _MOST_DIVISIONS = 30, 3
 
-_BATCH_SIZE = 128
+_BATCH_SIZE = 64
 
-# Fewer steps are over before XLA has compiled one.
-_STEPS_FOR_XLA = 200
+# With fewer steps in all, XLA takes longer to compile them than it saves.
+_STEPS_FOR_XLA = 1000
 
 
 class FittedTable(NamedTuple):
@@ -89,9 +90,11 @@ def fit_table(
     rows, _, sample_weight = flow.data_spec.check(rows, None, sample_weight, training=True)
     rows, weight = _different(rows.astype("float32"), sample_weight)
     steps = steps_for(*rows.shape) if steps == "auto" else int(steps)
-    training = _Training(flow, rows, steps, seed, noise == "auto")
+    held_out = _divisions(len(rows), validation_fraction) if noise == "auto" else []
+    trainings = 1 + len(NOISES) * len(held_out)
+    training = _Training(flow, rows, steps, seed, trainings * steps >= _STEPS_FOR_XLA)
     if noise == "auto":
-        noise = _choose_noise(training, rows, weight, validation_fraction)
+        noise = _choose_noise(training, rows, weight, held_out)
     training.run(rows, weight, noise)
     return FittedTable(float(noise), steps)
 
@@ -124,22 +127,42 @@ def _different(rows, sample_weight):
     return rows[first[weight > 0]], weight[weight > 0]
 
 
+def _divisions(n, fraction):
+    """Returns the places of the rows that are held out, one array for each division."""
+    if n < _ROWS_TO_CHOOSE:
+        return []
+    held = min(n - 1, max(1, round(fraction * n)))
+    count = min(_MOST_DIVISIONS, n // held, math.ceil(_HELD_OUT / held))
+    return np.split(np.arange(count * held), count)
+
+
+def _choose_noise(training, rows, weight, held_out):
+    """Returns the noise whose flow gives held-out rows, without noise, the largest density."""
+    totals = np.zeros(len(NOISES))
+    for out in held_out:
+        rest = np.delete(np.arange(len(rows)), out)
+        for i, noise in enumerate(NOISES):
+            training.run(rows[rest], weight[rest], noise)
+            # A density of 0 is as bad as any number can be.
+            totals[i] += weight[out] @ np.nan_to_num(training.flow.log_prob(rows[out]).numpy())
+    return NOISES[int(np.argmax(totals))]
+
+
 class _Training:
     """Trains one flow again and again from the same start, by programs that are compiled once."""
 
-    def __init__(self, flow, rows, steps, seed, again):
-        self.flow, self.steps, self.seed = flow, steps, seed
+    def __init__(self, flow, rows, steps, seed, in_xla):
+        self.flow, self._steps, self._seed = flow, steps, seed
         flow.adapt(rows)
-        side = (part for part in flow.bijector.submodules if isinstance(part, Standardization))
-        standardization = next(side, None)
-        self.scale = (
-            location_and_scale(rows)[1]
-            if standardization is None
-            else standardization.deviation.numpy()
-        )
+        parts = (part for part in flow.bijector.submodules if isinstance(part, Standardization))
+        standardization = next(parts, None)
+        if standardization is None:
+            self._scale = location_and_scale(rows)[1]
+        else:
+            self._scale = standardization.deviation.numpy()
         recipe = recipes.default("table").replace(epochs=1, batch_size=_BATCH_SIZE)
         optimizer = compile_flow(flow, recipe, steps * _BATCH_SIZE)
-        if steps < _STEPS_FOR_XLA and not again:
+        if not in_xla:
             flow.compile(optimizer, jit_compile=False)
         optimizer.build(flow.trainable_variables)
         self._start = flow.get_weights()
@@ -148,24 +171,6 @@ class _Training:
         self.flow.set_weights(self._start)
         for variable in self.flow.optimizer.variables:
             variable.assign(tf.zeros_like(variable))
-        batches = noisy_batches(
-            rows, weight, noise * self.scale, _BATCH_SIZE, self.steps, self.seed
-        )
+        deviation = noise * self._scale
+        batches = noisy_batches(rows, weight, deviation, _BATCH_SIZE, self._steps, self._seed)
         self.flow.fit(batches, verbose=0)
-
-
-def _choose_noise(training, rows, weight, fraction):
-    """Returns the noise whose flow gives held-out rows, without noise, the largest density."""
-    n = len(rows)
-    if n < _ROWS_TO_CHOOSE:
-        return NOISES[-1]
-    held = min(n - 1, max(1, round(fraction * n)))
-    divisions = min(_MOST_DIVISIONS, n // held, math.ceil(_HELD_OUT / held))
-    totals = np.zeros(len(NOISES))
-    for first in range(0, divisions * held, held):
-        out = np.arange(n)[first : first + held]
-        rest = np.delete(np.arange(n), out)
-        for i, noise in enumerate(NOISES):
-            training.run(rows[rest], weight[rest], noise)
-            totals[i] += weight[out] @ training.flow.log_prob(rows[out]).numpy()
-    return NOISES[int(np.argmax(totals))]
