@@ -1,5 +1,6 @@
 import types
 
+import keras
 import numpy as np
 import pytest
 
@@ -10,8 +11,6 @@ from tfnvp.runs.any_table import NOISES, fit_table
 
 def flow_of(columns):
     """A small flow, whose networks always start with the same weights."""
-    import keras
-
     keras.utils.set_random_seed(0)
     return tfnvp.RealNVP(columns, couplings=2, hidden_units=(8,))
 

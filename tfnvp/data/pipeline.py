@@ -188,7 +188,8 @@ def noisy_batches(
 
     >>> import numpy as np
     >>> rows = np.float32([[0.0, 0.0], [5.0, 5.0]])
-    >>> batches = noisy_batches(rows, np.array([1.0, 0.0]), np.array([0.0, 0.0]), 4, steps=3, seed=0)
+    >>> weight, deviation = np.array([1.0, 0.0]), np.array([0.0, 0.0])
+    >>> batches = noisy_batches(rows, weight, deviation, batch_size=4, steps=3, seed=0)
     >>> [batch.numpy().max() for batch in batches]
     [0.0, 0.0, 0.0]
     """
