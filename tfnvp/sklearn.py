@@ -113,7 +113,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
       hidden_units: widths of the hidden layers of each coupling's network.
       noise: float, standard deviation of the noise in units of the columns' standard deviations,
         or "auto".
-      steps: int, steps of each training, or "auto": from the number of rows.
+      steps: int, steps of each training, or "auto": from the numbers of rows and columns.
       validation_fraction: float, share of the rows that is held out to choose the noise. The flow
         is trained on all rows afterwards.
       random_state: int, `numpy.random.RandomState` or None, of weights, rows and noise.
