@@ -4,9 +4,7 @@ They are used as `sklearn.mixture.GaussianMixture`, `sklearn.neighbors.KernelDen
 `sklearn.ensemble.IsolationForest` are, in pipelines, searches and cross-validation.
 """
 
-import contextlib
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -23,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tfnvp import flows
 from tfnvp.arguments import is_number
-from tfnvp.runs.any_table import fit_table
+from tfnvp.runs.any_table import fit_table, seeded_weights
 
 __all__ = ["FlowDensity", "FlowOutlierDetector"]
 
@@ -41,6 +39,24 @@ _PIECE = 512
 class _FlowEstimator(BaseEstimator):
     """What both estimators share: the flow, its fit to a table, and the log-densities of rows."""
 
+    def __init__(
+        self,
+        kind: str = "real_nvp",
+        couplings: int = 8,
+        hidden_units: Sequence = (128, 128),
+        noise: float | str = "auto",
+        steps: int | str = "auto",
+        validation_fraction: float = 0.1,
+        random_state: Any = None,
+    ):
+        self.kind = kind
+        self.couplings = couplings
+        self.hidden_units = hidden_units
+        self.noise = noise
+        self.steps = steps
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
     def _fit_flow(self, X, sample_weight=None):
         """Fits `flow_`, and returns the checked rows."""
         X = validate_data(self, X, dtype=_FLOATS, ensure_min_samples=2, ensure_min_features=2)
@@ -48,7 +64,7 @@ class _FlowEstimator(BaseEstimator):
             known = ", ".join(_KINDS)
             raise ValueError(f"`kind` must be one of {known}. Received: {self.kind!r}")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        with _initial_weights(seed):
+        with seeded_weights(seed):
             flow = _KINDS[self.kind](
                 X.shape[1], couplings=self.couplings, hidden_units=self.hidden_units
             )
@@ -72,17 +88,6 @@ class _FlowEstimator(BaseEstimator):
           `[n]`: -inf for rows too far away for float32.
         """
         return _in_pieces(self, "log_prob", self._checked(X))
-
-
-@contextlib.contextmanager
-def _initial_weights(seed: int) -> Iterator[None]:
-    """Gives a seed to the initial weights of layers, which Keras draws from Python's generator."""
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
 
 
 def _in_pieces(estimator: _FlowEstimator, method: str, rows: np.ndarray) -> np.ndarray:
@@ -136,24 +141,6 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
 
     Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP); the interface of scikit-learn.
     """
-
-    def __init__(
-        self,
-        kind: str = "real_nvp",
-        couplings: int = 8,
-        hidden_units: Sequence = (128, 128),
-        noise: float | str = "auto",
-        steps: int | str = "auto",
-        validation_fraction: float = 0.1,
-        random_state: Any = None,
-    ):
-        self.kind = kind
-        self.couplings = couplings
-        self.hidden_units = hidden_units
-        self.noise = noise
-        self.steps = steps
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
 
     def fit(
         self, X: npt.ArrayLike, y: Any = None, sample_weight: npt.ArrayLike | None = None
@@ -278,14 +265,10 @@ class FlowOutlierDetector(OutlierMixin, _FlowEstimator):
         validation_fraction: float = 0.1,
         random_state: Any = None,
     ):
+        super().__init__(
+            kind, couplings, hidden_units, noise, steps, validation_fraction, random_state
+        )
         self.contamination = contamination
-        self.kind = kind
-        self.couplings = couplings
-        self.hidden_units = hidden_units
-        self.noise = noise
-        self.steps = steps
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
 
     def fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
         """Fits the flow, and the offset.

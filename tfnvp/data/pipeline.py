@@ -190,7 +190,7 @@ def noisy_batches(
     >>> rows = np.float32([[0.0, 0.0], [5.0, 5.0]])
     >>> weight, deviation = np.array([1.0, 0.0]), np.array([0.0, 0.0])
     >>> batches = noisy_batches(rows, weight, deviation, batch_size=4, steps=3, seed=0)
-    >>> [batch.numpy().max() for batch in batches]
+    >>> [float(batch.numpy().max()) for batch in batches]
     [0.0, 0.0, 0.0]
     """
     generator = np.random.default_rng(seed)

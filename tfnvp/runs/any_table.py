@@ -1,6 +1,9 @@
 """One setting for any table: noisy rows, of a size that held-out rows choose."""
 
+import contextlib
 import math
+import random
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,8 +30,8 @@ _HELD_OUT, _MOST_DIVISIONS = 30, 3
 
 _BATCH_SIZE = 64
 
-# With fewer steps in all, XLA takes longer to compile them than it saves. Its programs stay in memory,
-# so that many fits of small tables, as in a search, are better off without.
+# With fewer steps in all, XLA takes longer to compile them than it saves. Its programs stay in
+# memory, so that many fits of small tables, as in a search, are better off without.
 _STEPS_FOR_XLA = 2000
 
 
@@ -98,6 +101,20 @@ def fit_table(
         noise = _choose_noise(training, rows, weight, held_out)
     training.run(rows, weight, noise)
     return FittedTable(float(noise), steps)
+
+
+@contextlib.contextmanager
+def seeded_weights(seed: int) -> Iterator[None]:
+    """Within it, new layers have the same initial weights for the same seed.
+
+    Keras draws their seeds from Python's generator, whose state is as before afterwards.
+    """
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def check_setting(noise: Any, steps: Any, validation_fraction: Any) -> None:
