@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         recipes,
         report,
         scoring,
+        sklearn,
         testing,
     )
     from tfnvp.flows import NICE, Flow, ImageRealNVP, NeuralSplineFlow, RealNVP
@@ -56,6 +57,7 @@ __all__ = [
     "recipes",
     "report",
     "scoring",
+    "sklearn",
     "testing",
 ]
 

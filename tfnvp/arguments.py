@@ -53,6 +53,11 @@ def check_int(name: str, value: Any, least: int = 1, most: int | None = None) ->
         raise ValueError(f"`{name}` must be {range_}{limit}. Received: {value!r}")
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number, also of NumPy, but no bool."""
+    return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
+
+
 def check_dropout(dropout: Any) -> None:
     """Raises `ValueError` unless `dropout` is a share of units that may be dropped."""
     if not isinstance(dropout, numbers.Real) or not 0 <= dropout < 1:

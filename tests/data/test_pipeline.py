@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfnvp import data
+from tfnvp.data.pipeline import noisy_batches
 
 ROWS = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
 
@@ -86,3 +87,17 @@ def test_finite_rows_take_batches_without_conditions():
     elements = tf.data.Dataset.from_tensor_slices((ROWS, np.ones(12, "float32"))).batch(4)
     dataset = elements.map(lambda x, weight: (x, None, weight)).apply(data.FiniteRows())
     assert [(len(x), y, len(weight)) for x, y, weight in dataset] == [(4, None, 4)] * 3
+
+
+def test_noisy_batches_have_the_rows_by_their_weights():
+    rows, weight = np.float32([[0.0, 0.0], [10.0, 10.0], [20.0, 20.0]]), np.array([1.0, 0.0, 3.0])
+    batches = noisy_batches(rows, weight, np.array([0.1, 0.5]), 64, steps=40, seed=0)
+    assert int(batches.cardinality()) == 40
+    drawn = np.stack(list(batches.as_numpy_iterator()))
+    assert drawn.shape == (40, 64, 2)
+    near = np.abs(drawn[..., :1] - rows[:, 0]).argmin(axis=-1)
+    np.testing.assert_array_equal((near == 0).sum(axis=1), 16)
+    np.testing.assert_array_equal((near == 2).sum(axis=1), 48)
+    noise = (drawn - rows[near]).reshape(-1, 2)
+    np.testing.assert_allclose(noise.std(axis=0), [0.1, 0.5], rtol=0.05)
+    assert len(np.unique(noise)) > 0.99 * noise.size

@@ -29,7 +29,7 @@ from tests.integration.short_trainings import short_trainings, small_flows
 
 DOCS = ROOT / "docs"
 SHELL = ("bash", "sh", "console")
-MODULES = ["bijectors", "callbacks", "conditioners", "data", "partitions", "testing"]
+MODULES = ["bijectors", "callbacks", "conditioners", "data", "partitions", "sklearn", "testing"]
 # What continuous integration runs by itself, and what it cannot run here.
 PROGRAMS = {
     "pytest": ".ci/run runs it",

@@ -10,7 +10,11 @@ import tensorflow as tf
 
 from tfnvp.arguments import check_int
 from tfnvp.data.splits import as_source
+from tfnvp.fitting.batches import PREPARED, as_epoch
 from tfnvp.quantization import check_levels, dequantize
+
+# Batches that are drawn by one call: a call for each would take longer than a small flow's step.
+_DRAWN_AT_ONCE = 16
 
 
 class Epoch(keras.callbacks.Callback):
@@ -151,3 +155,56 @@ def _augment(levels, flip, rows, key):
     if flip:
         rows = tf.image.stateless_random_flip_left_right(rows, for_flips)
     return rows if levels is None else dequantize(rows, levels, seed=for_noise)
+
+
+def noisy_batches(
+    rows: np.ndarray,
+    weight: np.ndarray,
+    deviation: np.ndarray,
+    batch_size: int,
+    steps: int,
+    seed: int,
+) -> tf.data.Dataset:
+    """A given number of batches of random rows with Gaussian noise, however few rows there are.
+
+    ::
+
+        batch[i] = rows[k] + deviation * e,    e ~ N(0, 1),    P(k) = weight[k] / sum(weight)
+
+    One row of a batch comes from each of `batch_size` equal parts of the weights in their order, so
+    few rows are in every batch about equally often. The batches are functions of the arguments and
+    of nothing else, and a row of weight 2 gives the same ones as two equal rows behind each other.
+
+    Args:
+      rows: float32 `[n, *event_shape]`.
+      weight: `[n]`, finite, 0 or more.
+      deviation: standard deviation of the noise in the units of the rows, `[*event_shape]`.
+      batch_size: int.
+      steps: int, the number of batches.
+      seed: int.
+
+    Returns:
+      `tf.data.Dataset` of float32 `[batch_size, *event_shape]`.
+
+    >>> import numpy as np
+    >>> rows = np.float32([[0.0, 0.0], [5.0, 5.0]])
+    >>> weight, deviation = np.array([1.0, 0.0]), np.array([0.0, 0.0])
+    >>> batches = noisy_batches(rows, weight, deviation, batch_size=4, steps=3, seed=0)
+    >>> [float(batch.numpy().max()) for batch in batches]
+    [0.0, 0.0, 0.0]
+    """
+    generator = np.random.default_rng(seed)
+    ends = np.cumsum(weight, dtype="float64")
+    shares = (np.arange(batch_size) + generator.random((steps, batch_size))) / batch_size
+    places = np.searchsorted(ends, shares * ends[-1], side="right").astype("int32")
+    keys = generator.integers(2**31, size=(steps, 2), dtype="int32")
+    with tf.device("CPU:0"):
+        rows, deviation = (tf.constant(part, tf.float32) for part in (rows, deviation))
+
+    def draw(places, keys):
+        clean = tf.gather(rows, places)
+        return clean + deviation * tf.random.stateless_normal(tf.shape(clean), keys[0])
+
+    places = tf.data.Dataset.from_tensor_slices((np.minimum(places, len(rows) - 1), keys))
+    batches = places.batch(_DRAWN_AT_ONCE).map(draw, num_parallel_calls=PREPARED).unbatch()
+    return as_epoch(batches, steps)
