@@ -351,7 +351,8 @@ def test_recipes_are_listed(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     (digits,) = (line for line in lines if " realnvp-digits " in line)
-    assert "232 k" in digits and " min " in digits
+    assert "232 k" in digits
+    assert " min " in digits
     assert lines.index("tables") < lines.index("image sets by name")
     assert run("recipes", "--json") == 0
     found = json_of(capsys)["nice-digits"]

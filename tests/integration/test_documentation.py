@@ -105,6 +105,9 @@ def readers_folder(tmp_path_factory):
     bounded = np.exp(-np.abs(rows)) * [1, 1, -1]
     named = {"header": "rain,share,loss", "comments": ""}
     np.savetxt(folder / "weather.csv", bounded, delimiter=",", **named)
+    angles = np.abs(np.tanh(rows)) * [359, 23, 10]
+    named["header"] = "direction,hour,speed"
+    np.savetxt(folder / "winds.csv", angles, delimiter=",", **named)
     import pyarrow.csv
     import pyarrow.parquet
 
