@@ -149,23 +149,22 @@ class SplineCoupling(Coupling):
         circular, shape = self._circular[1], ps.shape(moved)
         bound = np.where(circular, math.pi, self.bound).astype(moved.dtype.as_numpy_dtype)
         inside = tf.abs(moved) < bound
-        if circular.any():
+        if turns := circular.any():
             inside |= circular
         # What is not chosen needs a finite gradient, too.
         position = tf.where(inside, moved, 0.0) * (0.5 / bound) + 0.5
-        if not circular.any():
-            if self._has_angles:
-                raw, _ = tf.split(raw, [3 * self.bins - 1, 2])
-            results = spline(tf.reshape(position, [-1]), raw)
-            position, log_scale = (tf.reshape(result, shape) for result in results)
-        else:
+        circles = None
+        if turns:
             raw, turn = tf.split(raw, [3 * self.bins, 1])
             turn = _fraction(tf.reshape(turn, shape) * (0.5 / math.pi))
             turn = tf.where(circular, turn, 0.0)
             position = tf.where(circular, _fraction(position + turn_before * turn), position)
-            flat = tf.reshape(tf.broadcast_to(circular, shape), [-1])
-            results = spline(tf.reshape(position, [-1]), raw, flat)
-            position, log_scale = (tf.reshape(result, shape) for result in results)
+            circles = tf.reshape(tf.broadcast_to(circular, shape), [-1])
+        elif self._has_angles:
+            raw, _ = tf.split(raw, [3 * self.bins - 1, 2])
+        results = spline(tf.reshape(position, [-1]), raw, circles)
+        position, log_scale = (tf.reshape(result, shape) for result in results)
+        if turns:
             position = tf.where(circular, _fraction(position + turn_after * turn), position)
         return (
             tf.where(inside, (position - 0.5) * (2.0 * bound), moved),

@@ -1,11 +1,11 @@
 """Intervals of variables: the arguments `bounds` and `circular`, also those of named columns."""
 
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfnvp.arguments import is_number
 from tfnvp.inputs.columns import column_namer
 from tfnvp.precision import interior
 
@@ -190,7 +190,7 @@ def _pair(entry, name):
     if entry is None:
         return None
     ends = list(entry) if isinstance(entry, Sequence | np.ndarray) and len(entry) == 2 else [""]
-    if not all(end is None or _is_number(end) for end in ends):
+    if not all(end is None or is_number(end) for end in ends):
         raise ValueError(
             f"{name} must be a pair (low, high) of numbers, or None for no bound. "
             f"Received: {entry!r}"
@@ -211,7 +211,3 @@ def _circle(entry, name):
         f"{name} must be a pair (low, high) of numbers, the ends of its interval. "
         f"Received: {entry!r}"
     )
-
-
-def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
