@@ -10,7 +10,8 @@ import tensorflow as tf
 #: can be so flat that float32 cannot invert them.
 LARGEST_FACTOR = 3.0
 
-_BOUND = math.log(LARGEST_FACTOR)
+_UNIT = LARGEST_FACTOR - 1.0 / LARGEST_FACTOR
+_STEEPNESS = (LARGEST_FACTOR + 1.0) / (LARGEST_FACTOR - 1.0)
 
 # Of the discriminant, which only rounding makes smaller: its square root needs a gradient.
 _SMALLEST = 1e-12
@@ -18,7 +19,7 @@ _SMALLEST = 1e-12
 
 class Bin(NamedTuple):
     """The bin of every element: where it begins, its sides, the slopes at its ends, and the sum of
-    the sides of all bins. Lengths are in units of the factors.
+    the sides of all bins. Lengths are in one unit, which results do not depend on.
     """
 
     x: tf.Tensor
@@ -32,12 +33,19 @@ class Bin(NamedTuple):
 
 
 def factor(raw: tf.Tensor) -> tf.Tensor:
-    """Returns `LARGEST_FACTOR ** tanh(raw / log LARGEST_FACTOR)`, which is about `exp(raw)` at 0.
+    """Returns `(1 + f e^(c raw)) / (f + e^(c raw))` with `f = LARGEST_FACTOR`, `c = (f + 1) / (f - 1)`.
+
+    It lies between `1 / f` and `f`, and is about `exp(raw)` near 0.
 
     >>> factor(tf.constant([0.0, 100.0])).numpy().tolist()
     [1.0, 3.0]
     """
-    return tf.exp(_BOUND * tf.tanh(raw / _BOUND))
+    return _UNIT * _share(raw) + 1.0 / LARGEST_FACTOR
+
+
+def _share(raw):
+    """Returns `factor(raw)` as its share of the way from the smallest factor to the largest."""
+    return tf.sigmoid(_STEEPNESS * raw - math.log(LARGEST_FACTOR))
 
 
 def forward(
@@ -55,8 +63,8 @@ def forward(
     ends of a circular one are together such a knot, between the last bin and the first.
 
     Args:
-      x: `[n]`, in [0, 1].
-      raw: `[3 * bins - 1, n]`, any numbers: widths, heights and slopes. Zeros are the identity.
+      x: `[..., n]`, in [0, 1].
+      raw: `[..., 3 * bins - 1, n]`, any numbers: widths, heights and slopes. Zeros are the identity.
       circular: bool `[n]`, which splines are circular: `raw` has a last row, of slopes at the ends.
 
     Source: Durkan et al. 2019 (Neural Spline Flows), equations 4 and 5.
@@ -78,7 +86,7 @@ def inverse(
     `t` is the root of `a t^2 + b t + c` in [0, 1], by the form that adds numbers of one sign.
 
     Args:
-      y: `[n]`, in [0, 1].
+      y: `[..., n]`, in [0, 1].
       raw: as for `forward`.
       circular: as for `forward`.
 
@@ -98,65 +106,44 @@ def inverse(
 
 
 def _find_bin(position, axis, raw, circular):
-    """Returns the `Bin` of every element, by its position on the axis of widths or heights."""
-    bins = (raw.shape[0] + 1) // 3
-    raw_sides, raw_slopes, *raw_ends = tf.split(
-        raw, [2 * bins, bins - 1, *[1] * (circular is not None)]
-    )
-    sides = tf.split(factor(raw_sides), 2)
-    at_least, beyond = _masks(position, tf.stop_gradient(sides[axis]))
-    found = _select(at_least, beyond)(*sides, raw_slopes)
-    whole, start, here, before, after = (found[i : i + 2] for i in range(0, 10, 2))
-    raw_left, raw_right = found[10:]
-    ends = whole[1] / whole[0]
-    if circular is not None:
-        last, first = ([side[i] for side in sides] for i in (-1, 0))
-        ends = tf.where(circular, _slope(raw_ends[0][0], last, first), ends)
-    left = tf.where(at_least[1], _slope(raw_left, before, here), ends)
-    right = tf.where(at_least[-1], ends, _slope(raw_right, here, after))
-    return Bin(*start, *here, left, right, *whole)
+    """Returns the `Bin` of every element, by its position on the axis of widths or heights.
 
-
-def _masks(position, sizes):
-    """Tells for each bin whether an element is in it or a later one, and in a later one."""
-    *edges, whole = itertools.accumulate(tf.unstack(sizes))
-    inner = tf.stack(edges) <= position * whole
-    outer = tf.zeros_like(inner[:1])
-    return tf.concat([~outer, inner], axis=0), tf.concat([inner, outer], axis=0)
-
-
-def _select(at_least, beyond):
-    """Returns a function that adds up sides, and selects those and slopes of the elements' bins.
-
-    It has products with masks, since TensorFlow is slow in choosing by masks of other shapes, and
-    a gradient of its own, which takes fewer operations.
+    Every bin is compared and chosen for all elements at once: as fast as gathering, and XLA makes
+    one loop of it.
     """
-    here = at_least & ~beyond
-    none = tf.zeros_like(here[:1])
+    bins = (raw.shape[-2] + 1) // 3
+    counts = [bins, bins, bins - 1, *[1] * (circular is not None)]
+    raw_widths, raw_heights, raw_slopes, *raw_ends = tf.split(raw, counts, axis=-2)
+    widths, heights = (
+        [share + 1.0 / (LARGEST_FACTOR * _UNIT) for share in tf.unstack(_share(raw_sides), axis=-2)]
+        for raw_sides in (raw_widths, raw_heights)
+    )
+    slopes = tf.unstack(raw_slopes, axis=-2)
+    (*x, whole_width), (*y, whole_height) = map(itertools.accumulate, (widths, heights))
+    position *= (whole_width, whole_height)[axis]
+    at_least = [edge <= position for edge in (x, y)[axis]]
+    x, y = ([tf.zeros_like(whole_width), *edges] for edges in (x, y))
+    sides = list(zip(widths, heights, strict=True))
     # The neighbours of the first and last bin are these themselves, which have a harmless slope.
-    before = tf.concat([here[1:], none], axis=0) | (here & ~at_least[1])
-    after = tf.concat([none, here[:-1]], axis=0) | (here & at_least[-1])
-
-    @tf.custom_gradient
-    def select(widths, heights, raw_slopes):
-        masks = [tf.cast(mask, widths.dtype) for mask in (beyond, here, before, after)]
-        of_knots = masks[1][1:], masks[1][:-1]
-        sides = widths, heights
-        outputs = [tf.reduce_sum(side, axis=0) for side in sides]
-        outputs += [tf.reduce_sum(mask * side, axis=0) for mask in masks for side in sides]
-        outputs += [tf.reduce_sum(mask * raw_slopes, axis=0) for mask in of_knots]
-
-        def gradient(*upstream):
-            whole, others = upstream[:2], (upstream[2:10:2], upstream[3:10:2])
-            of_sides = [
-                tf.add_n([mask * g for mask, g in zip(masks, gs, strict=True)]) + w
-                for w, gs in zip(whole, others, strict=True)
-            ]
-            return *of_sides, of_knots[0] * upstream[10] + of_knots[1] * upstream[11]
-
-        return outputs, gradient
-
-    return select
+    befores, afters = [sides[0], *sides[:-1]], [*sides[1:], sides[-1]]
+    lefts, rights = [slopes[0], *slopes], [*slopes, slopes[-1]]
+    first, *others = (
+        (*values, *here, *before, *after)
+        for *values, here, before, after in zip(
+            x, y, lefts, rights, sides, befores, afters, strict=True
+        )
+    )
+    for is_there, values in zip(at_least, others, strict=True):
+        first = [tf.where(is_there, new, old) for new, old in zip(values, first, strict=True)]
+    x, y, raw_left, raw_right, width, height = first[:6]
+    here, before, after = (width, height), first[6:8], first[8:]
+    ends = whole_height / whole_width
+    if circular is not None:
+        at_ends = _slope(tf.squeeze(raw_ends[0], axis=-2), sides[-1], sides[0])
+        ends = tf.where(circular, at_ends, ends)
+    left = tf.where(at_least[0], _slope(raw_left, before, here), ends)
+    right = tf.where(at_least[-1], ends, _slope(raw_right, here, after))
+    return Bin(x, y, width, height, left, right, whole_width, whole_height)
 
 
 def _slope(raw, left, right):

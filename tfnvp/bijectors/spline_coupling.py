@@ -133,11 +133,9 @@ class SplineCoupling(Coupling):
         return tf.concat([seen, tf.gather(sines, columns, axis=-1)], axis=-1)
 
     def _divide(self, parameters):
-        # Bins first: what is summed over bins is then next to each other for many variables.
         count = self.parameters_per_variable
-        variables = parameters.shape[-1] // count
-        parameters = tf.reshape(parameters, (-1, count, variables))
-        return [tf.reshape(tf.transpose(parameters, (1, 0, 2)), (count, -1))]
+        shape = ps.concat([ps.shape(parameters)[:-1], [count, parameters.shape[-1] // count]], axis=0)
+        return [tf.reshape(parameters, shape)]
 
     def _forward_moved(self, moved, raw):
         return self._moved(rational_quadratic.forward, moved, raw, turn_after=1.0)
@@ -146,30 +144,25 @@ class SplineCoupling(Coupling):
         return self._moved(rational_quadratic.inverse, moved, raw, turn_before=-1.0)
 
     def _moved(self, spline, moved, raw, turn_before=0.0, turn_after=0.0):
-        circular, shape = self._circular[1], ps.shape(moved)
-        bound = np.where(circular, math.pi, self.bound).astype(moved.dtype.as_numpy_dtype)
-        inside = tf.abs(moved) < bound
+        circular = self._circular[1]
+        bound, limit = (
+            np.where(circular, value, self.bound).astype(moved.dtype.as_numpy_dtype)
+            for value in (math.pi, math.inf)
+        )
+        # The slope at the ends of a spline is 1, so what lies beyond them is added again.
+        inside = tf.clip_by_value(moved, -limit, limit)
+        position = inside * (0.5 / bound) + 0.5
         if turns := circular.any():
-            inside |= circular
-        # What is not chosen needs a finite gradient, too.
-        position = tf.where(inside, moved, 0.0) * (0.5 / bound) + 0.5
-        circles = None
-        if turns:
-            raw, turn = tf.split(raw, [3 * self.bins, 1])
-            turn = _fraction(tf.reshape(turn, shape) * (0.5 / math.pi))
+            raw, turn = tf.split(raw, [3 * self.bins, 1], axis=-2)
+            turn = _fraction(tf.squeeze(turn, axis=-2) * (0.5 / math.pi))
             turn = tf.where(circular, turn, 0.0)
             position = tf.where(circular, _fraction(position + turn_before * turn), position)
-            circles = tf.reshape(tf.broadcast_to(circular, shape), [-1])
         elif self._has_angles:
-            raw, _ = tf.split(raw, [3 * self.bins - 1, 2])
-        results = spline(tf.reshape(position, [-1]), raw, circles)
-        position, log_scale = (tf.reshape(result, shape) for result in results)
+            raw, _ = tf.split(raw, [3 * self.bins - 1, 2], axis=-2)
+        position, log_scale = spline(position, raw, circular if turns else None)
         if turns:
             position = tf.where(circular, _fraction(position + turn_after * turn), position)
-        return (
-            tf.where(inside, (position - 0.5) * (2.0 * bound), moved),
-            tf.where(inside, log_scale, 0.0),
-        )
+        return (position - 0.5) * (2.0 * bound) + (moved - inside), log_scale
 
 
 def _fraction(x):

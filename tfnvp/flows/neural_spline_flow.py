@@ -71,8 +71,6 @@ class NeuralSplineFlow(VectorFlow):
     Rezende et al. 2020 (Normalizing Flows on Tori and Spheres) for circular variables.
     """
 
-    # XLA repeats sums over bins in every operation that uses them.
-    compiles_well = False
     bijector_name = "neural_spline_flow"
 
     def __init__(
