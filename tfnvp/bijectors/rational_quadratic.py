@@ -127,16 +127,15 @@ def _find_bin(position, axis, raw, circular):
     # The neighbours of the first and last bin are these themselves, which have a harmless slope.
     befores, afters = [sides[0], *sides[:-1]], [*sides[1:], sides[-1]]
     lefts, rights = [slopes[0], *slopes], [*slopes, slopes[-1]]
-    first, *others = (
+    candidates = [
         (*values, *here, *before, *after)
         for *values, here, before, after in zip(
             x, y, lefts, rights, sides, befores, afters, strict=True
         )
-    )
-    for is_there, values in zip(at_least, others, strict=True):
-        first = [tf.where(is_there, new, old) for new, old in zip(values, first, strict=True)]
-    x, y, raw_left, raw_right, width, height = first[:6]
-    here, before, after = (width, height), first[6:8], first[8:]
+    ]
+    found = _choose(at_least, candidates)
+    x, y, raw_left, raw_right, width, height = found[:6]
+    here, before, after = (width, height), found[6:8], found[8:]
     ends = whole_height / whole_width
     if circular is not None:
         at_ends = _slope(tf.squeeze(raw_ends[0], axis=-2), sides[-1], sides[0])
@@ -144,6 +143,31 @@ def _find_bin(position, axis, raw, circular):
     left = tf.where(at_least[0], _slope(raw_left, before, here), ends)
     right = tf.where(at_least[-1], ends, _slope(raw_right, here, after))
     return Bin(x, y, width, height, left, right, whole_width, whole_height)
+
+
+def _choose(at_least, candidates):
+    """Returns of each element the candidates of its bin: the last one that it is `at_least` in.
+
+    TensorFlow's gradient of each choice would take a dozen operations.
+    """
+    count = len(candidates[0])
+    later = [~at_least[0], *map(tf.logical_and, at_least, map(tf.logical_not, at_least[1:]))]
+    here = [*later, at_least[-1]]
+
+    @tf.custom_gradient
+    def choose(*flat):
+        chosen = flat[:count]
+        for i, is_there in enumerate(at_least, 1):
+            new = flat[i * count : (i + 1) * count]
+            chosen = [tf.where(is_there, *pair) for pair in zip(new, chosen, strict=True)]
+
+        def gradient(*upstream):
+            pairs = [(g, tf.zeros_like(g)) for g in upstream]
+            return [tf.where(is_here, *pair) for is_here in here for pair in pairs]
+
+        return chosen, gradient
+
+    return choose(*itertools.chain(*candidates))
 
 
 def _slope(raw, left, right):
