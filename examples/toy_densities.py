@@ -48,7 +48,9 @@ TOYS = {
 
 FLOWS = {
     "RealNVP": lambda: tfnvp.RealNVP(2, couplings=8, hidden_units=(64, 64)),
-    "NeuralSplineFlow": lambda: tfnvp.NeuralSplineFlow(2, couplings=8, hidden_units=(64, 64)),
+    "NeuralSplineFlow": lambda: tfnvp.NeuralSplineFlow(
+        2, couplings=8, hidden_units=(64, 64), bins=16
+    ),
 }
 
 

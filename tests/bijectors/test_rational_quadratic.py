@@ -48,6 +48,7 @@ def test_float32_inverts_every_spline(scale):
 def test_gradients_of_first_and_second_order_are_right(function):
     x, raw = splines(1.0, n=3, dtype="float64")
 
+    @tf.function
     def gradients(x, raw):
         with tf.GradientTape() as tape:
             tape.watch((x, raw))

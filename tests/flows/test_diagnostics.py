@@ -87,3 +87,13 @@ def test_points_that_do_not_come_back_get_a_warning(recwarn):
     assert not recwarn.list
     with pytest.warns(UserWarning, match="does not invert in float32"):
         flow.check(np.random.default_rng(0).normal(size=(16, 2)))
+
+
+def test_shares_of_bounded_scales():
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=())
+    for i, raw in enumerate([0.5, -100.0]):
+        coupling = flow.bijector.bijectors[1 + i]
+        coupling.conditioner.set_weights([np.zeros((1, 2)), np.float32([0.0, raw])])
+    shares = flow.check(points(10, 2)).scale_shares
+    assert shares == pytest.approx({"coupling_0": np.tanh(0.5), "coupling_1": 1.0})
+    assert tfnvp.NICE(2, 2, ()).check(points(10, 2)).scale_shares == {}

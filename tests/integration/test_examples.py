@@ -1,5 +1,6 @@
 """Every example runs with --quick and small flows, in this process: TensorFlow is imported once."""
 
+import json
 import pathlib
 import re
 import runpy
@@ -16,8 +17,12 @@ FOLDER = pathlib.Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(p for p in FOLDER.glob("*.py") if "--quick" in p.read_text(encoding="utf-8"))
 
 
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+
 def test_there_are_examples():
-    assert len(EXAMPLES) >= 12
+    assert len(EXAMPLES) >= 11
+    assert NOTEBOOKS
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -29,3 +34,12 @@ def test_example_runs_and_prints_a_result(path, monkeypatch, capsys, tmp_path):
     out = capsys.readouterr().out
     assert out
     assert not re.search(r"\bnan\b", out.lower())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_code_of_notebook_runs(path, capsys):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    with short_trainings(), small_flows():
+        exec("\n".join(code), {})
+    assert "nats" in capsys.readouterr().out

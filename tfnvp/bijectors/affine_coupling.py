@@ -100,6 +100,16 @@ class AffineCoupling(Coupling):
             conditioner, partition, event_shape, condition_shape, parameters, name, own
         )
 
+    @property
+    def log_scale_bound(self) -> tf.Tensor | None:
+        """The largest `|s|`: of each channel of the moved variables, or of all; None without one.
+
+        "sigmoid" is bounded on one side only, and has none here.
+        """
+        if self.scale == "softclamp":
+            return tf.constant(_SOFTCLAMP_BOUND)
+        return None if self._factor is None else tf.abs(self._factor.value)
+
     def _log_scale(self, raw):
         factor = None if self._factor is None else tf.cast(self._factor.value, raw.dtype)
         return LOG_SCALES[self.scale](raw, factor)

@@ -134,7 +134,9 @@ class SplineCoupling(Coupling):
 
     def _divide(self, parameters):
         count = self.parameters_per_variable
-        shape = ps.concat([ps.shape(parameters)[:-1], [count, parameters.shape[-1] // count]], axis=0)
+        shape = ps.concat(
+            [ps.shape(parameters)[:-1], [count, parameters.shape[-1] // count]], axis=0
+        )
         return [tf.reshape(parameters, shape)]
 
     def _forward_moved(self, moved, raw):

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp import advice
-from tfnvp.bijectors import SplineCoupling
+from tfnvp.bijectors import AffineCoupling, SplineCoupling
 from tfnvp.bijectors.compose import walk
 from tfnvp.inputs.columns import largest_error
 
@@ -34,6 +34,10 @@ class Diagnostics(NamedTuple):
     non_finite: float
     #: Share of rows with values beyond the bound of a spline, which that spline does not change.
     beyond_splines: float = 0.0
+    #: Mean `|log-scale|` of each affine coupling as a share of the largest that its bounded scale
+    #: allows, over rows and moved variables. Near 1 the bound holds the density back: a wider
+    #: scale, more couplings or `linear="lu"` help.
+    scale_shares: dict = {}
 
 
 def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
@@ -68,14 +72,14 @@ def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
     # Infinite latents are counted as they are.
     z = flow.unmarked_latents(x, condition)
     back = flow.data_spec.data_side.nearest(flow.decode(z, condition), x)
-    log_dets, beyond = _walk(flow, x, condition)
+    log_dets, beyond, shares = _walk(flow, x, condition)
     advice.warn_of_rows_beyond_splines(*beyond)
     numbers = [_rows(t) for t in (z, back, *log_dets.values())]
     finite = np.isfinite(np.concatenate(numbers, axis=1))
     healthy = finite.all(axis=1)
     if healthy.sum() < 2:
         nans = dict.fromkeys(log_dets, float("nan"))
-        return Diagnostics(*[float("nan")] * 4, nans, float(1.0 - finite.mean()), beyond[0])
+        return Diagnostics(*[float("nan")] * 4, nans, float(1.0 - finite.mean()), beyond[0], shares)
 
     advice.warn_of_round_trip(largest_error(x, back))
     error = np.abs(numbers[1] - _rows(x))[healthy]
@@ -93,6 +97,7 @@ def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
         },
         non_finite=float(1.0 - finite.mean()),
         beyond_splines=beyond[0],
+        scale_shares=shares,
     )
 
 
@@ -104,11 +109,11 @@ def _rows(tensor):
 def _walk(flow, x, condition):
     """Walks from the data to the latents.
 
-    Returns the log-det of each elementary bijector, and the share of rows beyond the bound of any
-    spline, with the smallest bound.
+    Returns the log-det of each elementary bijector; the share of rows beyond the bound of any
+    spline, with the smallest bound; and the share of its bound that each coupling's scale uses.
     """
     x, condition = flow.data_spec.prepare(x, condition, flow.embed_condition)
-    log_dets, beyond, bounds = {}, np.zeros(len(x), bool), []
+    log_dets, shares, beyond, bounds = {}, {}, np.zeros(len(x), bool), []
     for i, step in enumerate(walk(flow.bijector, x, len(flow.event_shape), condition)):
         name = step.bijector.name
         while name in log_dets:
@@ -117,7 +122,10 @@ def _walk(flow, x, condition):
         if isinstance(step.bijector, SplineCoupling):
             beyond |= _rows(step.bijector.is_beyond(step.input)).any(axis=1)
             bounds.append(step.bijector.bound)
-    return log_dets, (float(beyond.mean()), min(bounds, default=np.inf))
+        if isinstance(step.bijector, AffineCoupling) and step.bijector.log_scale_bound is not None:
+            share = tf.abs(step.log_scale) / tf.cast(step.bijector.log_scale_bound, x.dtype)
+            shares[name] = float(tf.reduce_mean(share))
+    return log_dets, (float(beyond.mean()), min(bounds, default=np.inf)), shares
 
 
 def _base_moments(flow):

@@ -48,6 +48,7 @@ def latents(report: ReportData) -> Section:
         ("largest deviation of a covariance from the base's", f"{covariances:.3f}"),
         ("share of values that are not finite", f"{found.non_finite:.2g}"),
         *((f"largest |log-det| of {k}", f"{v:.3g}") for k, v in found.largest_log_det.items()),
+        *((f"share of its largest scale: {k}", f"{v:.2f}") for k, v in found.scale_shares.items()),
     )
     label = "quantiles of latents against those of the base"
     return Section("Latents", text, ((chart("qq", label, draw, size=(4.2, 3.6)), ""),), table)
