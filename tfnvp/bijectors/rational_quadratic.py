@@ -33,9 +33,11 @@ class Bin(NamedTuple):
 
 
 def factor(raw: tf.Tensor) -> tf.Tensor:
-    """Returns `(1 + f e^(c raw)) / (f + e^(c raw))` with `f = LARGEST_FACTOR`, `c = (f + 1) / (f - 1)`.
+    """Returns a factor between `1 / LARGEST_FACTOR` and `LARGEST_FACTOR`, near 0 about `exp(raw)`.
 
-    It lies between `1 / f` and `f`, and is about `exp(raw)` near 0.
+    ::
+
+        (1 + f e^(c raw)) / (f + e^(c raw)),    f = LARGEST_FACTOR,    c = (f + 1) / (f - 1)
 
     >>> factor(tf.constant([0.0, 100.0])).numpy().tolist()
     [1.0, 3.0]
@@ -64,7 +66,8 @@ def forward(
 
     Args:
       x: `[..., n]`, in [0, 1].
-      raw: `[..., 3 * bins - 1, n]`, any numbers: widths, heights and slopes. Zeros are the identity.
+      raw: `[..., 3 * bins - 1, n]`, any numbers: widths, heights and slopes; zeros for the
+        identity.
       circular: bool `[n]`, which splines are circular: `raw` has a last row, of slopes at the ends.
 
     Source: Durkan et al. 2019 (Neural Spline Flows), equations 4 and 5.
