@@ -33,11 +33,11 @@ class Diagnostics(NamedTuple):
     #: Share of latents, round trips and log-dets that are NaN or infinite.
     non_finite: float
     #: Share of rows with values beyond the bound of a spline, which that spline does not change.
-    beyond_splines: float = 0.0
+    beyond_splines: float
     #: Mean `|log-scale|` of each affine coupling as a share of the largest that its bounded scale
     #: allows, over rows and moved variables. Near 1 the bound holds the density back: a wider
     #: scale, more couplings or `linear="lu"` help.
-    scale_shares: dict = {}
+    scale_shares: dict
 
 
 def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
