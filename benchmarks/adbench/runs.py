@@ -30,10 +30,12 @@ def measure(split, method, seed):
 
     Returns:
       Dictionary of numbers of rows, columns and anomalies, ROC-AUC, average precision, seconds of
-      fit and of scoring, and what the method chose.
+      fit and of scoring, what the method chose, and versions.
     """
+    module = detectors.module_of(method)
+    fit = getattr(module, method)
     start = time.perf_counter()
-    score, chosen = detectors.METHODS[method](split.train, seed)
+    score, chosen = fit(split.train, seed)
     fitted = time.perf_counter()
     scores = np.asarray(score(split.test), "float64")
     ended = time.perf_counter()
@@ -49,6 +51,7 @@ def measure(split, method, seed):
         "fit_seconds": fitted - start,
         "score_seconds": ended - fitted,
         **chosen,
+        "versions": worker.versions(module),
     }
 
 
@@ -90,8 +93,7 @@ def main():
     answers = worker.private_standard_output()
     for seed in map(int, options.seeds.split(",")):
         split = data.split(options.file, options.setting, seed, options.most_rows)
-        result = measure(split, options.method, seed)
-        worker.answer(answers, seed=seed, **result, versions=worker.versions(detectors))
+        worker.answer(answers, seed=seed, **measure(split, options.method, seed))
 
 
 if __name__ == "__main__":

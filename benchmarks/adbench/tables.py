@@ -69,20 +69,24 @@ def markdown(lines):
     """Tables of means over sets, then of each set; the best of a column or line in bold."""
     text = []
     for setting, of_setting in compared(lines).items():
-        text += [f"**{setting}**, {len(of_setting.sets)} sets", "", *_means(of_setting), ""]
+        names = [of_set["set"] for of_set in of_setting.sets]
+        known = dict.fromkeys(line["set"] for line in lines if line["setting"] == setting)
+        missing = [name for name in known if name not in names]
+        note = f", without {', '.join(missing)}, which not all methods have" if missing else ""
+        text += [f"**{setting}**, {len(names)} sets{note}", "", *_means(of_setting), ""]
         text += [*_sets(of_setting), "", *_instead(lines, setting)]
     versions = {pair for line in lines for pair in line["versions"].items()}
     return "\n".join([*text, f"{', '.join(' '.join(pair) for pair in sorted(versions))}."])
 
 
-def _means(compared):
-    sizes = [of_set["train_rows"] for of_set in compared.sets]
+def _means(of_setting):
+    sizes = [of_set["train_rows"] for of_set in of_setting.sets]
     smallest = np.argsort(sizes, kind="stable")[:_SMALLEST]
-    roc_auc = compared.values["roc_auc"]
-    seconds = compared.values["fit_seconds"]
+    roc_auc = of_setting.values["roc_auc"]
+    seconds = of_setting.values["fit_seconds"]
     columns = (
         (roc_auc.mean(axis=0), "{:.3f}", max),
-        (compared.values["average_precision"].mean(axis=0), "{:.3f}", max),
+        (of_setting.values["average_precision"].mean(axis=0), "{:.3f}", max),
         (ranks.mean_ranks(roc_auc), "{:.2f}", min),
         (np.median(seconds, axis=0), "{:.3g}", min),
         (np.median(seconds[smallest], axis=0), "{:.3g}", min),
@@ -91,7 +95,7 @@ def _means(compared):
     head.append(f"fit s, {len(smallest)} smallest")
     cells = [_best_in_bold(*column) for column in columns]
     order = np.argsort(-roc_auc.mean(axis=0), kind="stable")
-    rows = [[compared.methods[i], *(column[i] for column in cells)] for i in order]
+    rows = [[of_setting.methods[i], *(column[i] for column in cells)] for i in order]
     return results.table(head, rows)
 
 
@@ -101,19 +105,19 @@ def _best_in_bold(values, form, best):
     return [f"**{text}**" if text == bold else text for text in texts]
 
 
-def _sets(compared):
+def _sets(of_setting):
     head = [
         "set: ROC-AUC (average precision)",
         "test rows",
         "columns",
         "anomalies",
-        *compared.methods,
+        *of_setting.methods,
     ]
     rows = []
-    for i, of_set in enumerate(compared.sets):
+    for i, of_set in enumerate(of_setting.sets):
         cells = zip(
-            _best_in_bold(compared.values["roc_auc"][i], "{:.3f}", max),
-            compared.values["average_precision"][i],
+            _best_in_bold(of_setting.values["roc_auc"][i], "{:.3f}", max),
+            of_setting.values["average_precision"][i],
             strict=True,
         )
         numbers = [str(of_set[name]) for name in ("test_rows", "columns", "anomalies")]

@@ -1,10 +1,4 @@
-"""The methods that are compared.
-
-A method is a function of training rows `[n, columns]` and a seed. It returns a function from test
-rows `[m, columns]` to scores `[m]`, larger for anomalies, and a dictionary of what it chose. Where
-the test rows are the training rows, the same array, a row does not count among its own neighbours.
-A new method is an entry of `METHODS`.
-"""
+"""Detectors of scikit-learn."""
 
 import contextlib
 import warnings
@@ -16,26 +10,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
+PACKAGES = ("scikit-learn",)
+
 # Defaults of PyOD, which published results have.
 _NEIGHBOURS, _NEIGHBOURS_OF_LOF = 5, 20
 
 # Components of mixtures, of which the Bayesian information criterion chooses.
 _COMPONENTS = (1, 2, 4, 8, 16)
 
-#: Packages whose versions belong to a result.
-PACKAGES = ("tfnvp", "tensorflow", "keras", "scikit-learn")
 
-
-def _tfnvp(train, seed):
-    """`FlowOutlierDetector` with its defaults; the score is minus the log-density."""
-    from tfnvp.sklearn import FlowOutlierDetector
-
-    detector = FlowOutlierDetector(random_state=seed).fit(train)
-    chosen = {"noise": detector.noise_, "steps": detector.steps_}
-    return lambda test: -detector.score_samples(test), chosen
-
-
-def _knn(train, seed):
+def knn(train, seed):
     """Distance to the fifth nearest neighbour (Ramaswamy et al. 2000)."""
     del seed
     neighbors = NearestNeighbors(n_neighbors=_NEIGHBOURS).fit(train)
@@ -47,24 +31,26 @@ def _knn(train, seed):
     return score, {}
 
 
-def _lof(train, seed):
+def lof(train, seed):
     """Local outlier factor (Breunig et al. 2000)."""
     del seed
-    neighbours = min(_NEIGHBOURS_OF_LOF, len(train) - 1)
-    lof = LocalOutlierFactor(neighbours, novelty=True).fit(train)
-    return (
-        lambda test: -lof.negative_outlier_factor_ if test is train else -lof.score_samples(test),
-        {},
-    )
+    neighbors = LocalOutlierFactor(_NEIGHBOURS_OF_LOF, novelty=True).fit(train)
+
+    def score(test):
+        if test is train:
+            return -neighbors.negative_outlier_factor_
+        return -neighbors.score_samples(test)
+
+    return score, {}
 
 
-def _isolation_forest(train, seed):
+def isolation_forest(train, seed):
     """Isolation forest (Liu et al. 2008)."""
     forest = IsolationForest(random_state=seed).fit(train)
     return lambda test: -forest.score_samples(test), {}
 
 
-def _mcd(train, seed):
+def mcd(train, seed):
     """Mahalanobis distance by the minimum covariance determinant (Rousseeuw 1984).
 
     Where the covariance is singular, by the Ledoit-Wolf estimate of all training rows instead.
@@ -82,14 +68,14 @@ def _is_singular(covariance):
     return np.linalg.matrix_rank(covariance, hermitian=True) < len(covariance)
 
 
-def _gaussian(train, seed):
-    """Log-density of one Gaussian with full covariance."""
-    gaussian = GaussianMixture(1, random_state=seed).fit(train)
-    return lambda test: -gaussian.score_samples(test), {}
+def gaussian(train, seed):
+    """Minus the log-density of one Gaussian with full covariance."""
+    fitted = GaussianMixture(1, random_state=seed).fit(train)
+    return lambda test: -fitted.score_samples(test), {}
 
 
-def _gaussian_mixture(train, seed):
-    """Log-density of the mixture with the least BIC."""
+def gaussian_mixture(train, seed):
+    """Minus the log-density of the Gaussian mixture with the least BIC."""
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
         mixtures = [
             GaussianMixture(components, random_state=seed).fit(train)
@@ -98,14 +84,3 @@ def _gaussian_mixture(train, seed):
         ]
     best = min(mixtures, key=lambda mixture: mixture.bic(train))
     return lambda test: -best.score_samples(test), {"components": best.n_components}
-
-
-METHODS = {
-    "tfnvp": _tfnvp,
-    "knn": _knn,
-    "lof": _lof,
-    "isolation_forest": _isolation_forest,
-    "mcd": _mcd,
-    "gaussian": _gaussian,
-    "gaussian_mixture": _gaussian_mixture,
-}
