@@ -73,7 +73,7 @@ def markdown(lines):
         known = dict.fromkeys(line["set"] for line in lines if line["setting"] == setting)
         missing = [name for name in known if name not in names]
         note = f", without {', '.join(missing)}, which not all methods have" if missing else ""
-        text += [f"**{setting}**, {len(names)} sets{note}", "", *_means(of_setting), ""]
+        text += [f"**{setting}**, sets: {len(names)}{note}", "", *_means(of_setting), ""]
         text += [*_sets(of_setting), "", *_instead(lines, setting)]
     versions = {pair for line in lines for pair in line["versions"].items()}
     return "\n".join([*text, f"{', '.join(' '.join(pair) for pair in sorted(versions))}."])
