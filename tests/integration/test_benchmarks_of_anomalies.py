@@ -27,7 +27,7 @@ def run(*arguments):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two sets of 100 rows around 0 and 6 anomalies farther away; the last column numbers the rows."""
+    """Two sets of 100 rows around 0 and 6 anomalies far out; the last column numbers the rows."""
     for seed, name in enumerate(("3_tiny.npz", "12_small.npz")):
         rows = np.random.default_rng(seed).normal(size=(106, 3))
         rows[100:] *= 15
@@ -48,6 +48,8 @@ def test_half_of_the_normal_rows_are_for_training(folder):
     assert min(split.test[split.labels == 1, 2]) > max(train)
     np.testing.assert_allclose(split.train.mean(axis=0), 0, atol=1e-9)
     np.testing.assert_allclose(split.train.std(axis=0), 1)
+    # Test rows are in the same units.
+    np.testing.assert_allclose(np.ptp(np.diff(sorted(train | test))), 0, atol=1e-9)
 
 
 def test_all_rows_are_for_training_and_test_without_supervision(folder):
@@ -116,8 +118,11 @@ def test_singular_rows_get_a_gaussian_with_shrinkage():
     assert scikit.mcd(rows, 0)[1] == {}
     rows[:, 2] = rows[:, 0]
     assert "shrinkage" in scikit.mcd(rows, 0)[1]["instead"]
-    # The covariance of all rows is regular here, but that of the central half is 0.
-    rows = np.where(np.arange(60)[:, None] < 50, 1.0, np.random.default_rng(0).normal(size=(60, 3)))
+    # The covariance of all rows is regular here, but those of the central half are singular, or 0.
+    rows[:50, 2] = rows[:50, 0]
+    rows[50:, 2] = 9 + np.arange(10) ** 2
+    assert "shrinkage" in scikit.mcd(rows, 0)[1]["instead"]
+    rows[:50] = 1.0
     assert "shrinkage" in scikit.mcd(rows, 0)[1]["instead"]
 
 
@@ -194,5 +199,13 @@ def test_ranks_and_their_differences():
     # Six pairs, of which five differ on all twelve sets: Holm's first factor is six.
     least = stats.wilcoxon(np.arange(1, 13)).pvalue
     np.testing.assert_allclose(p[0, [1, 2, 3]], 6 * least)
-    assert p[1, 2] == p[2, 1] > 0.05
+    # The last factor is one.
+    last = stats.wilcoxon(values[:, 1], values[:, 2], zero_method="zsplit").pvalue
+    np.testing.assert_allclose([p[1, 2], p[2, 1]], last)
+    assert 6 * least < 0.05 < last
     assert [sorted(group) for group in ranks.groups(values)] == [[1, 2]]
+
+
+def test_groups_are_as_large_as_they_can_be():
+    values = np.random.default_rng(0).uniform(0.7, 0.8, (20, 3))
+    assert [sorted(group) for group in ranks.groups(values)] == [[0, 1, 2]]

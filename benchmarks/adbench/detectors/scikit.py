@@ -18,6 +18,10 @@ _NEIGHBOURS, _NEIGHBOURS_OF_LOF = 5, 20
 # Components of mixtures, of which the Bayesian information criterion chooses.
 _COMPONENTS = (1, 2, 4, 8, 16)
 
+# Added to variances, in standardised units. With scikit-learn's 1e-6 components collapse onto
+# single outliers, which then count as the most usual rows.
+_RIDGE = 1e-2
+
 
 def knn(train, seed):
     """Distance to the fifth nearest neighbour (Ramaswamy et al. 2000)."""
@@ -55,6 +59,7 @@ def mcd(train, seed):
 
     Where the covariance is singular, by the Ledoit-Wolf estimate of all training rows instead.
     """
+    # Of many columns the determinants take hours, which this check saves.
     if not _is_singular(np.cov(train.T)):
         # It raises one if half of the rows are equal.
         with warnings.catch_warnings(action="ignore"), contextlib.suppress(ValueError):
@@ -70,7 +75,7 @@ def _is_singular(covariance):
 
 def gaussian(train, seed):
     """Minus the log-density of one Gaussian with full covariance."""
-    fitted = GaussianMixture(1, random_state=seed).fit(train)
+    fitted = GaussianMixture(1, reg_covar=_RIDGE, random_state=seed).fit(train)
     return lambda test: -fitted.score_samples(test), {}
 
 
@@ -78,7 +83,7 @@ def gaussian_mixture(train, seed):
     """Minus the log-density of the Gaussian mixture with the least BIC."""
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
         mixtures = [
-            GaussianMixture(components, random_state=seed).fit(train)
+            GaussianMixture(components, reg_covar=_RIDGE, random_state=seed).fit(train)
             for components in _COMPONENTS
             if 10 * components <= len(train)
         ]
