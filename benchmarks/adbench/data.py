@@ -30,7 +30,9 @@ class Split(NamedTuple):
 
 def sets_of(folder):
     """Files of sets by name, small files first: `12_fault.npz` is "fault"."""
-    paths = sorted(pathlib.Path(folder).glob("*.npz"), key=lambda path: path.stat().st_size)
+    paths = sorted(
+        pathlib.Path(folder).resolve().glob("*.npz"), key=lambda path: path.stat().st_size
+    )
     return {re.sub(r"^\d+_", "", path.stem): path for path in paths}
 
 
