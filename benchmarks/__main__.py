@@ -3,6 +3,7 @@
 import typer
 
 from benchmarks import likelihoods, recipe_times, speed
+from benchmarks.adbench import commands as adbench
 
 COMMANDS = {
     "run": speed.run,
@@ -21,6 +22,9 @@ COMMANDS = {
     "half-precision": likelihoods.half_precision,
     "checkpointing": speed.checkpointing,
     "recipe-times": recipe_times.all_minutes,
+    "adbench": adbench.compare,
+    "adbench-table": adbench.table,
+    "adbench-plot": adbench.plot,
 }
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)

@@ -57,7 +57,7 @@ def first_steps_markdown(answers):
         )
         seconds = (imported, built - imported, stepped - built, stepped)
         rows.append([name, *(f"{value:.1f}" for value in seconds), f"{peak:.0f}"])
-    return "\n".join(_table(head, rows))
+    return "\n".join(table(head, rows))
 
 
 def pipeline_markdown(cells):
@@ -70,7 +70,7 @@ def pipeline_markdown(cells):
             share = 1 - libraries["tfnvp_cached"]["median"] / libraries[name]["median"]
             row += [_time(libraries[name]), f"{share:.0%}"]
         rows.append(row)
-    return "\n".join(_table(head, rows))
+    return "\n".join(table(head, rows))
 
 
 def ratios(libraries):
@@ -105,7 +105,7 @@ def _summary(cells):
         row += [f"{_time(libraries[best], least=True)} {best}" if best else "–"]
         row += [_ratio(libraries, "tfnvp", best)]
         rows.append(row)
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _ratios(cells):
@@ -114,7 +114,7 @@ def _ratios(cells):
         [f"{work} {cell}", *[_over_floor(libraries, name) for name in names]]
         for (work, cell), libraries in cells.items()
     ]
-    return _table(["× floor", *names], rows)
+    return table(["× floor", *names], rows)
 
 
 def _conditions(cells):
@@ -149,6 +149,7 @@ def _ratio(libraries, name, reference):
     return f"{libraries[name]['median'] / libraries[reference]['median']:.2f}"
 
 
-def _table(head, rows):
+def table(head, rows):
+    """Lines of a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return ["| " + " | ".join(line) + " |" for line in lines]
