@@ -2,9 +2,9 @@
 
 `python -m benchmarks.quality --library L --kind K --task T --seed S --data FILE` trains one flow
 and prints one JSON line. Every library gets the same batches, which the process that starts it
-makes, and Adam at 1e-3 without a schedule. Where a task has several budgets they are trained one by
-one, as long as validation data likes the longer one better: small data is overfitted long before
-the last.
+makes, and Adam at 1e-3 without a schedule. Where a task has several budgets, training goes on from
+one to the next, as long as validation data likes the longer one better: small data is overfitted
+long before the last.
 """
 
 import argparse
@@ -150,14 +150,15 @@ def measure(library, task, seed, kind="real_nvp", **arrays):
     batches, budgets, validation, test, log_dets = (arrays[name] for name in _ARRAYS)
     work = work_of(task, test.shape[1], kind)
     best = -math.inf
-    for i, steps in enumerate(budgets):
-        log_prob = adaptor.trained(work, batches[:steps], seed)
+    # A longer budget goes on where a shorter one ended.
+    parts = np.split(batches, budgets[:-1])
+    for i, log_prob in enumerate(adaptor.trained(work, parts, seed)):
         # One budget alone has nothing to be chosen by.
         score = float(np.mean(log_prob(validation))) if len(budgets) > 1 else 0.0
         # Likelihoods of a flow that diverged are no number: that is its result, if it is the first.
         if i > 0 and not score > best:
             break
-        best, chosen, nats = score, int(steps), np.asarray(log_prob(test), "float64")
+        best, chosen, nats = score, int(budgets[i]), np.asarray(log_prob(test), "float64")
     # One test point may have several draws of noise.
     nats = (nats + log_dets).reshape((_DRAWS if task in _OF_DIGITS else 1, -1)).mean(axis=0)
     result = {"library": library, "kind": kind, "task": task, "seed": seed, "steps": chosen}

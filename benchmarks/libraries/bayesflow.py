@@ -33,23 +33,28 @@ def make_network(work):
 
 
 def train(work, cell):
-    approximator, dataset = _training(make_network(work), work.batches(cell))
+    approximator, dataset = _approximator(make_network(work)), _dataset(work.batches(cell))
     return FitBlocks(lambda **kwargs: approximator.fit(dataset=dataset, **kwargs))
 
 
-def _training(network, batches):
+def _approximator(network):
     approximator = bayesflow.ContinuousApproximator(inference_network=network, standardize=None)
     approximator.compile(optimizer=keras.optimizers.Adam(1e-3))
+    return approximator
+
+
+def _dataset(batches):
     rows = {"inference_variables": batches.reshape((-1, *batches.shape[2:]))}
-    return approximator, bayesflow.datasets.OfflineDataset(rows, batches.shape[1], adapter=None)
+    return bayesflow.datasets.OfflineDataset(rows, batches.shape[1], adapter=None)
 
 
-def trained(work, batches, seed):
+def trained(work, parts, seed):
     keras.utils.set_random_seed(seed)
     network = make_network(work)
-    approximator, dataset = _training(network, batches)
-    approximator.fit(dataset=dataset, epochs=1, verbose=0)
-    return lambda rows: network(rows, density=True)[1]
+    approximator = _approximator(network)
+    for part in parts:
+        approximator.fit(dataset=_dataset(part), epochs=1, verbose=0)
+        yield lambda rows: network(rows, density=True)[1]
 
 
 def log_prob(work, cell):

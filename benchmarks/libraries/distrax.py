@@ -74,11 +74,11 @@ def train(work, cell):
     return with_jax.training(work, cell, initial_parameters(work), loss)
 
 
-def trained(work, batches, seed):
+def trained(work, parts, seed):
     def log_prob(parameters, x):
         return distribution(work, parameters).log_prob(x)
 
-    return with_jax.trained(initial_parameters(work, seed), log_prob, batches)
+    return with_jax.trained(initial_parameters(work, seed), log_prob, parts)
 
 
 def log_prob(work, cell):

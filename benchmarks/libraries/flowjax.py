@@ -46,9 +46,9 @@ def train(work, cell):
     return with_jax.training(work, cell, arrays, lambda arrays, x: -flow(arrays).log_prob(x).mean())
 
 
-def trained(work, batches, seed):
+def trained(work, parts, seed):
     arrays, flow = make_flow(work, seed)
-    return with_jax.trained(arrays, lambda arrays, x: flow(arrays).log_prob(x), batches)
+    return with_jax.trained(arrays, lambda arrays, x: flow(arrays).log_prob(x), parts)
 
 
 def log_prob(work, cell):

@@ -46,10 +46,10 @@ def train(work, cell):
     return with_torch.training(work, cell, flow, lambda x: -log_prob(x).mean())
 
 
-def trained(work, batches, seed):
+def trained(work, parts, seed):
     torch.manual_seed(seed)
     flow = make_flow(work)
-    return with_torch.trained(flow, density(work, flow), batches)
+    return with_torch.trained(flow, density(work, flow), parts)
 
 
 def log_prob(work, cell):

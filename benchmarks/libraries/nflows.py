@@ -52,10 +52,10 @@ def train(work, cell):
     return with_torch.training(work, cell, flow, lambda x: -flow.log_prob(x).mean())
 
 
-def trained(work, batches, seed):
+def trained(work, parts, seed):
     torch.manual_seed(seed)
     flow = make_flow(work)
-    return with_torch.trained(flow, flow.log_prob, batches)
+    return with_torch.trained(flow, flow.log_prob, parts)
 
 
 def log_prob(work, cell):

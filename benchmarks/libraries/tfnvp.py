@@ -35,12 +35,13 @@ def train(work, cell):
     return FitBlocks(lambda **kwargs: flow.fit(rows, **kwargs))
 
 
-def trained(work, batches, seed, optimizer="adam"):
+def trained(work, parts, seed, optimizer="adam"):
     keras.utils.set_random_seed(seed)
     flow = make_flow(work)
     flow.compile(optimizer)
-    flow.fit(tf.data.Dataset.from_tensor_slices(batches), verbose=0)
-    return lambda rows: flow.log_prob(rows).numpy()
+    for part in parts:
+        flow.fit(tf.data.Dataset.from_tensor_slices(part), verbose=0)
+        yield lambda rows: flow.log_prob(rows).numpy()
 
 
 def dataset(work, cell):

@@ -73,13 +73,15 @@ def _step(distribution, variables):
     return step
 
 
-def trained(work, batches, seed):
+def trained(work, parts, seed):
     keras.utils.set_random_seed(seed)
     distribution, variables = make_distribution(work)
     step = tf.function(_step(distribution, variables))
-    for x in tf.constant(batches):
-        step(x)
-    return lambda rows: tf.function(distribution.log_prob)(rows).numpy()
+    evaluate = tf.function(distribution.log_prob)
+    for part in parts:
+        for x in tf.constant(part):
+            step(x)
+        yield lambda rows: evaluate(rows).numpy()
 
 
 def log_prob(work, cell):

@@ -1,5 +1,7 @@
 """What adaptors in JAX share: training by `lax.scan` or step by step, and compiled evaluation."""
 
+import functools
+
 import jax
 import optax
 
@@ -33,8 +35,8 @@ def training(work, cell, parameters, loss):
     return fastest({"jit, scan": by_scan, "jit": by_steps})
 
 
-def trained(parameters, log_prob, batches):
-    """Takes an Adam step on every batch; returns the log-density of rows under the result."""
+def trained(parameters, log_prob, parts):
+    """Takes an Adam step on every batch; after each part yields the log-density of rows."""
     optimizer = optax.adam(1e-3)
 
     def step(carry, x):
@@ -43,9 +45,12 @@ def trained(parameters, log_prob, batches):
         updates, moments = optimizer.update(gradients, moments)
         return (optax.apply_updates(parameters, updates), moments), None
 
-    start = (parameters, optimizer.init(parameters))
-    (parameters, _), _ = jax.jit(lambda xs: jax.lax.scan(step, start, xs))(batches)
-    return lambda rows: jax.jit(log_prob)(parameters, rows)
+    run = jax.jit(lambda carry, xs: jax.lax.scan(step, carry, xs)[0])
+    evaluate = jax.jit(log_prob)
+    carry = (parameters, optimizer.init(parameters))
+    for part in parts:
+        carry = run(carry, part)
+        yield functools.partial(evaluate, carry[0])
 
 
 def log_prob(work, cell, parameters, log_prob):

@@ -26,19 +26,20 @@ def training(work, cell, module, loss):
     return fastest({"compiled": blocks(torch.compile(loss)), "eager": blocks(loss)})
 
 
-def trained(module, log_prob, batches):
-    """Takes an Adam step on every batch; returns the log-density of rows under the result."""
+def trained(module, log_prob, parts):
+    """Takes an Adam step on every batch; after each part yields the log-density of rows."""
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-3)
-    for x in torch.from_numpy(batches):
-        optimizer.zero_grad(set_to_none=True)
-        (-log_prob(x).mean()).backward()
-        optimizer.step()
 
     def of_rows(rows):
         with torch.no_grad():
             return log_prob(torch.from_numpy(rows)).numpy()
 
-    return of_rows
+    for part in parts:
+        for x in torch.from_numpy(part):
+            optimizer.zero_grad(set_to_none=True)
+            (-log_prob(x).mean()).backward()
+            optimizer.step()
+        yield of_rows
 
 
 def evaluation(cell, function, *arguments):

@@ -33,10 +33,10 @@ def train(work, cell):
     return with_torch.training(work, cell, flow, lambda x: -flow().log_prob(x).mean())
 
 
-def trained(work, batches, seed):
+def trained(work, parts, seed):
     torch.manual_seed(seed)
     flow = make_flow(work)
-    return with_torch.trained(flow, lambda x: flow().log_prob(x), batches)
+    return with_torch.trained(flow, lambda x: flow().log_prob(x), parts)
 
 
 def log_prob(work, cell):
