@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tfnvp import flows
 from tfnvp.runs.any_table import fit_table, seeded_weights
+from tfnvp.scoring import Explanation, replacement_gains
 
 #: Types of rows that are kept.
 FLOATS = (np.float64, np.float32)
@@ -77,6 +78,20 @@ class FlowEstimator(BaseEstimator):
           `[n]`: -inf for rows too far away for float32.
         """
         return self._in_pieces("log_prob", self._checked(X))
+
+    def explain(self, X: npt.ArrayLike) -> Explanation:
+        """Tells which columns make rows unusual, and which values would be likely instead.
+
+        Args:
+          X: `[n, n_features]`.
+
+        Returns:
+          `tfnvp.scoring.Explanation`: `gains`, by how many nats the log-density of a row rises when
+          one column takes the most likely of some values, and `values`, these values; both
+          `[n, n_features]`.
+        """
+        rows = self._checked(X)
+        return replacement_gains(self.flow_, rows)
 
     def _in_pieces(self, method, rows):
         """Returns a method of the flow for each row, in the type of the rows.
