@@ -25,8 +25,8 @@ class Scores(NamedTuple):
 
     `log_density` is in nats, of a density in the units of the data, and -inf for rows outside of
     the flow's support or too large for float32, which are the least usual; `quantile` and `outlier`
-    are None without a reference. `reasons` are the columns that
-    `score_table` adds with `explain`, or None.
+    are None without a reference. `reasons` are the columns that `score_table` adds with
+    `explain`, or None.
     """
 
     log_density: np.ndarray
