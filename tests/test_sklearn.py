@@ -6,12 +6,14 @@ import random
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, ShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from tests.conftest import perturb
+from tfnvp.scoring import replacement_gains
 from tfnvp.sklearn import FlowDensity, FlowOutlierDetector
 
 TINY = {"couplings": 2, "hidden_units": (8,), "noise": 0.1, "steps": 10, "random_state": 0}
@@ -42,6 +44,14 @@ def test_results_are_those_of_the_flow(density):
     assert drawn.shape == (4, 3)
     np.testing.assert_array_equal(drawn, density.sample(4, random_state=1))
     assert (drawn != density.sample(4, random_state=2)).all()
+
+
+def test_explanations_are_those_of_the_flow(density):
+    found, expected = density.explain(ROWS[:5]), replacement_gains(density.flow_, ROWS[:5])
+    for part, whole in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(part, whole)
+    with pytest.raises(NotFittedError):
+        clone(density).explain(ROWS)
 
 
 @pytest.mark.parametrize("method", ["score_samples", "transform"])

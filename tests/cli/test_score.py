@@ -208,6 +208,38 @@ def test_scores_for_machines(model_folder, tmp_path, capsys):
     assert scores[2] == {"log_density": None, "quantile": None, "outlier": None}
 
 
+def test_columns_that_make_rows_unusual_are_named(model_folder, tmp_path, capsys):
+    rows = people(4, 4)
+    rows[1] = [170.0, 65_000.0, 9.0]
+    rows[3, 0] = np.nan
+    table, scored = tmp_path / "new.csv", tmp_path / "scored.csv"
+    write(table, rows[:, ::-1], NAMES[::-1])
+    assert run("score", model_folder, table, "-o", scored) == 0
+    # What was scored before, too.
+    again = tmp_path / "explained.csv"
+    assert run("score", model_folder, scored, "--explain", 2, "-o", again) == 0
+    found = tables.read_table(again)
+    kinds = ("column", "gain", "value")
+    names = [f"explain_{number}_{kind}" for number in (1, 2) for kind in kinds]
+    assert found.column_names[3:] == ["log_density", "quantile", "outlier", *names]
+    gains, values = scoring.replacement_gains(load_model(model_folder), rows)
+    whole = [0, 1, 2]
+    order = np.argsort(-gains[whole], axis=1)
+    for i in range(2):
+        column, gain, value = (found[name].to_pylist() for name in names[3 * i : 3 * i + 3])
+        assert column == [*np.array(NAMES)[order[:, i]], ""]
+        np.testing.assert_allclose(gain[:3], gains[whole, order[:, i]], rtol=1e-3)
+        np.testing.assert_allclose(value[:3], values[whole, order[:, i]], rtol=1e-3)
+        assert gain[3] is value[3] is None
+    assert found["explain_1_column"][1].as_py() == "age"
+    line = f"age {values[1, 2]:.6g} (+{gains[1, 2]:.2f})"
+    assert line in capsys.readouterr().out.replace("\n", " ")
+    assert run("score", model_folder, table, "--explain", 9, "--json") == 0
+    listed = json.loads(capsys.readouterr().out)["scores"]
+    assert [len(row) for row in listed] == [3 + 3 * len(NAMES)] * 4
+    assert listed[1]["explain_1_column"] == "age"
+
+
 def test_a_model_without_reference(model_folder, tmp_path, capsys):
     flow = load_model(model_folder)
     flow.save(tmp_path / "alone.keras")
@@ -442,6 +474,8 @@ def test_images_are_scored_by_name(scans_run, scans, tmp_path, capsys):
 def test_flows_of_tables_score_no_images(model_folder, scans, capsys):
     assert run("score", model_folder, "--images", scans) == 2
     assert "is not a flow of images" in capsys.readouterr().err
+    assert run("score", model_folder, "--images", scans, "--explain", 1) == 2
+    assert "--explain names the columns of a table" in capsys.readouterr().err
 
 
 def test_unused_columns_stay_as_they_are(model_folder, tmp_path):

@@ -1,5 +1,6 @@
 """The fenced blocks of the pages, and the commands in those of the shell."""
 
+import importlib.util
 import pathlib
 import re
 import shlex
@@ -12,6 +13,8 @@ PAGES = sorted(
 )
 # A comment that readers of the page do not see, on the line above the block.
 FRAGMENT = re.compile(r"<!-- fragment: (.+) -->\n\Z")
+# Our modules that need a package which the extra `test` does not install: it is large.
+_OPTIONAL = {"tfnvp.pyod": "pyod"}
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -56,3 +59,11 @@ def commands(block):
         else:
             found[-1].append(word)
     return [command for command in found if command]
+
+
+def missing_package(text):
+    """The package that a text needs for one of our modules, and that is not installed, or None."""
+    for module, package in _OPTIONAL.items():
+        if module in text and importlib.util.find_spec(package) is None:
+            return package
+    return None

@@ -7,6 +7,7 @@ import pkgutil
 import pytest
 
 import tfnvp
+from tests.integration.pages import missing_package
 from tests.integration.short_trainings import short_trainings
 
 MODULES = sorted(
@@ -18,6 +19,8 @@ MODULES = sorted(
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name):
+    if package := missing_package(name):
+        pytest.skip(f"needs the package {package}")
     module = importlib.import_module(name)
     with short_trainings(epochs=5):
         assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0

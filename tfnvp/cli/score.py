@@ -38,6 +38,15 @@ def score(
             "validation rows."
         ),
     ] = None,
+    explain: Annotated[
+        int | None,
+        Option(
+            help="Name so many columns for each row that make it unusual: those whose replacement "
+            "by a likely value raises the log-density most.",
+            min=1,
+            metavar="K",
+        ),
+    ] = None,
     columns: options.Columns = None,
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
@@ -54,6 +63,8 @@ def score(
     """
     if source.images is None if table is None else source.given:
         raise ValueError("give a table, or --images with its options")
+    if explain is not None and table is None:
+        raise ValueError("--explain names the columns of a table")
     if output is not None:
         files.place_for(output, model, "", (".csv", ".parquet"), force)
     options.import_tensorflow()
@@ -85,12 +96,14 @@ def score(
         if output is not None:
             store_table(listed, output)
     else:
-        scores = scoring.score_table(flow, table, known, threshold, named, text, output)
+        scores = scoring.score_table(flow, table, known, threshold, named, text, output, explain)
     summary = _summary(scores, known)
     if not json_output:
         _print(summary, scores, table or source.images, output, names)
     elif output is None:
         listed = listed or scoring.as_columns(scores)
+        if scores.reasons is not None:
+            listed = scoring.with_scores(listed, scores.reasons, table)
         options.print_json({**summary, "scores": listed.to_pylist()})
     else:
         options.print_json({**summary, "output": str(output)})
@@ -178,13 +191,22 @@ def _print(summary, scores, source, output, names):
             "row" if names is None else "image",
             "log-density",
             "quantile",
+            *([] if scores.reasons is None else ["likely instead (gain in nats)"]),
             title="least likely",
             box=None,
         )
         for row in np.argsort(scores.log_density)[: min(_WORST, scored)]:
             quantile = "" if scores.quantile is None else f"{scores.quantile[row]:.4f}"
             name = str(row + 1) if names is None else names[row]
-            listing.add_row(name, f"{scores.log_density[row]:.3f}", quantile)
+            why = [] if scores.reasons is None else [_why(scores.reasons, row)]
+            listing.add_row(name, f"{scores.log_density[row]:.3f}", quantile, *why)
         console.print(listing)
     if output is not None:
         console.print(f"scores in {output}")
+
+
+def _why(reasons, row):
+    """Returns the reasons of a row as a text."""
+    found = list(reasons.slice(row, 1).to_pylist()[0].values())
+    parts = (found[i : i + 3] for i in range(0, len(found), 3))
+    return ", ".join(f"{name} {value:.6g} (+{gain:.2f})" for name, gain, value in parts if gain)

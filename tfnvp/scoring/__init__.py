@@ -17,6 +17,7 @@ from tfnvp.scoring.reference import (
 )
 
 if TYPE_CHECKING:
+    from tfnvp.scoring.explanation import Explanation, replacement_gains
     from tfnvp.scoring.rows import (
         advise_on_support,
         advise_on_training_rows,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 # Names that need TensorFlow, by their modules.
 _NAMES = {
+    "explanation": ("Explanation", "replacement_gains"),
     "tables": ("as_columns", "score_table", "with_scores"),
     "scores": ("Scores", "make_reference", "score"),
     "rows": (
@@ -48,6 +50,7 @@ _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names
 __all__ = [
     "FILE",
     "THRESHOLD",
+    "Explanation",
     "Reference",
     "Scores",
     "advise_on_support",
@@ -60,6 +63,7 @@ __all__ = [
     "make_reference",
     "quantiles",
     "read_reference",
+    "replacement_gains",
     "rows_of",
     "score",
     "score_table",

@@ -12,6 +12,8 @@ from tfnvp.inputs.conversion import to_array
 from tfnvp.scoring.reference import Reference, quantiles
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from tfnvp.flows import Flow
 
 # Number of order statistics in a reference: enough for thresholds.
@@ -23,13 +25,15 @@ class Scores(NamedTuple):
 
     `log_density` is in nats, of a density in the units of the data, and -inf for rows outside of
     the flow's support or too large for float32, which are the least usual; `quantile` and `outlier`
-    are None without a reference.
+    are None without a reference. `reasons` are the columns that `score_table` adds with
+    `explain`, or None.
     """
 
     log_density: np.ndarray
     quantile: np.ndarray | None
     outlier: np.ndarray | None
     threshold: float | None
+    reasons: "pyarrow.Table | None" = None
 
     @property
     def skipped(self) -> int:
@@ -117,14 +121,7 @@ def score(
 
     Source: Laxhammar and Falkman 2014 (inductive conformal anomaly detection); Bates et al. 2023.
     """
-    rows = np.asarray(to_array(rows, "rows"))
-    rows = rows if flow.levels or rows.dtype.kind not in "iub" else rows.astype("float64")
-    if not rows.ndim or rows.shape[1:] != flow.event_shape:
-        raise ValueError(
-            f"`rows` must have the shape [n, {', '.join(map(str, flow.event_shape))}]. "
-            f"Received shape: {rows.shape}"
-        )
-    whole = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    rows, whole = checked_rows(flow, rows)
     log_density = np.full(len(rows), np.nan, "float32")
     if whole.any():
         given = conditions_of(whole, len(rows), condition, flow.data_spec.conditions)
@@ -142,6 +139,29 @@ def score(
     scored = ~np.isnan(log_density)
     quantile = np.where(scored, quantiles(log_density, reference), np.nan)
     return Scores(log_density, quantile, quantile <= threshold, threshold)
+
+
+def checked_rows(flow: "Flow", rows: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rows as an array, and which of them have finite values only: bool `[n]`.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+      rows: `[n, *event_shape]`, as for `score`.
+
+    Returns:
+      The rows are floats, or whole grey levels for a flow with `levels`.
+
+    Raises:
+      ValueError: for another shape.
+    """
+    rows = np.asarray(to_array(rows, "rows"))
+    rows = rows if flow.levels or rows.dtype.kind not in "iub" else rows.astype("float64")
+    if not rows.ndim or rows.shape[1:] != flow.event_shape:
+        raise ValueError(
+            f"`rows` must have the shape [n, {', '.join(map(str, flow.event_shape))}]. "
+            f"Received shape: {rows.shape}"
+        )
+    return rows, np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
 
 
 def _log_density(flow, rows, condition):
