@@ -46,6 +46,20 @@ def test_results_are_those_of_the_flow(density):
     assert (drawn != density.sample(4, random_state=2)).all()
 
 
+def test_an_ensemble_is_the_mixture_of_its_flows():
+    density = FlowDensity(**TINY, ensemble=2).fit(ROWS)
+    alone = FlowDensity(**TINY).fit(ROWS)
+    np.testing.assert_allclose(density.flow_.log_prob(ROWS), alone.flow_.log_prob(ROWS), rtol=1e-5)
+    first, second = (np.exp(flow.log_prob(ROWS).numpy()) for flow in density.flows_)
+    assert (first != second).any()
+    np.testing.assert_allclose(density.score_samples(ROWS), np.log((first + second) / 2), rtol=1e-4)
+    # Flows far apart show which of them a sample is from.
+    density.flows_[1].bijector.bijectors[0].mean.assign(1e6 * np.ones(3))
+    drawn = density.sample(100, random_state=0)[:, 0] > 1e5
+    assert 30 < drawn.sum() < 70
+    assert len(np.unique(drawn[:20])) == 2
+
+
 def test_explanations_are_those_of_the_flow(density):
     found, expected = density.explain(ROWS[:5]), replacement_gains(density.flow_, ROWS[:5])
     for part, whole in zip(found, expected, strict=True):

@@ -37,6 +37,7 @@ class FlowDetector(BaseDetector, FlowEstimator):
       hidden_units: widths of the hidden layers of each coupling's network.
       noise: float, standard deviation of the noise in training, in units of the columns' standard
         deviations, or "auto".
+      ensemble: int, how many flows are trained; the density is the mean of theirs.
       steps: int, steps of each training, or "auto": from the numbers of rows and columns.
       validation_fraction: float, share of the rows that is held out to choose the noise.
       random_state: int, `numpy.random.RandomState` or None, of weights, rows and noise.
@@ -45,7 +46,7 @@ class FlowDetector(BaseDetector, FlowEstimator):
       decision_scores_: `[n]`, scores of the training rows in nats: the larger, the more unusual.
       threshold_: float, the score in nats above which a row is an outlier.
       labels_: `[n]`, 1 for outliers among the training rows, 0 for others.
-      flow_: the trained `tfnvp.Flow`.
+      flow_: the trained `tfnvp.Flow`, and `flows_`, the list of all of an ensemble.
       noise_: float, the noise that was used.
       steps_: int, the number of steps.
       n_features_in_: int, the number of columns, two or more.
@@ -72,13 +73,22 @@ class FlowDetector(BaseDetector, FlowEstimator):
         couplings: int = 8,
         hidden_units: Sequence = (128, 128),
         noise: float | str = "auto",
+        ensemble: int = 1,
         steps: int | str = "auto",
         validation_fraction: float = 0.1,
         random_state: Any = None,
     ):
         BaseDetector.__init__(self, contamination)
         FlowEstimator.__init__(
-            self, kind, couplings, hidden_units, noise, steps, validation_fraction, random_state
+            self,
+            kind,
+            couplings,
+            hidden_units,
+            noise,
+            ensemble,
+            steps,
+            validation_fraction,
+            random_state,
         )
 
     def fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
@@ -111,4 +121,4 @@ class FlowDetector(BaseDetector, FlowEstimator):
         return self._scores(self._checked(X))
 
     def _scores(self, rows):
-        return np.minimum(-self._in_pieces("log_prob", rows), _LARGEST)
+        return np.minimum(-self._log_densities(rows), _LARGEST)

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,6 +55,7 @@ def fit_table(
     steps: int | str = "auto",
     validation_fraction: float = 0.1,
     seed: int = 0,
+    others: Sequence[Flow] = (),
 ) -> FittedTable:
     """Fits a new flow to any table, whether it has thirty rows or a hundred thousand.
 
@@ -75,6 +76,9 @@ def fit_table(
       steps: int, steps of each training, or "auto": see `steps_for`.
       validation_fraction: share of the rows that is held out to choose the noise, between 0 and 1.
       seed: int, of rows and noise.
+      others: further flows of the same structure, for an ensemble. Each is trained from its own
+        initial weights on other draws of rows and noise, by programs that are compiled once for
+        all.
 
     Returns:
       `FittedTable`.
@@ -100,6 +104,8 @@ def fit_table(
     if noise == "auto":
         noise = _choose_noise(training, rows, weight, held_out)
     training.run(rows, weight, noise)
+    if others:
+        training.run_others(others, rows, weight, noise)
     return FittedTable(float(noise), steps)
 
 
@@ -184,6 +190,17 @@ class _Training:
             flow.compile(optimizer, jit_compile=False)
         optimizer.build(flow.trainable_variables)
         self._start = flow.get_weights()
+
+    def run_others(self, others, rows, weight, noise):
+        """Trains flows of the same structure, each from its own start."""
+        trained, start, seed = self.flow.get_weights(), self._start, self._seed
+        for i, other in enumerate(others, 1):
+            other.adapt(rows)
+            self._start, self._seed = other.get_weights(), seed + i
+            self.run(rows, weight, noise)
+            other.set_weights(self.flow.get_weights())
+        self._start, self._seed = start, seed
+        self.flow.set_weights(trained)
 
     def run(self, rows, weight, noise):
         self.flow.set_weights(self._start)

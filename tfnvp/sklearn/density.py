@@ -8,7 +8,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, DensityMixin, Transfor
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from tfnvp.sklearn.flow_estimator import FLOATS, FlowEstimator
+from tfnvp.arguments import check_int
+from tfnvp.sklearn.flow_estimator import FLOATS, FlowEstimator, in_pieces
 
 
 class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, FlowEstimator):
@@ -27,6 +28,8 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
       hidden_units: widths of the hidden layers of each coupling's network.
       noise: float, standard deviation of the noise in units of the columns' standard deviations,
         or "auto".
+      ensemble: int, how many flows are trained, from other initial weights; the density is the
+        mean of theirs.
       steps: int, steps of each training, or "auto": from the numbers of rows and columns.
       validation_fraction: float, share of the rows that is held out to choose the noise. The flow
         is trained on all rows afterwards.
@@ -34,6 +37,8 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
 
     Attributes:
       flow_: the trained `tfnvp.Flow`; `flow_.export(path)` writes a SavedModel.
+      flows_: list of the flows of the ensemble; the first one is `flow_`, which also gives the
+        latents.
       noise_: float, the noise that was used.
       steps_: int, the number of steps.
       n_features_in_: int, the number of columns, two or more.
@@ -93,8 +98,15 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
           float32 `[n_samples, n_features]`.
         """
         check_is_fitted(self)
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
-        return self.flow_.sample(n_samples, seed=seed).numpy()
+        check_int("n_samples", n_samples)
+        random = check_random_state(random_state)
+        counts = np.bincount(random.randint(len(self.flows_), size=n_samples))
+        rows = [
+            flow.sample(count, seed=int(random.randint(2**31 - 1))).numpy()
+            for flow, count in zip(self.flows_, counts.tolist(), strict=False)
+            if count
+        ]
+        return random.permutation(np.concatenate(rows))
 
     def transform(self, X: npt.ArrayLike) -> np.ndarray:
         """Latents of rows, `[n, n_features]`, which are nearly standard normal.
@@ -102,7 +114,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         Args:
           X: `[n, n_features]`.
         """
-        return self._in_pieces("encode", self._checked(X))
+        return in_pieces(self.flow_.encode, self._checked(X))
 
     def inverse_transform(self, X: npt.ArrayLike) -> np.ndarray:
         """Rows of latents, `[n, n_features]`.
@@ -111,7 +123,7 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
           X: latents, `[n, n_features]`.
         """
         check_is_fitted(self)
-        return self._in_pieces("decode", check_array(X, dtype=FLOATS))
+        return in_pieces(self.flow_.decode, check_array(X, dtype=FLOATS))
 
     @property
     def _n_features_out(self):

@@ -1,15 +1,18 @@
 """What the estimators share: the flow, its fit to a table, and the log-densities of rows."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tfnvp import flows
+from tfnvp.arguments import check_int
 from tfnvp.runs.any_table import fit_table, seeded_weights
 from tfnvp.scoring import Explanation, replacement_gains
 
@@ -35,6 +38,7 @@ class FlowEstimator(BaseEstimator):
         couplings: int = 8,
         hidden_units: Sequence = (128, 128),
         noise: float | str = "auto",
+        ensemble: int = 1,
         steps: int | str = "auto",
         validation_fraction: float = 0.1,
         random_state: Any = None,
@@ -43,25 +47,30 @@ class FlowEstimator(BaseEstimator):
         self.couplings = couplings
         self.hidden_units = hidden_units
         self.noise = noise
+        self.ensemble = ensemble
         self.steps = steps
         self.validation_fraction = validation_fraction
         self.random_state = random_state
 
     def _fit_flow(self, X, sample_weight=None):
-        """Fits `flow_`, and returns the checked rows."""
+        """Fits `flows_`, and returns the checked rows."""
         X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2, ensure_min_features=2)
         if self.kind not in _KINDS:
             known = ", ".join(_KINDS)
             raise ValueError(f"`kind` must be one of {known}. Received: {self.kind!r}")
+        check_int("ensemble", self.ensemble)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        make = _KINDS[self.kind]
         with seeded_weights(seed):
-            flow = _KINDS[self.kind](
-                X.shape[1], couplings=self.couplings, hidden_units=self.hidden_units
+            first, *others = (
+                make(X.shape[1], couplings=self.couplings, hidden_units=self.hidden_units)
+                for _ in range(self.ensemble)
             )
         fitted = fit_table(
-            flow, X, sample_weight, self.noise, self.steps, self.validation_fraction, seed
+            first, X, sample_weight, self.noise, self.steps, self.validation_fraction, seed, others
         )
-        self.flow_, self.noise_, self.steps_ = flow, fitted.noise, fitted.steps
+        self.flow_, self.flows_ = first, [first, *others]
+        self.noise_, self.steps_ = fitted.noise, fitted.steps
         return X
 
     def _checked(self, X):
@@ -71,16 +80,20 @@ class FlowEstimator(BaseEstimator):
     def score_samples(self, X: npt.ArrayLike) -> np.ndarray:
         """Log-densities of rows, in nats in the units of the data.
 
+        That of an ensemble is the mixture of its flows: `log(mean(p_1(x), .., p_m(x)))`.
+
         Args:
           X: `[n, n_features]`.
 
         Returns:
           `[n]`: -inf for rows too far away for float32.
         """
-        return self._in_pieces("log_prob", self._checked(X))
+        return self._log_densities(self._checked(X))
 
     def explain(self, X: npt.ArrayLike) -> Explanation:
         """Tells which columns make rows unusual, and which values would be likely instead.
+
+        Of an ensemble the first flow tells it.
 
         Args:
           X: `[n, n_features]`.
@@ -93,13 +106,17 @@ class FlowEstimator(BaseEstimator):
         rows = self._checked(X)
         return replacement_gains(self.flow_, rows)
 
-    def _in_pieces(self, method, rows):
-        """Returns a method of the flow for each row, in the type of the rows.
+    def _log_densities(self, rows):
+        of_flows = [in_pieces(flow.log_prob, rows) for flow in self.flows_]
+        return logsumexp(of_flows, axis=0) - math.log(len(of_flows))
 
-        Every call has the same number of rows, so that rounding, and with it the result of a row,
-        does not depend on the others.
-        """
-        function = getattr(self.flow_, method)
-        padded = np.pad(rows, ((0, -len(rows) % _PIECE), (0, 0)), mode="edge")
-        pieces = [function(padded[i : i + _PIECE]).numpy() for i in range(0, len(padded), _PIECE)]
-        return np.concatenate(pieces)[: len(rows)].astype(rows.dtype)
+
+def in_pieces(function: Callable, rows: np.ndarray) -> np.ndarray:
+    """Returns a function of a flow for each row, in the type of the rows.
+
+    Every call has the same number of rows, so that rounding, and with it the result of a row, does
+    not depend on the others.
+    """
+    padded = np.pad(rows, ((0, -len(rows) % _PIECE), (0, 0)), mode="edge")
+    pieces = [function(padded[i : i + _PIECE]).numpy() for i in range(0, len(padded), _PIECE)]
+    return np.concatenate(pieces)[: len(rows)].astype(rows.dtype)

@@ -28,12 +28,13 @@ class FlowOutlierDetector(OutlierMixin, FlowEstimator):
       couplings: int.
       hidden_units: widths of hidden layers.
       noise: float or "auto".
+      ensemble: int.
       steps: int or "auto".
       validation_fraction: float.
       random_state: int, `numpy.random.RandomState` or None.
 
     Attributes:
-      flow_: the trained `tfnvp.Flow`.
+      flow_: the trained `tfnvp.Flow`, and `flows_`, the list of all of an ensemble.
       offset_: float, the log-density in nats below which a row is an outlier.
       noise_: float, the noise that was used.
       steps_: int, the number of steps.
@@ -58,12 +59,13 @@ class FlowOutlierDetector(OutlierMixin, FlowEstimator):
         couplings: int = 8,
         hidden_units: Sequence = (128, 128),
         noise: float | str = "auto",
+        ensemble: int = 1,
         steps: int | str = "auto",
         validation_fraction: float = 0.1,
         random_state: Any = None,
     ):
         super().__init__(
-            kind, couplings, hidden_units, noise, steps, validation_fraction, random_state
+            kind, couplings, hidden_units, noise, ensemble, steps, validation_fraction, random_state
         )
         self.contamination = contamination
 
@@ -87,7 +89,7 @@ class FlowOutlierDetector(OutlierMixin, FlowEstimator):
                 '`contamination` must be "auto" or a number above 0, at most 0.5. '
                 f"Received: {self.contamination!r}"
             )
-        nats = self._in_pieces("log_prob", self._fit_flow(X))
+        nats = self._log_densities(self._fit_flow(X))
         if is_auto:
             low, high = np.quantile(nats, [0.25, 0.75])
             self.offset_ = float(low - 1.5 * (high - low))
