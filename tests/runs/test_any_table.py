@@ -34,17 +34,20 @@ class Stub:
         return types.SimpleNamespace(numpy=lambda: nats)
 
 
-@pytest.mark.parametrize(("rows", "divisions"), [(9, 0), (40, 3), (400, 1)])
-def test_held_out_rows_choose_the_noise_and_all_rows_train(monkeypatch, rows, divisions):
+@pytest.mark.parametrize("rows", [9, 40])
+def test_held_out_rows_choose_the_noise_and_all_rows_train(monkeypatch, rows):
     stub = Stub()
     monkeypatch.setattr(any_table, "_Training", lambda *args: stub)
+    monkeypatch.setattr(any_table, "ROWS_TO_CHOOSE", 40)
+    monkeypatch.setattr(any_table, "NOISE", 0.3)
     found = fit_table(flow_of(2), normal(rows, 2))
-    assert found.noise == (0.2 if divisions else max(NOISES))
-    trials = [(round(0.9 * rows), noise) for noise in NOISES] * divisions
+    assert found.noise == (0.2 if rows == 40 else 0.3)
+    trials = [(36, noise) for noise in NOISES] if rows == 40 else []
     assert stub.runs == [*trials, (rows, found.noise)]
 
 
-def test_trials_leave_nothing_behind():
+def test_trials_leave_nothing_behind(monkeypatch):
+    monkeypatch.setattr(any_table, "ROWS_TO_CHOOSE", 30)
     x = normal(30, 3)
     chosen, fixed = flow_of(3), flow_of(3)
     noise = fit_table(chosen, x, steps=10).noise

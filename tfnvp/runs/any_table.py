@@ -19,14 +19,12 @@ from tfnvp.precision import location_and_scale
 from tfnvp.runs.build import compile_flow
 
 #: Standard deviations of the noise among which held-out rows choose, in standardised units. Of
-#: equal ones the first is taken, and so it is without a choice.
+#: equal ones the first is taken.
 NOISES = (0.4, 0.2, 0.1, 0.05)
 
-# With fewer different rows there is no choice.
-_ROWS_TO_CHOOSE = 10
-
-# Held-out rows that are wanted to choose the noise, and the most divisions that give them.
-_HELD_OUT, _MOST_DIVISIONS = 30, 3
+#: The noise of tables with fewer than `ROWS_TO_CHOOSE` different rows. Their held-out rows are too
+#: few to tell the sizes apart, and each trial takes as long as the training.
+NOISE, ROWS_TO_CHOOSE = 0.2, 1000
 
 _BATCH_SIZE = 64
 
@@ -61,9 +59,9 @@ def fit_table(
 
     The flow maximises the mean of `log p(x + s * noise * e)` over rows `x` and normal noise `e`,
     with the standard deviations `s` of the columns. The noise keeps the density of few rows, of
-    repeated values and of constant columns finite. Of the sizes `NOISES` that one is taken which
-    gives held-out rows, without noise, the largest mean log-density; then the flow is trained anew
-    on all rows.
+    repeated values and of constant columns finite. With fewer than `ROWS_TO_CHOOSE` different rows
+    its size is `NOISE`. Otherwise that of `NOISES` is taken which gives held-out rows, without
+    noise, the largest mean log-density; then the flow is trained anew on all rows.
 
     The result depends on the contents of the rows, not on their order; a row of weight 2 counts as
     two equal rows. Optimizer and schedule are those of the recipe for tables.
@@ -74,7 +72,8 @@ def fit_table(
       sample_weight: `[n]`, 0 or more; only ratios matter. Default: equal weights.
       noise: float, 0 or more, or "auto".
       steps: int, steps of each training, or "auto": see `steps_for`.
-      validation_fraction: share of the rows that is held out to choose the noise, between 0 and 1.
+      validation_fraction: share of the rows that is held out where the noise is chosen, between 0
+        and 1.
       seed: int, of rows and noise.
       others: further flows of the same structure, for an ensemble. Each is trained from its own
         initial weights on other draws of rows and noise, by programs that are compiled once for
@@ -98,11 +97,14 @@ def fit_table(
     rows, _, sample_weight = flow.data_spec.check(rows, None, sample_weight, training=True)
     rows, weight = _different(rows.astype("float32"), sample_weight)
     steps = steps_for(*rows.shape) if steps == "auto" else int(steps)
-    held_out = _divisions(len(rows), validation_fraction) if noise == "auto" else []
-    trainings = 1 + len(NOISES) * len(held_out)
+    chooses = noise == "auto" and len(rows) >= ROWS_TO_CHOOSE
+    trainings = 1 + len(others) + len(NOISES) * chooses
     training = _Training(flow, rows, steps, seed, trainings * steps >= _STEPS_FOR_XLA)
-    if noise == "auto":
-        noise = _choose_noise(training, rows, weight, held_out)
+    if chooses:
+        held_out = min(len(rows) - 1, max(1, round(validation_fraction * len(rows))))
+        noise = _choose_noise(training, rows, weight, np.arange(held_out))
+    elif noise == "auto":
+        noise = NOISE
     training.run(rows, weight, noise)
     if others:
         training.run_others(others, rows, weight, noise)
@@ -151,25 +153,15 @@ def _different(rows, sample_weight):
     return rows[first[weight > 0]], weight[weight > 0]
 
 
-def _divisions(n, fraction):
-    """Returns the places of the rows that are held out, one array for each division."""
-    if n < _ROWS_TO_CHOOSE:
-        return []
-    held = min(n - 1, max(1, round(fraction * n)))
-    count = min(_MOST_DIVISIONS, n // held, math.ceil(_HELD_OUT / held))
-    return np.split(np.arange(count * held), count)
-
-
-def _choose_noise(training, rows, weight, held_out):
+def _choose_noise(training, rows, weight, out):
     """Returns the noise whose flow gives held-out rows, without noise, the largest density."""
-    totals = np.zeros(len(NOISES))
-    for out in held_out:
-        rest = np.delete(np.arange(len(rows)), out)
-        for i, noise in enumerate(NOISES):
-            training.run(rows[rest], weight[rest], noise)
-            # A density of 0 is as bad as any number can be.
-            totals[i] += weight[out] @ np.nan_to_num(training.flow.log_prob(rows[out]).numpy())
-    return NOISES[int(np.argmax(totals))]
+    rest = np.delete(np.arange(len(rows)), out)
+    means = []
+    for noise in NOISES:
+        training.run(rows[rest], weight[rest], noise)
+        # A density of 0 is as bad as any number can be.
+        means.append(weight[out] @ np.nan_to_num(training.flow.log_prob(rows[out]).numpy()))
+    return NOISES[int(np.argmax(means))]
 
 
 class _Training:

@@ -20,7 +20,8 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         log p(x) = log p_base(z) + log|det dz/dx|,    z = transform(x)
 
     It is trained as `tfnvp.runs.any_table.fit_table` says: on rows with Gaussian noise, whose size
-    held-out rows choose. The result does not depend on the order of the rows.
+    held-out rows choose if there are a thousand or more rows. The result does not depend on the
+    order of the rows.
 
     Args:
       kind: "real_nvp", "nice" or "neural_spline".
