@@ -33,7 +33,8 @@ class FlowDetector(BaseDetector, FlowEstimator):
       contamination: float above 0 and at most 0.5, the share of the training rows that are
         outliers, or a thresholder of PyOD.
       kind: "real_nvp", "nice" or "neural_spline".
-      couplings: int, how many couplings the flow has.
+      couplings: int, how many couplings the flow has, or "auto": 4 with fewer than 1000 different
+        rows, 8 with more.
       hidden_units: widths of the hidden layers of each coupling's network.
       noise: float, standard deviation of the noise in training, in units of the columns' standard
         deviations, or "auto".
@@ -70,7 +71,7 @@ class FlowDetector(BaseDetector, FlowEstimator):
         self,
         contamination: Any = 0.1,
         kind: str = "real_nvp",
-        couplings: int = 8,
+        couplings: int | str = "auto",
         hidden_units: Sequence = (128, 128),
         noise: float | str = "auto",
         ensemble: int = 1,

@@ -38,7 +38,7 @@ class Stub:
 def test_held_out_rows_choose_the_noise_and_all_rows_train(monkeypatch, rows):
     stub = Stub()
     monkeypatch.setattr(any_table, "_Training", lambda *args: stub)
-    monkeypatch.setattr(any_table, "ROWS_TO_CHOOSE", 40)
+    monkeypatch.setattr(any_table, "SMALL", 40)
     monkeypatch.setattr(any_table, "NOISE", 0.3)
     found = fit_table(flow_of(2), normal(rows, 2))
     assert found.noise == (0.2 if rows == 40 else 0.3)
@@ -47,7 +47,7 @@ def test_held_out_rows_choose_the_noise_and_all_rows_train(monkeypatch, rows):
 
 
 def test_trials_leave_nothing_behind(monkeypatch):
-    monkeypatch.setattr(any_table, "ROWS_TO_CHOOSE", 30)
+    monkeypatch.setattr(any_table, "SMALL", 30)
     x = normal(30, 3)
     chosen, fixed = flow_of(3), flow_of(3)
     noise = fit_table(chosen, x, steps=10).noise

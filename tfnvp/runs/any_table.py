@@ -22,9 +22,12 @@ from tfnvp.runs.build import compile_flow
 #: equal ones the first is taken.
 NOISES = (0.4, 0.2, 0.1, 0.05)
 
-#: The noise of tables with fewer than `ROWS_TO_CHOOSE` different rows. Their held-out rows are too
-#: few to tell the sizes apart, and each trial takes as long as the training.
-NOISE, ROWS_TO_CHOOSE = 0.2, 1000
+#: With fewer different rows than this a table is small.
+SMALL = 1000
+
+#: The noise of small tables. Their held-out rows are too few to tell the sizes apart, and each
+#: trial takes as long as the training.
+NOISE = 0.2
 
 _BATCH_SIZE = 64
 
@@ -59,7 +62,7 @@ def fit_table(
 
     The flow maximises the mean of `log p(x + s * noise * e)` over rows `x` and normal noise `e`,
     with the standard deviations `s` of the columns. The noise keeps the density of few rows, of
-    repeated values and of constant columns finite. With fewer than `ROWS_TO_CHOOSE` different rows
+    repeated values and of constant columns finite. With fewer than `SMALL` different rows
     its size is `NOISE`. Otherwise that of `NOISES` is taken which gives held-out rows, without
     noise, the largest mean log-density; then the flow is trained anew on all rows.
 
@@ -97,7 +100,7 @@ def fit_table(
     rows, _, sample_weight = flow.data_spec.check(rows, None, sample_weight, training=True)
     rows, weight = _different(rows.astype("float32"), sample_weight)
     steps = steps_for(*rows.shape) if steps == "auto" else int(steps)
-    chooses = noise == "auto" and len(rows) >= ROWS_TO_CHOOSE
+    chooses = noise == "auto" and len(rows) >= SMALL
     trainings = 1 + len(others) + len(NOISES) * chooses
     training = _Training(flow, rows, steps, seed, trainings * steps >= _STEPS_FOR_XLA)
     if chooses:
@@ -144,6 +147,16 @@ def steps_for(rows: int, columns: int) -> int:
     [77, 424, 3000]
     """
     return min(3000, max(60, int(60 * math.sqrt(rows / columns))))
+
+
+def couplings_for(rows: np.ndarray) -> int:
+    """Returns how many couplings the flow of a table has: 4 of a small one, where more find no more
+    outliers and take longer, and 8 of others.
+
+    >>> couplings_for(np.random.default_rng(0).normal(size=(100, 3)))
+    4
+    """
+    return 4 if len(np.unique(row_hashes(rows.astype("float32")))) < SMALL else 8
 
 
 def _different(rows, sample_weight):

@@ -25,7 +25,8 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
 
     Args:
       kind: "real_nvp", "nice" or "neural_spline".
-      couplings: int, how many couplings the flow has.
+      couplings: int, how many couplings the flow has, or "auto": 4 with fewer than 1000 different
+        rows, 8 with more.
       hidden_units: widths of the hidden layers of each coupling's network.
       noise: float, standard deviation of the noise in units of the columns' standard deviations,
         or "auto".

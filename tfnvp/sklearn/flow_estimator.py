@@ -1,5 +1,6 @@
 """What the estimators share: the flow, its fit to a table, and the log-densities of rows."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tfnvp import flows
 from tfnvp.arguments import check_int
-from tfnvp.runs.any_table import fit_table, seeded_weights
+from tfnvp.runs.any_table import couplings_for, fit_table, seeded_weights
 from tfnvp.scoring import Explanation, replacement_gains
 
 #: Types of rows that are kept.
@@ -35,7 +36,7 @@ class FlowEstimator(BaseEstimator):
     def __init__(
         self,
         kind: str = "real_nvp",
-        couplings: int = 8,
+        couplings: int | str = "auto",
         hidden_units: Sequence = (128, 128),
         noise: float | str = "auto",
         ensemble: int = 1,
@@ -60,12 +61,12 @@ class FlowEstimator(BaseEstimator):
             raise ValueError(f"`kind` must be one of {known}. Received: {self.kind!r}")
         check_int("ensemble", self.ensemble)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        make = _KINDS[self.kind]
+        couplings = couplings_for(X) if self.couplings == "auto" else self.couplings
+        make = functools.partial(
+            _KINDS[self.kind], X.shape[1], couplings, hidden_units=self.hidden_units
+        )
         with seeded_weights(seed):
-            first, *others = (
-                make(X.shape[1], couplings=self.couplings, hidden_units=self.hidden_units)
-                for _ in range(self.ensemble)
-            )
+            first, *others = (make() for _ in range(self.ensemble))
         fitted = fit_table(
             first, X, sample_weight, self.noise, self.steps, self.validation_fraction, seed, others
         )

@@ -25,7 +25,7 @@ class FlowOutlierDetector(OutlierMixin, FlowEstimator):
         outliers; `offset_` is that quantile of their log-densities. Or "auto": `offset_` is their
         lower quartile less 1.5 times the distance between the quartiles (Tukey's fence).
       kind: as for `FlowDensity`, like all that follow.
-      couplings: int.
+      couplings: int or "auto".
       hidden_units: widths of hidden layers.
       noise: float or "auto".
       ensemble: int.
@@ -56,7 +56,7 @@ class FlowOutlierDetector(OutlierMixin, FlowEstimator):
         self,
         contamination: float | str = 0.1,
         kind: str = "real_nvp",
-        couplings: int = 8,
+        couplings: int | str = "auto",
         hidden_units: Sequence = (128, 128),
         noise: float | str = "auto",
         ensemble: int = 1,
