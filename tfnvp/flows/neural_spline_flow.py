@@ -25,7 +25,7 @@ class NeuralSplineFlow(VectorFlow):
 
     A spline has several steep and flat parts, so a density with many modes or sharp edges takes
     fewer couplings than with `tfnvp.RealNVP`. Each takes more time: for 64 variables and the
-    default networks about six times as much in training, and ten in `log_prob` and `sample`.
+    default networks about six times as much.
 
     Args:
       event_shape: int or tuple, shape of one data point; couplings act on it flattened.
