@@ -134,7 +134,8 @@ def warn_of_rows_beyond_splines(share: float, bound: float) -> None:
     if share > _BEYOND:
         warn(
             f"{share:.2%} of the rows have values beyond {bound:.4g}, in units of the standardised "
-            "data, which no spline changes: make the flow with a larger `bound`, or take logarithms"
+            "data, which no spline changes: make the flow with a larger `bound`, or with "
+            "`base='logistic'`, whose tails are heavier, or take logarithms"
         )
 
 
