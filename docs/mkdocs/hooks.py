@@ -5,6 +5,7 @@ the pages made of those files.
 """
 
 import html
+import json
 import os
 import posixpath
 import re
@@ -29,7 +30,7 @@ TEXTS = {
 }
 PROGRAMS = {
     f"examples/{path.name}": f"examples/{path.stem}.md"
-    for path in sorted(ROOT.glob("examples/*.py"))
+    for path in sorted([*ROOT.glob("examples/*.py"), *ROOT.glob("examples/*.ipynb")])
 }
 SOURCES = {page: source for source, page in (TEXTS | PROGRAMS).items()}
 PAGES = TEXTS | PROGRAMS | {"examples": "examples.md", "saved_models": "model_cards.md"}
@@ -40,11 +41,27 @@ def on_files(files, config):
     for source, page in TEXTS.items():
         _add(files, config, page, (ROOT / source).read_text(encoding="utf-8"))
     for source, page in PROGRAMS.items():
-        code = (ROOT / source).read_text(encoding="utf-8")
-        _add(files, config, page, f"# {source}\n\n```python\n{code}```\n")
+        text = (ROOT / source).read_text(encoding="utf-8")
+        program = f"# {source}\n\n```python\n{text}```\n"
+        _add(files, config, page, _of_notebook(text) if source.endswith("ipynb") else program)
     cards = [re.sub("^#", "##", card.read_text(encoding="utf-8"), flags=re.M) for card in CARDS]
     _add(files, config, "model_cards.md", "\n\n".join(["# Model cards", *cards]))
     return files
+
+
+def _of_notebook(text):
+    """Returns the cells of a notebook with their printed texts and pictures."""
+    parts = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        parts.append(f"```python\n{source}\n```" if cell["cell_type"] == "code" else source)
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                parts.append(f"```text\n{''.join(output['text'])}```")
+            elif "image/png" in output["data"]:
+                picture = "".join(output["data"]["image/png"].split())
+                parts.append(f"![Picture of the cell above](data:image/png;base64,{picture})")
+    return "\n\n".join(parts)
 
 
 def _add(files, config, page, content):
