@@ -19,6 +19,9 @@ Cells = Annotated[
     str | None, typer.Option(help='Tasks or cells, by commas: "train", "log_prob-10000".')
 ]
 Output = Annotated[pathlib.Path, typer.Option(help="JSON lines are added to it.")]
+Write = Annotated[
+    pathlib.Path | None, typer.Option(help="Page to write it into, between its markers.")
+]
 
 
 def chosen(option, text, known):

@@ -37,8 +37,14 @@ def read(path):
     return dict(sorted(cells.items(), key=lambda item: item[0][0]))
 
 
-def write_between_markers(path, text):
-    """Replaces what stands between `<!-- table -->` and `<!-- /table -->` in a file."""
+def publish(text, path):
+    """Prints a text, or with a path replaces what stands there between the markers of tables.
+
+    These are `<!-- table -->` and `<!-- /table -->`.
+    """
+    if path is None:
+        print(text)
+        return
     path = pathlib.Path(path)
     before, rest = path.read_text(encoding="utf-8").split(_START, 1)
     _, after = rest.split(_END, 1)

@@ -14,6 +14,7 @@ from benchmarks.options import (
     Python,
     Results,
     Threads,
+    Write,
     cells_of,
     chosen,
     pythons_of,
@@ -55,19 +56,13 @@ def run(
 
 def table(
     path: Results,
-    write: Annotated[
-        pathlib.Path | None, typer.Option(help="Page to write it into, between its markers.")
-    ] = None,
+    write: Write = None,
 ):
     """Print the tables of measured results.
 
     Example: python -m benchmarks table results.jsonl --write docs/speed.md
     """
-    text = results.markdown(results.read(path))
-    if write is None:
-        print(text)
-    else:
-        results.write_between_markers(write, text)
+    results.publish(results.markdown(results.read(path)), write)
 
 
 def plot(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmarks import results
-from benchmarks.options import Output, Results, Threads, chosen
+from benchmarks.options import Output, Results, Threads, Write, chosen
 
 
 def compare(
@@ -51,21 +51,15 @@ def compare(
 
 def table(
     path: Results,
-    write: Annotated[
-        pathlib.Path | None, typer.Option(help="Page to write it into, between its markers.")
-    ] = None,
+    write: Write = None,
 ):
     """Print the tables of the detectors of anomalies.
 
-    Example: python -m benchmarks adbench-table adbench.jsonl --write docs/results.md
+    Example: python -m benchmarks adbench-table adbench.jsonl
     """
     from benchmarks.adbench import tables
 
-    text = tables.markdown(tables.read(path))
-    if write is None:
-        print(text)
-    else:
-        results.write_between_markers(write, text)
+    results.publish(tables.markdown(tables.read(path)), write)
 
 
 def plot(

@@ -10,6 +10,7 @@ import tensorflow as tf
 #: can be so flat that float32 cannot invert them.
 LARGEST_FACTOR = 3.0
 
+# The unit of lengths: from the smallest factor to the largest.
 _UNIT = LARGEST_FACTOR - 1.0 / LARGEST_FACTOR
 _STEEPNESS = (LARGEST_FACTOR + 1.0) / (LARGEST_FACTOR - 1.0)
 
@@ -46,7 +47,7 @@ def factor(raw: tf.Tensor) -> tf.Tensor:
 
 
 def _share(raw):
-    """Returns `factor(raw)` as its share of the way from the smallest factor to the largest."""
+    """Returns by how much `factor(raw)` is above the smallest factor, in units of `_UNIT`."""
     return tf.sigmoid(_STEEPNESS * raw - math.log(LARGEST_FACTOR))
 
 

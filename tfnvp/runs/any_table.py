@@ -198,19 +198,18 @@ class _Training:
 
     def run_others(self, others, rows, weight, noise):
         """Trains flows of the same structure, each from its own start."""
-        trained, start, seed = self.flow.get_weights(), self._start, self._seed
+        trained = self.flow.get_weights()
         for i, other in enumerate(others, 1):
             other.adapt(rows)
-            self._start, self._seed = other.get_weights(), seed + i
-            self.run(rows, weight, noise)
+            self.run(rows, weight, noise, other.get_weights(), self._seed + i)
             other.set_weights(self.flow.get_weights())
-        self._start, self._seed = start, seed
         self.flow.set_weights(trained)
 
-    def run(self, rows, weight, noise):
-        self.flow.set_weights(self._start)
+    def run(self, rows, weight, noise, start=None, seed=None):
+        self.flow.set_weights(self._start if start is None else start)
+        seed = self._seed if seed is None else seed
         for variable in self.flow.optimizer.variables:
             variable.assign(tf.zeros_like(variable))
         deviation = noise * self._scale
-        batches = noisy_batches(rows, weight, deviation, _BATCH_SIZE, self._steps, self._seed)
+        batches = noisy_batches(rows, weight, deviation, _BATCH_SIZE, self._steps, seed)
         self.flow.fit(batches, verbose=0)

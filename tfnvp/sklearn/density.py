@@ -102,10 +102,11 @@ class FlowDensity(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixi
         check_is_fitted(self)
         check_int("n_samples", n_samples)
         random = check_random_state(random_state)
-        counts = np.bincount(random.randint(len(self.flows_), size=n_samples))
+        members = len(self.flows_)
+        counts = np.bincount(random.randint(members, size=n_samples), minlength=members)
         rows = [
             flow.sample(count, seed=int(random.randint(2**31 - 1))).numpy()
-            for flow, count in zip(self.flows_, counts.tolist(), strict=False)
+            for flow, count in zip(self.flows_, counts.tolist(), strict=True)
             if count
         ]
         return random.permutation(np.concatenate(rows))
