@@ -55,7 +55,7 @@ def spline(tails="circular", size=4, partition=None, bins=3, stddev=0.3):
     event_shape = (size,) if isinstance(size, int) else size
     partition = EvenOdd() if partition is None else partition
     *rest, moved = partition.parameters_shape(event_shape)
-    network = MLP((*rest, moved * (3 * bins + (1 if "circular" in tails else -1))), (8,))
+    network = MLP((*rest, moved * (3 * bins + (-1 if tails == "linear" else 1))), (8,))
     return perturb(SplineCoupling(network, partition, event_shape, bins, tails=tails), stddev)
 
 
@@ -118,7 +118,7 @@ BIJECTORS = {
     ),
     "spline channels": (lambda: coupling("spline", (2, 2, 2), Channels(), bins=2), (2, 2, 2)),
     "spline of angles and numbers": (
-        lambda: coupling("spline", 3, bins=2, tails=["circular", "linear", "linear"]),
+        lambda: coupling("spline", 3, bins=2, tails=["circular", "affine", "linear"]),
         (3,),
     ),
     "diagonal scaling": (scaling, (4,)),

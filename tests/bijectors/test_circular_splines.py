@@ -13,8 +13,8 @@ from tfnvp.conditioners import MLP
 from tfnvp.partitions import Checkerboard, EvenOdd, Split
 from tfnvp.testing import CHECKS, check_bijector
 
-MIXED = ("circular", "linear", "linear", "circular")
-TAILS = ["linear", "circular", MIXED]
+MIXED = ("circular", "linear", "affine", "circular")
+TAILS = ["linear", "affine", "circular", MIXED]
 MATHEMATICS = ("finite values", "round trip", "log-dets", "variables", "gradients")
 
 
@@ -26,7 +26,7 @@ def angles(*shape, seed=0, dtype=tf.float32):
 @pytest.mark.parametrize("swapped", [False, True])
 def test_zeros_give_the_identity_on_circles(tails, swapped):
     coupling = SplineCoupling(
-        MLP(2 * (3 * 3 + (1 if "circular" in tails else -1)), (4,)),
+        MLP(2 * (3 * 3 + (-1 if tails == "linear" else 1)), (4,)),
         EvenOdd(swapped),
         4,
         bins=3,
@@ -71,7 +71,8 @@ def test_values_are_angles_and_round_trips_cross_the_ends():
     [
         (3, EvenOdd(), "circular"),
         ((2, 1, 2), Checkerboard(), ("linear", "circular")),
-        ((2, 2), Split(1), ("circular", "linear")),
+        ((2, 2), Split(1), ("circular", "affine")),
+        (4, EvenOdd(swapped=True), MIXED),
     ],
     ids=str,
 )
@@ -98,5 +99,5 @@ def test_networks_see_cosines_and_sines_of_the_circular_variables_that_pass():
 
 @pytest.mark.parametrize("tails", ["round", (), ("linear",), ("linear", "round"), ["linear"] * 3])
 def test_other_tails_are_refused(tails):
-    with pytest.raises(ValueError, match='`tails` must be "linear", "circular", or a sequence'):
+    with pytest.raises(ValueError, match='`tails` must be "linear", "affine", "circular", or a'):
         SplineCoupling(MLP(5, ()), Split(1), 2, bins=2, tails=tails)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.bijector_builders import coupling, points
 from tests.conftest import perturb
 from tests.partitions.strategies import partitions
-from tfnvp.bijectors import AdditiveCoupling, AffineCoupling, SplineCoupling
+from tfnvp.bijectors import AdditiveCoupling, AffineCoupling, SplineCoupling, rational_quadratic
 from tfnvp.bijectors.affine_coupling import LOG_SCALES
 from tfnvp.conditioners import MLP
 from tfnvp.partitions import Split
@@ -78,12 +78,29 @@ def test_agrees_with_tfb_real_nvp():
     )
 
 
+def test_affine_tails_are_a_scale_and_a_shift_before_the_spline():
+    b = perturb(SplineCoupling(keras.layers.Dense(20), Split(1), 3, bins=3, tails="affine"), 1.0)
+    x = 3.0 * points(50, 3)
+    raw = tf.reshape(b.conditioner(x[:, :1]), (50, 10, 2))
+    log_scale = LOG_SCALES["softclamp"](raw[:, 8], None)
+    scaled = x[:, 1:] * tf.exp(log_scale) + raw[:, 9]
+    inside = tf.clip_by_value(scaled, -5.0, 5.0)
+    assert 0.02 < np.mean(inside != scaled) < 0.5
+    value, log_slope = rational_quadratic.forward(inside / 10.0 + 0.5, raw[:, :8])
+    y, log_det = b.forward_and_log_det(x)
+    np.testing.assert_allclose(y[:, 1:], 10.0 * value - 5.0 + scaled - inside, rtol=1e-5, atol=1e-5)
+    expected = np.sum(log_slope + log_scale, axis=1)
+    np.testing.assert_allclose(log_det, expected, rtol=1e-5, atol=1e-5)
+
+
 @st.composite
 def couplings(draw):
     """Makers of couplings: Hypothesis wants no random numbers, as of weights, while it draws."""
     size = draw(st.sampled_from([2, 3, 7, 7, 7, 784]))
     kwargs = {"size": size, "partition": draw(partitions(size))}
-    kind = draw(st.sampled_from(["additive", "spline", *LOG_SCALES]))
+    kind = draw(st.sampled_from(["additive", "spline", "affine tails", *LOG_SCALES]))
+    if kind == "affine tails":
+        return functools.partial(coupling, "spline", tails="affine", **kwargs)
     if kind in ("additive", "spline"):
         return functools.partial(coupling, kind, **kwargs)
     return functools.partial(coupling, "affine", scale=kind, **kwargs)

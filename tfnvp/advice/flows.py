@@ -130,12 +130,12 @@ def warn_of_round_trip(worst: float) -> None:
 
 
 def warn_of_rows_beyond_splines(share: float, bound: float) -> None:
-    """Warns of a `share` of rows with values beyond the `bound` of splines, which do not change."""
+    """Warns of a `share` of rows with values that splines only scale and shift."""
     if share > _BEYOND:
         warn(
             f"{share:.2%} of the rows have values beyond {bound:.4g}, in units of the standardised "
-            "data, which no spline changes: make the flow with a larger `bound`, or with "
-            "`base='logistic'`, whose tails are heavier, or take logarithms"
+            "data, which splines only scale and shift: make the flow with a larger `bound`, or "
+            "with `base='logistic'`, whose tails are heavier, or take logarithms"
         )
 
 

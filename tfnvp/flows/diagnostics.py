@@ -32,7 +32,7 @@ class Diagnostics(NamedTuple):
     largest_log_det: dict
     #: Share of latents, round trips and log-dets that are NaN or infinite.
     non_finite: float
-    #: Share of rows with values beyond the bound of a spline, which that spline does not change.
+    #: Share of rows with values beyond the bound of a spline, which only scales and shifts them.
     beyond_splines: float
     #: Mean `|log-scale|` of each affine coupling as a share of the largest that its bounded scale
     #: allows, over rows and moved variables. Near 1 the bound holds the density back: a wider

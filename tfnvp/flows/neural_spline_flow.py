@@ -5,13 +5,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import keras
+import numpy as np
 import tensorflow_probability as tfp
 
 from tfnvp.bijectors import SplineCoupling
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.flows.serialization import serialize
 from tfnvp.flows.vector_flow import VectorFlow, VectorOptions, with_linear_maps
-from tfnvp.inputs.bounds import Pair, circles_of
+from tfnvp.inputs.bounds import Pair, are_circles, circles_of
 from tfnvp.partitions import Partition
 
 
@@ -23,9 +24,10 @@ class NeuralSplineFlow(VectorFlow):
 
         x = f_1(f_2(... f_n(z)))      log p(x) = log p_base(z) - sum of the logarithms of slopes
 
-    A spline has several steep and flat parts, so a density with many modes or sharp edges takes
-    fewer couplings than with `tfnvp.RealNVP`. Each takes more time: for 64 variables and the
-    default networks about six times as much.
+    Each coupling is a spline after a scale and a shift (`SplineCoupling` with `tails="affine"`), so
+    that it contains the affine coupling. A spline has several steep and flat parts, so a density
+    with many modes or sharp edges takes fewer couplings than with `tfnvp.RealNVP`. Each takes more
+    time: for 64 variables and the default networks about six times as much.
 
     Args:
       event_shape: int or tuple, shape of one data point; couplings act on it flattened.
@@ -34,7 +36,7 @@ class NeuralSplineFlow(VectorFlow):
         each coupling.
       bins: int, number of bins of each spline.
       bound: float, end of the interval that the splines change, in units of the standardised data;
-        values beyond it pass unchanged. `check` counts the rows that have some.
+        values beyond it are only scaled and shifted. `check` counts the rows that have some.
       condition_shape: as for `tfnvp.RealNVP`, like all that follow.
       base: "normal", "logistic", or a `tfd.Distribution` over vectors of the event's size.
       partition: a partition, a sequence of them, or "random".
@@ -100,7 +102,9 @@ class NeuralSplineFlow(VectorFlow):
         circular: Mapping[int, Pair] | Sequence[Pair | None] | None = None,
     ):
         circles = circles_of(circular, math.prod(event_shape_tuple(event_shape)))
+        tails = "affine"
         if circles is not None:
+            tails = np.where(are_circles(circles), "circular", "affine").tolist()
             _check_of_angles(
                 logit_alpha=logit_alpha,
                 levels=levels,
@@ -131,7 +135,7 @@ class NeuralSplineFlow(VectorFlow):
                 name=name,
                 condition_network=condition_network,
             ),
-            SplineCoupling,
+            functools.partial(SplineCoupling, tails=tails),
             coupling_options={"bins": bins, "bound": bound},
             other_options={"linear": linear},
             arrange=functools.partial(with_linear_maps, linear=linear),

@@ -104,13 +104,13 @@ class VectorFlow(Flow):
 
     Args:
       options: the arguments that all subclasses have.
-      coupling: class of the couplings.
+      coupling: function with the arguments of `tfnvp.bijectors.AdditiveCoupling`, such as a class,
+        that returns one coupling.
       coupling_options: arguments of the subclass that are keyword arguments of each coupling.
       other_options: further arguments of the subclass, for its saved configuration.
       arrange: function of the list of couplings and the number of variables; it returns the
         bijectors from data side to base. Default: only the couplings.
       circular: intervals of the circular variables, a list with `Circle` or None for each, or None.
-        The couplings then take `tails`.
     """
 
     compiles_well = True
@@ -121,7 +121,7 @@ class VectorFlow(Flow):
     def __init__(
         self,
         options: VectorOptions,
-        coupling: type[Coupling],
+        coupling: Callable[..., Coupling],
         coupling_options: dict | None = None,
         other_options: dict | None = None,
         arrange: Callable[[list, int], list] | None = None,
@@ -158,9 +158,6 @@ class VectorFlow(Flow):
                 f"Received: {size} variable"
             )
         partitions = partitions_for(options.partition, options.couplings, size)
-        if circular is not None:
-            tails = np.where(are_circles(circular), "circular", "linear").tolist()
-            coupling_options = {**coupling_options, "tails": tails}
         # A coupling without a shape checks its options, and knows how many parameters it takes.
         shapeless = coupling(keras.layers.Identity(), partitions[0], **coupling_options)
         networks = options.networks(partitions, size, shapeless.parameters_per_variable)
