@@ -60,12 +60,15 @@ def against_mixtures(
     names: Annotated[str | None, typer.Option(help="Tables, by commas. Default: all.")] = None,
     seed: Annotated[int, typer.Option(help="Of noise, mixtures and flows.")] = 0,
     steps: Annotated[int, typer.Option(help="Training steps of the flows.")] = 5000,
+    flows: Annotated[str, typer.Option(help="Recipes, by commas.")] = (
+        "realnvp-table,neural-spline-table"
+    ),
     runs: Annotated[pathlib.Path, typer.Option(help="Folder of run folders.")] = (
         pathlib.Path("runs")
     ),
     output: Output = pathlib.Path("tables.jsonl"),
 ):
-    """Likelihood of test rows of tables under Real NVP and under Gaussian mixtures.
+    """Likelihood of test rows of tables under flows and under Gaussian mixtures.
 
     Example: python -m benchmarks tables uci.npz
     """
@@ -74,7 +77,7 @@ def against_mixtures(
     arrays = np.load(path)
     answers = []
     for name in names.split(",") if names else arrays.files:
-        of_table = list(tables.measure(name, arrays[name], seed, runs, steps))
+        of_table = list(tables.measure(name, arrays[name], seed, flows.split(","), runs, steps))
         results.append(output, of_table)
         answers += of_table
     print(tables.markdown(answers))

@@ -1,5 +1,6 @@
-"""Real NVP against Gaussian mixtures on tables, by the likelihood of held-out rows."""
+"""Flows against Gaussian mixtures on tables, by the likelihood of held-out rows."""
 
+import functools
 import math
 
 import numpy as np
@@ -68,31 +69,32 @@ def gaussian(splits, seed):
     return model.score_samples(splits.test), {}
 
 
-def real_nvp(splits, seed, folder, steps):
-    """Log-densities of the test rows under Real NVP by the recipe for tables."""
-    recipe = recipes.get("realnvp-table").for_rows(len(splits.train))
+def flow(splits, seed, name, folder, steps):
+    """Log-densities of the test rows under a flow by the recipe `name`."""
+    recipe = recipes.get(name).for_rows(len(splits.train))
     epochs = math.ceil(steps / math.ceil(len(splits.train) / recipe.batch_size))
     recipe = recipe.replace(epochs=epochs, patience=max(10, epochs // 4))
-    flow, metrics, _, _ = training.train(
+    trained, metrics, _, _ = training.train(
         recipe,
         splits,
-        folder / f"{splits.name}-{seed}",
+        folder / f"{splits.name}-{name}-{seed}",
         folder / "saved_models",
         seed,
         verbose=0,
         resume=True,
     )
-    return flow.log_prob(splits.test).numpy(), {"epochs": metrics["epochs"]}
+    return trained.log_prob(splits.test).numpy(), {"epochs": metrics["epochs"]}
 
 
-def measure(name, rows, seed, folder, steps=5000):
+def measure(name, rows, seed, flows, folder, steps):
     """Yields one result for each model: nats of the test rows with their standard error."""
     splits = prepare(name, rows, seed)
     models = {
         "one Gaussian": gaussian,
         "GaussianMixture": mixture,
-        "tfnvp": lambda splits, seed: real_nvp(splits, seed, folder, steps),
     }
+    for recipe in flows:
+        models[recipe] = functools.partial(flow, name=recipe, folder=folder, steps=steps)
     for model, score in models.items():
         nats, chosen = score(splits, seed)
         yield {
