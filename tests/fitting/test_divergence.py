@@ -113,7 +113,7 @@ def test_names_are_found_in_nested_flows_and_of_other_bijectors():
     couplings[-1]._factor.assign(1e30 * tf.ones_like(couplings[-1]._factor))
     assert f"log-scale of {couplings[-1].name} exploded" in name_explosion(flow, x)
     splines = perturb(tfnvp.NeuralSplineFlow(2, 2, (4,), bins=2, standardize=False))
-    splines.bijector.bijectors[1].conditioner.projection.bias.assign([np.nan] * 5)
+    splines.bijector.bijectors[1].conditioner.projection.bias.assign([np.nan] * 7)
     assert "coupling_1 exploded" in name_explosion(splines, np.ones((3, 2), "float32"))
     other = tfnvp.Flow(tfnvp.bijectors.Chain([tfnvp.bijectors.DiagonalScaling(2)]), 2)
     other.trainable_variables[0].assign([np.nan, 0.0])
