@@ -140,9 +140,10 @@ def test_flows_are_compared_with_mixtures(table, tmp_path, monkeypatch):
     monkeypatch.setattr(tfnvp.Flow, "uses_xla", lambda flow: False)
     np.savez(tmp_path / "tables.npz", small=table)
     output = tmp_path / "out.jsonl"
-    arguments = ["--steps", 2, "--runs", tmp_path / "runs", "--output", output]
+    arguments = ["--flows", "realnvp-table", "--steps", 2, "--runs", tmp_path / "runs"]
+    arguments += ["--output", output]
     printed = run("tables", tmp_path / "tables.npz", *arguments)
-    assert "| table | rows | columns | one Gaussian | GaussianMixture | tfnvp |" in printed
+    assert "| table | rows | columns | one Gaussian | GaussianMixture | realnvp-table |" in printed
     assert printed.count("**") == 2
     assert len(output.read_text().splitlines()) == 3
 
