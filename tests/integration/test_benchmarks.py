@@ -122,11 +122,11 @@ def test_products_are_those_of_our_networks(name):
     shapes = [tuple(variable.shape) for variable in make_flow(work).trainable_variables]
     # Our splines follow a scale and a shift, which those of other libraries do not have.
     count = work.parameters_per_variable
-    ours = (count + 2 if work.kind == "neural_spline" else count) / count
+    ours = count + 2 if work.kind == "neural_spline" else count
     products = []
     for *hidden, last in work.conditioners():
         products += [(layer.inputs, layer.outputs) for layer in hidden]
-        products.append((last.inputs, ours * last.outputs))
+        products.append((last.inputs, last.outputs // count * ours))
     assert sorted(shape for shape in shapes if len(shape) == 2) == sorted(products)
 
 

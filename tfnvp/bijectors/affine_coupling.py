@@ -19,7 +19,7 @@ _STEEPNESS = math.pi / (2.0 * _SOFTCLAMP_BOUND)
 LOG_SCALES = {
     "tanh": lambda raw, factor: factor * tf.tanh(raw),
     "sigmoid": lambda raw, factor: tf.math.log(tf.sigmoid(raw + 2.0) + _SIGMOID_FLOOR),
-    # LiteRT has no `tf.atan`, and broadcasts no argument of `tf.atan2`.
+    # LiteRT has no `tf.atan`, and its `tf.atan2` takes two tensors of one shape.
     "softclamp": lambda raw, factor: tf.atan2(raw * _STEEPNESS, tf.ones_like(raw)) / _STEEPNESS,
     "exp": lambda raw, factor: raw,
 }
