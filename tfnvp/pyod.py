@@ -26,7 +26,7 @@ class FlowDetector(BaseDetector, FlowEstimator):
 
         decision_function(x) = -log p(x),    predict(x) = 1 where that is above threshold_, else 0
 
-    The flow is that of `tfnvp.sklearn.FlowDensity`. `predict`, `predict_proba`,
+    The flow is that of `tfnvp.sklearn.FlowOutlierDetector`. `predict`, `predict_proba`,
     `predict_confidence` and others are those of all detectors of PyOD.
 
     Args:
@@ -37,11 +37,15 @@ class FlowDetector(BaseDetector, FlowEstimator):
         rows, 8 with more.
       hidden_units: widths of the hidden layers of each coupling's network.
       noise: float, standard deviation of the noise in training, in units of the columns' standard
-        deviations, or "auto".
+        deviations, or "auto": 0.4 where `novelty` is true, else 1.2.
       ensemble: int, how many flows are trained; the density is the mean of theirs.
       steps: int, steps of each training, or "auto": from the numbers of rows and columns.
-      validation_fraction: float, share of the rows that is held out to choose the noise.
+      validation_fraction: float, share of the rows that is held out to choose the noise
+        and the number of Gaussians.
       random_state: int, `numpy.random.RandomState` or None, of weights, rows and noise.
+      base: "gaussian_mixture", a learned mixture with full covariances, or "normal" or "logistic".
+      novelty: bool, whether the training rows are free of outliers, as for
+        `sklearn.neighbors.LocalOutlierFactor`; scores of new rows are then sharper.
 
     Attributes:
       decision_scores_: `[n]`, scores of the training rows in nats: the larger, the more unusual.
@@ -78,19 +82,13 @@ class FlowDetector(BaseDetector, FlowEstimator):
         steps: int | str = "auto",
         validation_fraction: float = 0.1,
         random_state: Any = None,
+        base: str = "gaussian_mixture",
+        novelty: bool = False,
     ):
         BaseDetector.__init__(self, contamination)
-        FlowEstimator.__init__(
-            self,
-            kind,
-            couplings,
-            hidden_units,
-            noise,
-            ensemble,
-            steps,
-            validation_fraction,
-            random_state,
-        )
+        arguments = (kind, couplings, hidden_units, noise, ensemble, steps, validation_fraction)
+        FlowEstimator.__init__(self, *arguments, random_state, base)
+        self.novelty = novelty
 
     def fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
         """Fits the flow, and the threshold.

@@ -34,8 +34,9 @@ def measure(split, method, seed):
     """
     module = detectors.module_of(method)
     fit = getattr(module, method)
+    novelty = split.test is not split.train
     start = time.perf_counter()
-    score, chosen = fit(split.train, seed)
+    score, chosen = fit(split.train, seed, novelty)
     fitted = time.perf_counter()
     scores = np.asarray(score(split.test), "float64")
     ended = time.perf_counter()

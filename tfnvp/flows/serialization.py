@@ -1,8 +1,8 @@
 """Bijectors, distributions and their arguments as JSON types, and back; no code is ever loaded.
 
 A TFP object is described by its class and its `parameters`, the arguments of its constructor.
-Whatever a file holds, a description makes only objects of public classes of `tfnvp.bijectors`,
-`tfnvp.partitions`, `tfp.bijectors` and `tfp.distributions`, Keras layers, and objects of classes
+Whatever a file holds, a description makes only objects of public classes of `tfnvp.bases`,
+`tfnvp.bijectors`, `tfnvp.partitions`, `tfp.bijectors` and `tfp.distributions`, Keras layers, and objects of classes
 that the program has registered with Keras. No argument of theirs is a function, but for Keras' own
 activations and the like inside of layers. Values of weights are not part of a description: Keras
 saves them.
@@ -17,9 +17,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfnvp import bijectors, partitions
+from tfnvp import bases, bijectors, partitions
 
 _NAMESPACES = {
+    "tfnvp.bases": (bases, tfp.distributions.Distribution),
     "tfnvp.bijectors": (bijectors, tfp.bijectors.Bijector),
     "tfnvp.partitions": (partitions, partitions.Partition),
     "tfp.bijectors": (tfp.bijectors, tfp.bijectors.Bijector),
@@ -27,7 +28,7 @@ _NAMESPACES = {
 }
 # By package, since other packages can have classes of the same names.
 _OF_PACKAGES = {
-    "tfnvp": ["tfnvp.bijectors"],
+    "tfnvp": ["tfnvp.bijectors", "tfnvp.bases"],
     "tensorflow_probability": ["tfp.bijectors", "tfp.distributions"],
 }
 _KINDS = (tfp.bijectors.Bijector, tfp.distributions.Distribution)

@@ -1,9 +1,9 @@
-"""One setting for any table: noisy rows, of a size that held-out rows choose."""
+"""One setting for any table: a flow over a mixture of Gaussians, trained on noisy rows."""
 
 import contextlib
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,111 +11,210 @@ import tensorflow as tf
 
 from tfnvp import recipes
 from tfnvp.arguments import check_int, is_number
+from tfnvp.bases import BASES, COMPONENTS, LEAST_ROWS, choose_mixture, gaussian_mixture
 from tfnvp.bijectors import Standardization
 from tfnvp.data.division import row_hashes
 from tfnvp.data.pipeline import noisy_batches
 from tfnvp.flows import Flow
-from tfnvp.precision import location_and_scale
+from tfnvp.inputs.spec import DataSpec
 from tfnvp.runs.build import compile_flow
 
-#: Standard deviations of the noise among which held-out rows choose, in standardised units. Of
-#: equal ones the first is taken.
-NOISES = (0.4, 0.2, 0.1, 0.05)
+#: Standard deviations of the noise among which held-out rows choose, in standardised units.
+NOISES = (0.4, 0.2, 0.1, 0.05, 0.02)
 
 #: With fewer different rows than this a table is small.
 SMALL = 1000
 
-#: The noise of small tables. Their held-out rows are too few to tell the sizes apart, and each
-#: trial takes as long as the training.
-NOISE = 0.2
-
 _BATCH_SIZE = 64
+
+_MIXTURE = "gaussian_mixture"
+
+# Rows that the base is fitted to.
+_ROWS_FOR_BASE = 10_000
+
+# Numbers in the covariances of the base. Tables with many columns get fewer Gaussians.
+_NUMBERS = 4_000_000
+
+# Of the mixture, whose covariances need an inverse.
+_SMALLEST_RIDGE = 1e-6
 
 # With fewer steps in all, XLA takes longer to compile them than it saves. Its programs stay in
 # memory, so that many fits of small tables, as in a search, are better off without.
 _STEPS_FOR_XLA = 2000
 
 
-class FittedTable(NamedTuple):
-    """How a flow was fitted to a table.
+class TableSetting(NamedTuple):
+    """How flows are fitted to a table.
 
     Attributes:
+      base: "gaussian_mixture", or a base that the flow knows by name.
+      couplings: int, or "auto": 4 of a small table, where more find no more outliers and take
+        longer, and 8 of others.
+      noise: float, 0 or more, standard deviation of the noise in units of those of the columns; or
+        "auto".
+      noises: sizes among which "auto" chooses.
+      components: numbers of Gaussians of the base among which held-out rows choose.
+      least_rows: how many rows a Gaussian has on average, at least.
+      ensemble: int, number of flows.
+      steps: int, steps of each training, or "auto": see `steps_for`.
+      validation_fraction: share of the rows, between 0 and 1, that is held out for choices.
+      seed: int, of weights, rows and noise.
+    """
+
+    base: str = "gaussian_mixture"
+    couplings: int | str = "auto"
+    noise: float | str = "auto"
+    noises: Sequence[float] = NOISES
+    components: Sequence[int] = COMPONENTS
+    least_rows: int = LEAST_ROWS
+    ensemble: int = 1
+    steps: int | str = "auto"
+    validation_fraction: float = 0.1
+    seed: int = 0
+
+
+class FittedTable(NamedTuple):
+    """What `fit_table` returns.
+
+    Attributes:
+      flows: list of the flows of the ensemble.
       noise: standard deviation of the noise, in standardised units.
       steps: number of steps.
     """
 
+    flows: list[Flow]
     noise: float
     steps: int
 
 
 def fit_table(
-    flow: Flow,
+    make: Callable[..., Flow],
     rows: np.ndarray,
     sample_weight: np.ndarray | None = None,
-    noise: float | str = "auto",
-    steps: int | str = "auto",
-    validation_fraction: float = 0.1,
-    seed: int = 0,
-    others: Sequence[Flow] = (),
+    setting: TableSetting = TableSetting(),
 ) -> FittedTable:
-    """Fits a new flow to any table, whether it has thirty rows or a hundred thousand.
+    """Fits new flows to any table, whether it has thirty rows or a hundred thousand.
 
-    The flow maximises the mean of `log p(x + s * noise * e)` over rows `x` and normal noise `e`,
-    with the standard deviations `s` of the columns. The noise keeps the density of few rows, of
-    repeated values and of constant columns finite. With fewer than `SMALL` different rows
-    its size is `NOISE`. Otherwise that of `NOISES` is taken which gives held-out rows, without
-    noise, the largest mean log-density; then the flow is trained anew on all rows.
+    The base is a mixture of Gaussians, and couplings start as the identity: so the flow starts as
+    a density that knows correlations and clusters. It maximises the mean of
+    `log p(x + s * noise * e)` over rows `x` and normal noise `e`, with the standard deviations `s`
+    of the columns. The noise keeps the density of few rows, of repeated values and of constant
+    columns finite; its square is the ridge of the mixture. The size of the noise, and the number of
+    components, are those of the mixture that gives held-out rows the largest mean log-density; no
+    flow is trained for the choice.
 
     The result depends on the contents of the rows, not on their order; a row of weight 2 counts as
     two equal rows. Optimizer and schedule are those of the recipe for tables.
 
     Args:
-      flow: a `tfnvp.Flow` of vectors that has not been trained; it is compiled here.
+      make: returns a new flow from the arguments `couplings` and `base`: for vectors of as many
+        numbers as there are columns, which it standardises.
       rows: `[n, columns]`, floats.
       sample_weight: `[n]`, 0 or more; only ratios matter. Default: equal weights.
-      noise: float, 0 or more, or "auto".
-      steps: int, steps of each training, or "auto": see `steps_for`.
-      validation_fraction: share of the rows that is held out where the noise is chosen, between 0
-        and 1.
-      seed: int, of rows and noise.
-      others: further flows of the same structure, for an ensemble. Each is trained from its own
-        initial weights on other draws of rows and noise, by programs that are compiled once for
-        all.
+      setting: `TableSetting`.
 
     Returns:
       `FittedTable`.
 
     Raises:
-      ValueError: for arguments out of range, and data that the flow does not accept.
+      ValueError: for arguments out of range, and data that flows do not accept.
 
-    >>> import numpy as np, tfnvp
-    >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    >>> import functools, numpy as np, tfnvp
+    >>> make = functools.partial(tfnvp.RealNVP, 2, hidden_units=(8,))
     >>> rows = np.random.default_rng(0).normal(size=(50, 2))
-    >>> fit_table(flow, rows, noise=0.1, steps=20)
-    FittedTable(noise=0.1, steps=20)
+    >>> fitted = fit_table(make, rows, setting=TableSetting(couplings=2, noise=0.1, steps=20))
+    >>> fitted.flows[0].log_prob(rows).shape.as_list(), fitted.noise
+    ([50], 0.1)
 
     Source: tfnvp; Bishop 1995 (Training with noise is equivalent to Tikhonov regularization).
     """
-    check_setting(noise, steps, validation_fraction)
-    rows, _, sample_weight = flow.data_spec.check(rows, None, sample_weight, training=True)
+    _check(setting)
+    spec = DataSpec(np.shape(rows)[1:])
+    rows, _, sample_weight = spec.check(rows, None, sample_weight, training=True)
     rows, weight = _different(rows.astype("float32"), sample_weight)
-    steps = steps_for(*rows.shape) if steps == "auto" else int(steps)
-    chooses = noise == "auto" and len(rows) >= SMALL
-    trainings = 1 + len(others) + len(NOISES) * chooses
-    training = _Training(flow, rows, steps, seed, trainings * steps >= _STEPS_FOR_XLA)
-    if chooses:
-        held_out = min(len(rows) - 1, max(1, round(validation_fraction * len(rows))))
-        noise = _choose_noise(training, rows, weight, np.arange(held_out))
-    elif noise == "auto":
-        noise = NOISE
-    training.run(rows, weight, noise)
-    if others:
-        training.run_others(others, rows, weight, noise)
-    return FittedTable(float(noise), steps)
+    steps = steps_for(*rows.shape) if setting.steps == "auto" else int(setting.steps)
+    flows, noise = _make(make, rows, weight, setting)
+    _train(flows, rows, weight, noise, steps, setting.seed)
+    return FittedTable(flows, float(noise), steps)
+
+
+def steps_for(rows: int, columns: int) -> int:
+    """Returns how many steps a table is trained for: more for more different rows to a column.
+
+    >>> [steps_for(rows, 20) for rows in (33, 1000, 100_000)]
+    [77, 424, 3000]
+    """
+    return min(3000, max(60, int(60 * math.sqrt(rows / columns))))
+
+
+def _check(setting):
+    """Raises `ValueError` for values that are out of range."""
+    if setting.base not in (_MIXTURE, *BASES):
+        raise ValueError(
+            f"`base` must be one of {[_MIXTURE, *BASES]}. Received: {setting.base!r}"
+        )
+    if setting.couplings != "auto":
+        check_int("couplings", setting.couplings)
+    if setting.noise != "auto" and not (is_number(setting.noise) and 0 <= setting.noise < math.inf):
+        raise ValueError(
+            f'`noise` must be "auto" or a number of 0 or more. Received: {setting.noise!r}'
+        )
+    check_int("ensemble", setting.ensemble)
+    if setting.steps != "auto":
+        check_int("steps", setting.steps)
+    fraction = setting.validation_fraction
+    if not (is_number(fraction) and 0 < fraction < 1):
+        raise ValueError(f"`validation_fraction` must be between 0 and 1. Received: {fraction!r}")
+
+
+def _different(rows, sample_weight):
+    """Returns different rows in the order of their hashes, and their weights, all above 0."""
+    hashes, first, which = np.unique(row_hashes(rows), return_index=True, return_inverse=True)
+    weight = np.bincount(which, weights=sample_weight, minlength=len(hashes)).astype("float64")
+    return rows[first[weight > 0]], weight[weight > 0]
+
+
+def _make(make, rows, weight, setting):
+    """Returns new flows, and the noise to train them with."""
+    couplings = setting.couplings
+    if couplings == "auto":
+        couplings = 4 if len(rows) < SMALL else 8
+    with _seeded_weights(setting.seed):
+        plain = make(couplings=couplings, base="normal")
+        plain.adapt(rows)
+        noises = setting.noises if setting.noise == "auto" else (setting.noise,)
+        ridges = [max(_SMALLEST_RIDGE, noise**2) for noise in noises]
+        most = max(1, _NUMBERS // rows.shape[1] ** 2)
+        components, ridge = choose_mixture(
+            plain.encode(rows).numpy(),
+            [min(count, most) for count in setting.components],
+            ridges,
+            setting.least_rows,
+            setting.validation_fraction,
+            setting.seed,
+        )
+        drawn = plain.encode(_drawn(rows, weight)).numpy()
+
+        def base():
+            if setting.base != _MIXTURE:
+                return setting.base
+            return gaussian_mixture(drawn, components, ridge, setting.seed)
+
+        flows = [make(couplings=couplings, base=base()) for _ in range(setting.ensemble)]
+    return flows, noises[ridges.index(ridge)]
+
+
+def _drawn(rows, weight):
+    """Returns rows as often as their weights say, at most as many as the base is fitted to."""
+    if len(rows) <= _ROWS_FOR_BASE and np.ptp(weight) == 0:
+        return rows
+    ends = np.cumsum(weight)
+    shares = (np.arange(_ROWS_FOR_BASE) + 0.5) / _ROWS_FOR_BASE
+    return rows[np.searchsorted(ends, shares * ends[-1], side="right")]
 
 
 @contextlib.contextmanager
-def seeded_weights(seed: int) -> Iterator[None]:
+def _seeded_weights(seed: int) -> Iterator[None]:
     """Within it, new layers have the same initial weights for the same seed.
 
     Keras draws their seeds from Python's generator, whose state is as before afterwards.
@@ -128,88 +227,39 @@ def seeded_weights(seed: int) -> Iterator[None]:
         random.setstate(state)
 
 
-def check_setting(noise: Any, steps: Any, validation_fraction: Any) -> None:
-    """Raises `ValueError` for arguments of `fit_table` that are out of range."""
-    if noise != "auto" and not (is_number(noise) and 0 <= noise < math.inf):
-        raise ValueError(f'`noise` must be "auto" or a number of 0 or more. Received: {noise!r}')
-    if steps != "auto":
-        check_int("steps", steps)
-    if not (is_number(validation_fraction) and 0 < validation_fraction < 1):
-        raise ValueError(
-            f"`validation_fraction` must be between 0 and 1. Received: {validation_fraction!r}"
-        )
-
-
-def steps_for(rows: int, columns: int) -> int:
-    """Returns how many steps a table is trained for: more for more different rows to a column.
-
-    >>> [steps_for(rows, 20) for rows in (33, 1000, 100_000)]
-    [77, 424, 3000]
-    """
-    return min(3000, max(60, int(60 * math.sqrt(rows / columns))))
-
-
-def couplings_for(rows: np.ndarray) -> int:
-    """Returns how many couplings the flow of a table has: 4 of a small one, where more find no more
-    outliers and take longer, and 8 of others.
-
-    >>> couplings_for(np.random.default_rng(0).normal(size=(100, 3)))
-    4
-    """
-    return 4 if len(np.unique(row_hashes(rows.astype("float32")))) < SMALL else 8
-
-
-def _different(rows, sample_weight):
-    """Returns different rows in the order of their hashes, and their weights, all above 0."""
-    hashes, first, which = np.unique(row_hashes(rows), return_index=True, return_inverse=True)
-    weight = np.bincount(which, weights=sample_weight, minlength=len(hashes)).astype("float64")
-    return rows[first[weight > 0]], weight[weight > 0]
-
-
-def _choose_noise(training, rows, weight, out):
-    """Returns the noise whose flow gives held-out rows, without noise, the largest density."""
-    rest = np.delete(np.arange(len(rows)), out)
-    means = []
-    for noise in NOISES:
-        training.run(rows[rest], weight[rest], noise)
-        # A density of 0 is as bad as any number can be.
-        means.append(weight[out] @ np.nan_to_num(training.flow.log_prob(rows[out]).numpy()))
-    return NOISES[int(np.argmax(means))]
-
-
-class _Training:
-    """Trains one flow again and again from the same start, by programs that are compiled once."""
-
-    def __init__(self, flow, rows, steps, seed, in_xla):
-        self.flow, self._steps, self._seed = flow, steps, seed
+def _train(flows, rows, weight, noise, steps, seed):
+    """Trains flows of one structure, by programs of the first one that are compiled once."""
+    first = flows[0]
+    for flow in flows:
         flow.adapt(rows)
-        parts = (part for part in flow.bijector.submodules if isinstance(part, Standardization))
-        standardization = next(parts, None)
-        if standardization is None:
-            self._scale = location_and_scale(rows)[1]
-        else:
-            self._scale = standardization.deviation.numpy()
-        recipe = recipes.default("table").replace(epochs=1, batch_size=_BATCH_SIZE)
-        optimizer = compile_flow(flow, recipe, steps * _BATCH_SIZE)
-        if not in_xla:
-            flow.compile(optimizer, jit_compile=False)
-        optimizer.build(flow.trainable_variables)
-        self._start = flow.get_weights()
-
-    def run_others(self, others, rows, weight, noise):
-        """Trains flows of the same structure, each from its own start."""
-        trained = self.flow.get_weights()
-        for i, other in enumerate(others, 1):
-            other.adapt(rows)
-            self.run(rows, weight, noise, other.get_weights(), self._seed + i)
-            other.set_weights(self.flow.get_weights())
-        self.flow.set_weights(trained)
-
-    def run(self, rows, weight, noise, start=None, seed=None):
-        self.flow.set_weights(self._start if start is None else start)
-        seed = self._seed if seed is None else seed
-        for variable in self.flow.optimizer.variables:
+    recipe = recipes.default("table").replace(epochs=1, batch_size=_BATCH_SIZE)
+    optimizer = compile_flow(first, recipe, steps * _BATCH_SIZE)
+    if steps * len(flows) < _STEPS_FOR_XLA:
+        first.compile(optimizer, jit_compile=False)
+    optimizer.build(first.trainable_variables)
+    parts = first.bijector.submodules
+    standardization = next(part for part in parts if isinstance(part, Standardization))
+    deviation = noise * standardization.deviation.numpy()
+    trained = []
+    for i, flow in enumerate(flows):
+        first.set_weights(flow.get_weights())
+        for variable in optimizer.variables:
             variable.assign(tf.zeros_like(variable))
-        deviation = noise * self._scale
-        batches = noisy_batches(rows, weight, deviation, _BATCH_SIZE, self._steps, seed)
-        self.flow.fit(batches, verbose=0)
+        first.fit(noisy_batches(rows, weight, deviation, _BATCH_SIZE, steps, seed + i), verbose=0)
+        trained.append(first.get_weights())
+    for flow, weights in zip(flows, trained, strict=True):
+        flow.set_weights(weights)
+
+
+@contextlib.contextmanager
+def _seeded_weights(seed: int) -> Iterator[None]:
+    """Within it, new layers have the same initial weights for the same seed.
+
+    Keras draws their seeds from Python's generator, whose state is as before afterwards.
+    """
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)

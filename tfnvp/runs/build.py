@@ -22,17 +22,23 @@ _VALIDATION_BATCH = 1000
 _WARMUP_SHARE = 1 / 5
 _AVERAGED_SHARE = 2 / 3
 
+_LEARNED_BASES = {
+    "logistic_mixture": bases.logistic_mixture,
+    "gaussian_mixture": bases.gaussian_mixture,
+}
+
 # Training rows that a learned base is initialised from.
-_ROWS_FOR_BASE = 5000
+_ROWS_FOR_BASE = 10_000
 
 # Patterns of the names of weights without weight decay.
-_NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits")
+_NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits", "precision_factor")
 
 
 def make_flow(recipe: Recipe, splits: Splits) -> Flow:
     """Returns the recipe's flow for the data's shape, levels, bounds and circles, untrained.
 
-    The base "logistic_mixture" is that of `tfnvp.bases`, initialised from training data.
+    The bases "logistic_mixture" and "gaussian_mixture" are those of `tfnvp.bases`, initialised from
+    training data.
 
     Raises:
       ValueError: for values of options that the model refuses, or data of the wrong kind.
@@ -58,13 +64,14 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
             )
         options["circular"] = splits.circular
     make = functools.partial(model, splits.event_shape)
-    if options.get("base") == "logistic_mixture":
+    learned = _LEARNED_BASES.get(options.get("base"))
+    if learned is not None:
         rows = splits.source().take(_ROWS_FOR_BASE)
         if splits.levels is not None:
             rows = dequantize(rows, splits.levels, seed=(PICTURE_NOISE, 0))
         standardized = make(**{**options, "base": "normal"})
         standardized.adapt(rows)
-        options["base"] = bases.logistic_mixture(standardized.encode(rows))
+        options["base"] = learned(standardized.encode(rows))
     return make(**options)
 
 

@@ -13,8 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tfnvp import flows
-from tfnvp.arguments import check_int
-from tfnvp.runs.any_table import couplings_for, fit_table, seeded_weights
+from tfnvp.runs.any_table import TableSetting, fit_table
 from tfnvp.scoring import Explanation, replacement_gains
 
 #: Types of rows that are kept.
@@ -24,6 +23,14 @@ _KINDS = {
     "real_nvp": flows.RealNVP,
     "nice": flows.NICE,
     "neural_spline": flows.NeuralSplineFlow,
+}
+
+# What detectors do, by `novelty`. Held-out rows would choose less noise, which makes the densities
+# of repeated values larger but finds fewer outliers. Outliers among the training rows must not get
+# Gaussians of their own.
+_OF_DETECTORS = {
+    True: {"noises": (0.4,), "components": (64,), "least_rows": 16},
+    False: {"noises": (1.2,), "components": (64,), "least_rows": 50},
 }
 
 # All rows are evaluated in pieces of so many.
@@ -43,6 +50,7 @@ class FlowEstimator(BaseEstimator):
         steps: int | str = "auto",
         validation_fraction: float = 0.1,
         random_state: Any = None,
+        base: str = "gaussian_mixture",
     ):
         self.kind = kind
         self.couplings = couplings
@@ -52,26 +60,30 @@ class FlowEstimator(BaseEstimator):
         self.steps = steps
         self.validation_fraction = validation_fraction
         self.random_state = random_state
+        self.base = base
 
     def _fit_flow(self, X, sample_weight=None):
         """Fits `flows_`, and returns the checked rows."""
+        novelty = getattr(self, "novelty", None)
+        if novelty not in (None, *_OF_DETECTORS):
+            raise ValueError(f"`novelty` must be True or False. Received: {novelty!r}")
         X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2, ensure_min_features=2)
         if self.kind not in _KINDS:
             known = ", ".join(_KINDS)
             raise ValueError(f"`kind` must be one of {known}. Received: {self.kind!r}")
-        check_int("ensemble", self.ensemble)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        couplings = couplings_for(X) if self.couplings == "auto" else self.couplings
-        make = functools.partial(
-            _KINDS[self.kind], X.shape[1], couplings, hidden_units=self.hidden_units
+        make = functools.partial(_KINDS[self.kind], X.shape[1], hidden_units=self.hidden_units)
+        setting = TableSetting(
+            base=self.base,
+            couplings=self.couplings,
+            noise=self.noise,
+            ensemble=self.ensemble,
+            steps=self.steps,
+            validation_fraction=self.validation_fraction,
+            seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
+            **_OF_DETECTORS.get(novelty, {}),
         )
-        with seeded_weights(seed):
-            first, *others = (make() for _ in range(self.ensemble))
-        fitted = fit_table(
-            first, X, sample_weight, self.noise, self.steps, self.validation_fraction, seed, others
-        )
-        self.flow_, self.flows_ = first, [first, *others]
-        self.noise_, self.steps_ = fitted.noise, fitted.steps
+        self.flows_, self.noise_, self.steps_ = fit_table(make, X, sample_weight, setting)
+        self.flow_ = self.flows_[0]
         return X
 
     def _checked(self, X):

@@ -18,7 +18,9 @@ class FlowOutlierDetector(OutlierMixin, FlowEstimator):
 
         decision_function(x) = log p(x) - offset_,    predict(x) = -1 where that is below 0, else 1
 
-    The flow is that of `FlowDensity`.
+    The flow is that of `FlowDensity`, trained with more noise: densities of repeated values matter
+    less then. If the training rows have outliers, these must not become likely: the noise is
+    larger still, and the mixture has fewer Gaussians.
 
     Args:
       contamination: float above 0 and at most 0.5, the share of the training rows that are
@@ -27,11 +29,14 @@ class FlowOutlierDetector(OutlierMixin, FlowEstimator):
       kind: as for `FlowDensity`, like all that follow.
       couplings: int or "auto".
       hidden_units: widths of hidden layers.
-      noise: float or "auto".
+      noise: float, or "auto": 0.4 where `novelty` is true, else 1.2.
       ensemble: int.
       steps: int or "auto".
       validation_fraction: float.
       random_state: int, `numpy.random.RandomState` or None.
+      base: "gaussian_mixture", "normal" or "logistic".
+      novelty: bool, whether the training rows are free of outliers, as for
+        `sklearn.neighbors.LocalOutlierFactor`; scores of new rows are then sharper.
 
     Attributes:
       flow_: the trained `tfnvp.Flow`, and `flows_`, the list of all of an ensemble.
@@ -63,11 +68,13 @@ class FlowOutlierDetector(OutlierMixin, FlowEstimator):
         steps: int | str = "auto",
         validation_fraction: float = 0.1,
         random_state: Any = None,
+        base: str = "gaussian_mixture",
+        novelty: bool = False,
     ):
-        super().__init__(
-            kind, couplings, hidden_units, noise, ensemble, steps, validation_fraction, random_state
-        )
+        arguments = (kind, couplings, hidden_units, noise, ensemble, steps, validation_fraction)
+        super().__init__(*arguments, random_state, base)
         self.contamination = contamination
+        self.novelty = novelty
 
     def fit(self, X: npt.ArrayLike, y: Any = None) -> Self:
         """Fits the flow, and the offset.

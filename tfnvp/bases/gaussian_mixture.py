@@ -1,0 +1,217 @@
+"""A learned base: a mixture of Gaussians with full covariances."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tfnvp.arguments import check_int, is_number, unmasked
+
+tfd = tfp.distributions
+
+#: Numbers of components among which held-out rows choose.
+COMPONENTS = (1, 2, 4, 8, 16, 32, 64)
+
+# The ridge is chosen for so many.
+_FEW = 8
+
+#: A component has at least so many rows, on average.
+LEAST_ROWS = 4
+
+# A choice among more rows would take longer than the training of a flow.
+_ROWS_FOR_CHOICE = 10_000
+
+# Fewer rows are divided several times, since each division holds out few.
+_FEW_ROWS = 1000
+_DIVISIONS = 5
+
+
+class GaussianMixture(tfd.Distribution):
+    """A mixture of Gaussians with full covariances.
+
+    ::
+
+        p(z) = sum_k w_k N(z; m_k, C_k),    w = softmax(logits),    P_k P_k' = inverse of C_k
+
+        log N(z; m_k, C_k) = sum_d log |P_kdd| - |(z - m_k) P_k|^2 / 2 - D/2 log(2 pi)
+
+    Unlike `tfd.MixtureSameFamily` of `tfd.MultivariateNormalTriL` it solves no equations for a
+    density: each component is one product of matrices.
+
+    Args:
+      logits: `[k]`, logarithms of the weights of the components.
+      loc: `[k, D]`, their means.
+      precision_factor: `[k, D, D]`, upper triangular; the diagonal has no zero.
+
+    >>> base = GaussianMixture([0.0], [[0.0, 0.0]], [[[1.0, 0.0], [0.0, 1.0]]])
+    >>> print(f"{float(base.log_prob([0.0, 0.0])):.4f}")
+    -1.8379
+
+    Source: Bishop 2006 (Pattern Recognition and Machine Learning), section 9.2.
+    """
+
+    def __init__(self, logits: Any, loc: Any, precision_factor: Any):
+        parameters = dict(locals())
+        self.logits, self.loc, self.precision_factor = (
+            value if isinstance(value, tf.Variable) else tf.constant(value, tf.float32)
+            for value in (logits, loc, precision_factor)
+        )
+        super().__init__(
+            dtype=tf.float32,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters=parameters,
+            name="gaussian_mixture",
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
+        return {}
+
+    def _event_shape_tensor(self):
+        return tf.shape(self.loc)[-1:]
+
+    def _event_shape(self):
+        return self.loc.shape[-1:]
+
+    def _batch_shape_tensor(self):
+        return tf.zeros([0], tf.int32)
+
+    def _batch_shape(self):
+        return tf.TensorShape([])
+
+    def _log_prob(self, z):
+        factor = tf.linalg.band_part(self.precision_factor, 0, -1)
+        log_det = tf.reduce_sum(tf.math.log(tf.abs(tf.linalg.diag_part(factor))), axis=-1)
+        constant = 0.5 * math.log(2.0 * math.pi) * self.loc.shape[-1]
+        rows = tf.reshape(z, [1, -1, self.loc.shape[-1]])
+        whitened = tf.matmul(rows - self.loc[:, tf.newaxis], factor)
+        distances = tf.reduce_sum(whitened**2, axis=-1)
+        log_weights = tf.nn.log_softmax(self.logits) + log_det - constant
+        nats = tf.reduce_logsumexp(log_weights[:, tf.newaxis] - 0.5 * distances, axis=0)
+        return tf.reshape(nats, tf.shape(z)[:-1])
+
+    def _sample_n(self, n, seed=None):
+        seeds = tfp.random.split_seed(seed, n=2)
+        log_weights = tf.nn.log_softmax(self.logits)[tf.newaxis]
+        which = tf.random.stateless_categorical(log_weights, n, seeds[0])[0]
+        noise = tf.random.stateless_normal([self.loc.shape[-1], n], seeds[1])
+        # Of every component, since a matrix for each draw would need far more memory.
+        draws = tf.map_fn(
+            lambda factor: tf.linalg.triangular_solve(factor, noise, lower=False, adjoint=True),
+            tf.linalg.band_part(self.precision_factor, 0, -1),
+        )
+        draws = tf.transpose(draws, [2, 0, 1]) + self.loc
+        return tf.gather(draws, which, axis=1, batch_dims=1)
+
+    def _mean(self):
+        return tf.linalg.matvec(self.loc, tf.nn.softmax(self.logits), transpose_a=True)
+
+
+def gaussian_mixture(
+    z: npt.ArrayLike,
+    components: int | str = "auto",
+    ridge: float | Sequence[float] = (1e-2, 1e-4, 1e-6),
+    seed: int = 0,
+) -> GaussianMixture:
+    """Returns a learned base: a mixture of Gaussians, fitted to latents by scikit-learn.
+
+    A flow whose couplings start as the identity starts as this mixture, and so as a density
+    that knows correlations and clusters.
+
+    Args:
+      z: `[n, D]`, latents, such as `flow.encode(x)` of a flow that is adapted to its data.
+      components: int, number of components, at most that of rows; or "auto": held-out rows choose.
+      ridge: float, above 0, what is added to the variances of each component; of several ones
+        held-out rows choose.
+      seed: int.
+
+    Returns:
+      `GaussianMixture` with three variables.
+
+    Raises:
+      ValueError: if `components` is below 1, or a ridge is not above 0.
+
+    >>> import numpy as np, tfnvp
+    >>> z = np.random.default_rng(0).normal(size=(1000, 2)).astype("float32")
+    >>> base = tfnvp.bases.gaussian_mixture(z, components=3)
+    >>> flow = tfnvp.RealNVP(2, couplings=4, hidden_units=(8,), base=base)
+    >>> flow.log_prob(z).shape.as_list()
+    [1000]
+
+    Source: `sklearn.mixture.GaussianMixture`; Izmailov et al. 2020 (Semi-Supervised Learning with
+    Normalizing Flows), whose base it is.
+    """
+    z = np.asarray(unmasked(z), "float64")
+    ridges = (ridge,) if is_number(ridge) else tuple(ridge)
+    if not (ridges and all(is_number(value) and value > 0 for value in ridges)):
+        raise ValueError(f"`ridge` must be above 0. Received: {ridge!r}")
+    if components != "auto":
+        check_int("components", components)
+    counts, least_rows = (COMPONENTS, LEAST_ROWS) if components == "auto" else ((components,), 1)
+    fitted = _mixture(*choose_mixture(z, counts, ridges, least_rows, seed=seed), seed).fit(z)
+    return GaussianMixture(
+        tf.Variable(np.log(fitted.weights_), dtype=tf.float32, name="logits"),
+        tf.Variable(fitted.means_, dtype=tf.float32, name="loc"),
+        tf.Variable(fitted.precisions_cholesky_, dtype=tf.float32, name="precision_factor"),
+    )
+
+
+def choose_mixture(
+    z: np.ndarray,
+    counts: Sequence[int] = COMPONENTS,
+    ridges: Sequence[float] = (1e-2, 1e-4, 1e-6),
+    least_rows: int = LEAST_ROWS,
+    held_out: float = 0.1,
+    seed: int = 0,
+) -> tuple[int, float]:
+    """Returns the number of components and the ridge of the largest held-out likelihood.
+
+    First the ridge, for a few components; then the number of components with it. Candidates are
+    tried in their order, up to the first one that is worse than the one before.
+
+    Args:
+      z: `[n, D]`. Of more rows than `_ROWS_FOR_CHOICE` some are taken.
+      counts: numbers of components, in ascending order.
+      ridges: as for `gaussian_mixture`.
+      least_rows: how many rows a component has on average, at least. It takes precedence over
+        `counts`.
+      held_out: share of the rows, above 0 and below 1. Few rows are divided several times.
+      seed: int.
+    """
+    from sklearn.model_selection import ShuffleSplit, cross_val_score
+
+    z = np.random.default_rng(seed).permutation(z)[:_ROWS_FOR_CHOICE]
+    divisions = 1 if len(z) >= _FEW_ROWS else _DIVISIONS
+    rest = len(z) - math.ceil(held_out * len(z))
+    counts = sorted({max(1, min(count, len(z) // least_rows)) for count in counts})
+    if rest < 2 or len(counts) == len(ridges) == 1:
+        return counts[0], ridges[0]
+    division = ShuffleSplit(divisions, test_size=held_out, random_state=seed)
+
+    def nats(count, ridge):
+        return np.mean(cross_val_score(_mixture(count, ridge, seed), z, cv=division))
+
+    def best(candidates, nats):
+        chosen, largest = candidates[0], -math.inf
+        for candidate in candidates if len(candidates) > 1 else ():
+            found = nats(candidate)
+            if found <= largest:
+                break
+            chosen, largest = candidate, found
+        return chosen
+
+    few = max(count for count in counts if count <= max(_FEW, counts[0]))
+    ridge = best(ridges, lambda ridge: nats(few, ridge))
+    return best(counts, lambda count: nats(count, ridge)), ridge
+
+
+def _mixture(components, ridge, seed):
+    from sklearn.mixture import GaussianMixture as Mixture
+
+    return Mixture(components, reg_covar=ridge, random_state=seed)
