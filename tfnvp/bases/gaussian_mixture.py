@@ -22,6 +22,9 @@ _FEW = 8
 #: A component has at least so many rows, on average.
 LEAST_ROWS = 4
 
+# Numbers in the covariances of all components: many columns get fewer components.
+_NUMBERS = 4_000_000
+
 # A choice among more rows would take longer than the training of a flow.
 _ROWS_FOR_CHOICE = 10_000
 
@@ -177,7 +180,8 @@ def choose_mixture(
 
     Args:
       z: `[n, D]`. Of more rows than `_ROWS_FOR_CHOICE` some are taken.
-      counts: numbers of components, in ascending order.
+      counts: numbers of components, in ascending order. So many are used as keep the covariances
+        below some millions of numbers.
       ridges: as for `gaussian_mixture`.
       least_rows: how many rows a component has on average, at least. It takes precedence over
         `counts`.
@@ -189,7 +193,8 @@ def choose_mixture(
     z = np.random.default_rng(seed).permutation(z)[:_ROWS_FOR_CHOICE]
     divisions = 1 if len(z) >= _FEW_ROWS else _DIVISIONS
     rest = len(z) - math.ceil(held_out * len(z))
-    counts = sorted({max(1, min(count, len(z) // least_rows)) for count in counts})
+    most = max(1, min(len(z) // least_rows, _NUMBERS // z.shape[1] ** 2))
+    counts = sorted({min(count, most) for count in counts})
     if rest < 2 or len(counts) == len(ridges) == 1:
         return counts[0], ridges[0]
     division = ShuffleSplit(divisions, test_size=held_out, random_state=seed)

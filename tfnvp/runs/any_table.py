@@ -32,9 +32,6 @@ _MIXTURE = "gaussian_mixture"
 # Rows that the base is fitted to.
 _ROWS_FOR_BASE = 10_000
 
-# Numbers in the covariances of the base. Tables with many columns get fewer Gaussians.
-_NUMBERS = 4_000_000
-
 # Of the mixture, whose covariances need an inverse.
 _SMALLEST_RIDGE = 1e-6
 
@@ -184,10 +181,9 @@ def _make(make, rows, weight, setting):
         plain.adapt(rows)
         noises = setting.noises if setting.noise == "auto" else (setting.noise,)
         ridges = [max(_SMALLEST_RIDGE, noise**2) for noise in noises]
-        most = max(1, _NUMBERS // rows.shape[1] ** 2)
         components, ridge = choose_mixture(
             plain.encode(rows).numpy(),
-            [min(count, most) for count in setting.components],
+            setting.components,
             ridges,
             setting.least_rows,
             setting.validation_fraction,

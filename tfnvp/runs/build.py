@@ -28,7 +28,7 @@ _LEARNED_BASES = {
 }
 
 # Training rows that a learned base is initialised from.
-_ROWS_FOR_BASE = 10_000
+_ROWS_FOR_BASE = 40_000
 
 # Patterns of the names of weights without weight decay.
 _NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits", "precision_factor")
@@ -65,7 +65,9 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
         options["circular"] = splits.circular
     make = functools.partial(model, splits.event_shape)
     learned = _LEARNED_BASES.get(options.get("base"))
-    if learned is not None:
+    if learned is not None and splits.circular is not None:
+        options["base"] = "normal"  # Bases that are given know no angles.
+    elif learned is not None:
         rows = splits.source().take(_ROWS_FOR_BASE)
         if splits.levels is not None:
             rows = dequantize(rows, splits.levels, seed=(PICTURE_NOISE, 0))
