@@ -1,6 +1,10 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+from sklearn.mixture import GaussianMixture as Mixture
 
 import tfnvp
 from tests.conftest import perturb
@@ -60,3 +64,76 @@ def test_log_density_is_that_of_the_formula():
 def test_a_number_of_components_that_does_not_fit_is_refused(components):
     with pytest.raises(ValueError, match="`components` must be from 1 to the number of rows, 5"):
         tfnvp.bases.logistic_mixture(np.zeros((5, 2)), components)
+
+
+@pytest.fixture(scope="module")
+def clusters():
+    """Four narrow clusters in correlated units."""
+    generator = np.random.default_rng(0)
+    places = generator.normal(size=(4, 3)) * 3
+    z = places[generator.integers(4, size=800)] + 0.1 * generator.normal(size=(800, 3))
+    return (z @ generator.normal(size=(3, 3))).astype("float32")
+
+
+def test_gaussians_start_as_the_mixture_of_scikit_learn(clusters):
+    base = tfnvp.bases.gaussian_mixture(clusters, components=3, ridge=1e-3, seed=1)
+    expected = Mixture(3, reg_covar=1e-3, random_state=1).fit(clusters.astype("float64"))
+    nats = expected.score_samples(clusters)
+    np.testing.assert_allclose(base.log_prob(clusters), nats, rtol=1e-4, atol=1e-3)
+    stacked = base.log_prob(clusters.reshape(2, 400, 3))
+    np.testing.assert_allclose(stacked, base.log_prob(clusters).numpy().reshape(2, 400), rtol=1e-6)
+
+
+def test_log_density_and_samples_of_gaussians_are_those_of_the_formula(clusters):
+    base = perturb(tfnvp.bases.gaussian_mixture(clusters, components=2, ridge=0.1))
+    assert len(base.trainable_variables) == 3
+    factor = np.triu(base.precision_factor.numpy().astype("float64"))
+    covariance = np.linalg.inv(factor @ factor.transpose(0, 2, 1))
+    log_weights = base.logits.numpy() - logsumexp(base.logits.numpy())
+    parts = [
+        multivariate_normal(loc, of_one).logpdf(clusters) + log_weight
+        for loc, of_one, log_weight in zip(base.loc.numpy(), covariance, log_weights, strict=True)
+    ]
+    np.testing.assert_allclose(base.log_prob(clusters), logsumexp(parts, axis=0), rtol=1e-4)
+    drawn = base.sample(100_000, seed=(0, 1)).numpy()
+    weights, loc = np.exp(log_weights), base.loc.numpy()
+    mean = weights @ loc
+    second = np.einsum("k,kij->ij", weights, covariance + loc[:, :, None] * loc[:, None])
+    spread = np.sqrt(np.diag(second - np.outer(mean, mean)))
+    np.testing.assert_allclose(drawn.mean(axis=0), base.mean(), atol=0.02 * spread.max())
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.02 * spread.max())
+    np.testing.assert_allclose(
+        np.cov(drawn.T), second - np.outer(mean, mean), atol=0.03 * spread.max() ** 2
+    )
+
+
+def test_held_out_rows_choose_the_gaussians(clusters):
+    choose = tfnvp.bases.choose_mixture
+    assert choose(clusters, ridges=(10.0, 1e-2, 1e-3)) == (4, 1e-3)
+    assert choose(clusters, counts=(64,), least_rows=100)[0] == 8
+    assert choose(clusters[:2]) == (1, 1e-2)
+    # The covariances of many columns have too many numbers.
+    assert choose(np.zeros((300, 1500)), counts=(64,), ridges=(1.0,)) == (1, 1.0)
+
+
+def test_a_flow_over_gaussians_is_saved(clusters, tmp_path):
+    base = tfnvp.bases.gaussian_mixture(clusters, components=2, ridge=0.01)
+    flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(4,), base=base)
+    perturb(flow)
+    flow.save(tmp_path / "flow.keras")
+    loaded = keras.models.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(loaded.log_prob(clusters), flow.log_prob(clusters))
+    assert len(loaded.trainable_variables) == len(flow.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"components": 0}, "`components` must be a positive int. Received: 0"),
+        ({"ridge": 0.0}, "`ridge` must be above 0. Received: 0.0"),
+        ({"ridge": ()}, "`ridge` must be above 0"),
+    ],
+)
+def test_arguments_of_gaussians_out_of_range_are_errors(clusters, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tfnvp.bases.gaussian_mixture(clusters, **arguments)

@@ -55,6 +55,7 @@ def test_a_row_without_a_density_is_the_least_usual(detector):
 def test_detectors_are_cloned_with_their_arguments(detector):
     copy = clone(detector)
     defaults = {"kind": "real_nvp", "ensemble": 1, "validation_fraction": 0.1}
+    defaults |= {"base": "gaussian_mixture", "novelty": False}
     assert copy.get_params() == {"contamination": 0.2, **TINY, **defaults}
     assert not hasattr(copy, "flow_")
     labels = copy.set_params(contamination=0.1).fit_predict(ROWS)

@@ -127,6 +127,21 @@ def test_the_offset_is_a_quantile_or_a_fence():
     assert fence == pytest.approx(low - 1.5 * (high - low))
 
 
+def test_outliers_among_the_training_rows_stay_outliers():
+    generator = np.random.default_rng(0)
+    usual, group = generator.normal(size=(300, 3)), 6 + 0.1 * generator.normal(size=(20, 3))
+    rows = np.concatenate([usual, group])
+    nats = {
+        novelty: FlowOutlierDetector(steps=20, random_state=0, novelty=novelty)
+        .fit(rows)
+        .score_samples(rows)
+        for novelty in (False, True)
+    }
+    assert nats[False][300:].max() < np.quantile(nats[False][:300], 0.05)
+    # Where all training rows are as they should be, so is the group.
+    assert nats[True][300:].min() > np.quantile(nats[True][:300], 0.1)
+
+
 @pytest.mark.parametrize(
     ("estimator", "message"),
     [
@@ -135,6 +150,8 @@ def test_the_offset_is_a_quantile_or_a_fence():
         (FlowDensity(steps=0.5), "`steps` must be a positive int"),
         (FlowOutlierDetector(contamination=0.6), "`contamination` must be"),
         (FlowOutlierDetector(contamination="some"), "`contamination` must be"),
+        (FlowOutlierDetector(novelty="auto"), "`novelty` must be True or False"),
+        (FlowDensity(base="uniform"), "`base` must be one of"),
     ],
 )
 def test_arguments_out_of_range_are_errors(estimator, message):

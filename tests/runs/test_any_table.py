@@ -1,76 +1,72 @@
-import types
+import functools
 
-import keras
 import numpy as np
 import pytest
 
 import tfnvp
+from tfnvp.bases import GaussianMixture
 from tfnvp.runs import any_table
-from tfnvp.runs.any_table import NOISES, fit_table
+from tfnvp.runs.any_table import TableSetting, fit_table
+
+TINY = TableSetting(couplings=2, noise=0.1, steps=10)
 
 
-def flow_of(columns):
-    """A small flow, whose networks always start with the same weights."""
-    keras.utils.set_random_seed(0)
-    return tfnvp.RealNVP(columns, couplings=2, hidden_units=(8,))
+def fit(rows, sample_weight=None, **setting):
+    """A small flow of the rows."""
+    make = functools.partial(tfnvp.RealNVP, rows.shape[1], hidden_units=(8,))
+    return fit_table(make, rows, sample_weight, TINY._replace(**setting))
 
 
 def normal(rows, columns, seed=0):
     return np.random.default_rng(seed).normal(size=(rows, columns)).astype("float32")
 
 
-class Stub:
-    """A training whose flow is best with the noise 0.2, as held-out rows see it."""
-
-    def __init__(self, *args):
-        self.runs = []
-        self.flow = types.SimpleNamespace(log_prob=self._log_prob)
-
-    def run(self, rows, weight, noise):
-        self.runs.append((len(rows), noise))
-
-    def _log_prob(self, rows):
-        nats = -abs(self.runs[-1][1] - 0.2) * np.ones(len(rows), "float32")
-        return types.SimpleNamespace(numpy=lambda: nats)
+def test_held_out_rows_choose_the_noise():
+    narrow = 0.01 * normal(100, 2) + np.sign(normal(100, 1, seed=1))
+    noises = (0.4, 0.1, 0.02)
+    assert fit(narrow, noise="auto", noises=noises).noise == 0.02
+    assert fit(normal(100, 2), noise="auto", noises=noises).noise == 0.4
+    assert fit(narrow, noise=0.3).noise == 0.3
 
 
-@pytest.mark.parametrize("rows", [9, 40])
-def test_held_out_rows_choose_the_noise_and_all_rows_train(monkeypatch, rows):
-    stub = Stub()
-    monkeypatch.setattr(any_table, "_Training", lambda *args: stub)
-    monkeypatch.setattr(any_table, "SMALL", 40)
-    monkeypatch.setattr(any_table, "NOISE", 0.3)
-    found = fit_table(flow_of(2), normal(rows, 2))
-    assert found.noise == (0.2 if rows == 40 else 0.3)
-    trials = [(36, noise) for noise in NOISES] if rows == 40 else []
-    assert stub.runs == [*trials, (rows, found.noise)]
+def test_flows_start_from_a_mixture_and_learn():
+    x = normal(100, 2)
+    x[:, 1] = 0.3 * x[:, 1] + x[:, 0] ** 2
+    found = {}
+    for base in ("normal", "gaussian_mixture"):
+        for steps in (1, 300):
+            flow = fit(x, base=base, steps=steps, components=(2,)).flows[0]
+            found[base, steps] = np.mean(flow.log_prob(x))
+    assert isinstance(flow.base, GaussianMixture)
+    assert found["gaussian_mixture", 1] > found["normal", 1] + 0.1
+    assert found["normal", 300] > found["normal", 1] + 0.1
+    assert found["gaussian_mixture", 300] > found["gaussian_mixture", 1] + 0.1
 
 
-def test_trials_leave_nothing_behind(monkeypatch):
+def test_small_tables_have_fewer_couplings_and_all_have_steps(monkeypatch):
     monkeypatch.setattr(any_table, "SMALL", 30)
-    x = normal(30, 3)
-    chosen, fixed = flow_of(3), flow_of(3)
-    noise = fit_table(chosen, x, steps=10).noise
-    fit_table(fixed, x, noise=noise, steps=10)
-    np.testing.assert_allclose(chosen.log_prob(x), fixed.log_prob(x), rtol=1e-5)
-    assert np.mean(chosen.log_prob(x)) != pytest.approx(np.mean(flow_of(3).log_prob(x)), abs=0.01)
+    for rows, couplings in ((29, 4), (30, 8)):
+        # Rows of weight 0 and repeated ones do not count.
+        x = np.tile(normal(rows + 1, 2), (2, 1))
+        weight = np.tile(np.arange(rows + 1) > 0, 2)
+        fitted = fit(x, weight, couplings="auto")
+        assert fitted.flows[0].get_config()["couplings"] == couplings
+    assert fit(normal(20, 2), steps="auto").steps == any_table.steps_for(20, 2)
 
 
 def test_weights_are_repetitions_in_any_order():
     x, weight = normal(20, 2), np.arange(20) % 3
     repeated = np.repeat(x, weight, axis=0)[::-1]
-    first, second = flow_of(2), flow_of(2)
-    fit_table(first, x, weight / 7, noise=0.1, steps=10)
-    fit_table(second, repeated, noise=0.1, steps=10)
+    first, second = fit(x, weight / 7).flows[0], fit(repeated).flows[0]
     np.testing.assert_allclose(first.log_prob(x), second.log_prob(x), rtol=1e-5)
+    assert (first.log_prob(x).numpy() != fit(x).flows[0].log_prob(x).numpy()).any()
 
 
 def test_few_rows_with_constant_columns_have_a_density():
     x = normal(33, 19)
     x[:, 3] = 7.0
     x[:, 5] = 0.0
-    flow = flow_of(19)
-    fit_table(flow, x, noise=0.2, steps=60)
+    flow = fit(x, noise=0.2, steps=60).flows[0]
     moved = x.copy()
     moved[:, 3] += 3.0
     usual = flow.log_prob(x).numpy()
@@ -79,15 +75,20 @@ def test_few_rows_with_constant_columns_have_a_density():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("setting", "message"),
     [
+        ({"base": "uniform"}, "`base` must be one of .* Received: 'uniform'"),
         ({"noise": -0.1}, '`noise` must be "auto" or a number of 0 or more. Received: -0.1'),
         ({"noise": "small"}, "`noise` must be"),
         ({"steps": 0}, "`steps` must be a positive int. Received: 0"),
         ({"validation_fraction": 1.0}, "`validation_fraction` must be between 0 and 1"),
-        ({"sample_weight": np.zeros(12)}, "`sample_weight` must not be 0 for all rows"),
     ],
 )
-def test_arguments_out_of_range_are_errors(arguments, message):
+def test_settings_out_of_range_are_errors(setting, message):
     with pytest.raises(ValueError, match=message):
-        fit_table(flow_of(2), normal(12, 2), **arguments)
+        fit(normal(12, 2), **setting)
+
+
+def test_rows_of_no_weight_are_an_error():
+    with pytest.raises(ValueError, match="`sample_weight` must not be 0 for all rows"):
+        fit(normal(12, 2), np.zeros(12))
