@@ -8,6 +8,7 @@ from sklearn.mixture import GaussianMixture as Mixture
 
 import tfnvp
 from tests.conftest import perturb
+from tfnvp.bases.gaussian_mixture import choose_mixture
 
 
 @pytest.fixture
@@ -108,12 +109,11 @@ def test_log_density_and_samples_of_gaussians_are_those_of_the_formula(clusters)
 
 
 def test_held_out_rows_choose_the_gaussians(clusters):
-    choose = tfnvp.bases.choose_mixture
-    assert choose(clusters, ridges=(10.0, 1e-2, 1e-3)) == (4, 1e-3)
-    assert choose(clusters, counts=(64,), least_rows=100)[0] == 8
-    assert choose(clusters[:2]) == (1, 1e-2)
+    assert choose_mixture(clusters, ridges=(10.0, 1e-2, 1e-3)) == (4, 1e-3)
+    assert choose_mixture(clusters, counts=(64,), least_rows=100)[0] == 8
+    assert choose_mixture(clusters[:2]) == (1, 1e-2)
     # The covariances of many columns have too many numbers.
-    assert choose(np.zeros((300, 1500)), counts=(64,), ridges=(1.0,)) == (1, 1.0)
+    assert choose_mixture(np.zeros((300, 1500)), counts=(64,), ridges=(1.0,)) == (1, 1.0)
 
 
 def test_a_flow_over_gaussians_is_saved(clusters, tmp_path):

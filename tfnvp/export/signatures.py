@@ -7,7 +7,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tfnvp.bases import combined, heated
+from tfnvp.bases.named import combined, heated
 from tfnvp.export.weights import StoredWeights
 from tfnvp.inputs.density import finite_weights
 from tfnvp.inputs.sampling import checked_temperature

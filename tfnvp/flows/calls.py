@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfnvp._internals import tape_is_recording
 from tfnvp.arguments import check_int
-from tfnvp.bases import combined, sample_base
+from tfnvp.bases.named import combined, sample_base
 from tfnvp.flows.interpolation import four_corner_latents
 from tfnvp.inputs.conversion import column_names
 from tfnvp.inputs.sampling import (

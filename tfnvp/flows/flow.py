@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 
 from tfnvp import advice
 from tfnvp.arguments import check_int
-from tfnvp.bases import make_base
+from tfnvp.bases.named import make_base
 from tfnvp.bijectors.bijector import Bijector, event_shape_tuple, latent_shape
 from tfnvp.bijectors.compose import Chain, takes_condition, value_and_log_det
 from tfnvp.fitting import programs

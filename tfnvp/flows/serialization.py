@@ -2,10 +2,10 @@
 
 A TFP object is described by its class and its `parameters`, the arguments of its constructor.
 Whatever a file holds, a description makes only objects of public classes of `tfnvp.bases`,
-`tfnvp.bijectors`, `tfnvp.partitions`, `tfp.bijectors` and `tfp.distributions`, Keras layers, and objects of classes
-that the program has registered with Keras. No argument of theirs is a function, but for Keras' own
-activations and the like inside of layers. Values of weights are not part of a description: Keras
-saves them.
+`tfnvp.bijectors`, `tfnvp.partitions`, `tfp.bijectors` and `tfp.distributions`, Keras layers, and
+objects of classes that the program has registered with Keras. No argument of theirs is a function,
+but for Keras' own activations and the like inside of layers. Values of weights are not part of a
+description: Keras saves them.
 """
 
 import json

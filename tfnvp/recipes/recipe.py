@@ -267,6 +267,8 @@ def get(name: str) -> Recipe:
 def default(dataset: str = "digits", model: str = "real_nvp") -> Recipe:
     """Returns the recipe that is used where only a kind of data, or a model, is given.
 
+    Of several such recipes it is the first one in the file.
+
     Args:
       dataset: "digits", "table" or "images".
       model: "real_nvp" (with convolutions for images); of digits and tables also "neural_spline",
@@ -278,7 +280,10 @@ def default(dataset: str = "digits", model: str = "real_nvp") -> Recipe:
     >>> default().name, default("table").name, default(model="nice").name
     ('realnvp-digits', 'realnvp-table', 'nice-digits')
     """
-    of_data = {recipe.model: recipe for recipe in RECIPES.values() if recipe.dataset == dataset}
+    of_data = {}
+    for recipe in RECIPES.values():
+        if recipe.dataset == dataset:
+            of_data.setdefault(recipe.model, recipe)
     if dataset == "images":
         model = "image_real_nvp"
     if model not in of_data:

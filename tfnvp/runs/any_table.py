@@ -4,14 +4,20 @@ import contextlib
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfnvp import recipes
 from tfnvp.arguments import check_int, is_number
-from tfnvp.bases import BASES, COMPONENTS, LEAST_ROWS, choose_mixture, gaussian_mixture
+from tfnvp.bases.gaussian_mixture import (
+    COMPONENTS,
+    LEAST_ROWS,
+    choose_mixture,
+    gaussian_mixture,
+)
+from tfnvp.bases.named import BASES
 from tfnvp.bijectors import Standardization
 from tfnvp.data.division import row_hashes
 from tfnvp.data.pipeline import noisy_batches
@@ -29,8 +35,12 @@ _BATCH_SIZE = 64
 
 _MIXTURE = "gaussian_mixture"
 
-# Rows that the base is fitted to.
+# Rows that the base is fitted to, and those that its components and the noise are chosen by.
 _ROWS_FOR_BASE = 10_000
+_ROWS_FOR_CHOICE = 4000
+
+# Of the mixture that only chooses the noise.
+_COMPONENTS_FOR_NOISE = (8,)
 
 # Of the mixture, whose covariances need an inverse.
 _SMALLEST_RIDGE = 1e-6
@@ -70,6 +80,9 @@ class TableSetting(NamedTuple):
     seed: int = 0
 
 
+_DEFAULT = TableSetting()
+
+
 class FittedTable(NamedTuple):
     """What `fit_table` returns.
 
@@ -88,7 +101,7 @@ def fit_table(
     make: Callable[..., Flow],
     rows: np.ndarray,
     sample_weight: np.ndarray | None = None,
-    setting: TableSetting = TableSetting(),
+    setting: TableSetting = _DEFAULT,
 ) -> FittedTable:
     """Fits new flows to any table, whether it has thirty rows or a hundred thousand.
 
@@ -147,9 +160,7 @@ def steps_for(rows: int, columns: int) -> int:
 def _check(setting):
     """Raises `ValueError` for values that are out of range."""
     if setting.base not in (_MIXTURE, *BASES):
-        raise ValueError(
-            f"`base` must be one of {[_MIXTURE, *BASES]}. Received: {setting.base!r}"
-        )
+        raise ValueError(f"`base` must be one of {[_MIXTURE, *BASES]}. Received: {setting.base!r}")
     if setting.couplings != "auto":
         check_int("couplings", setting.couplings)
     if setting.noise != "auto" and not (is_number(setting.noise) and 0 <= setting.noise < math.inf):
@@ -176,27 +187,30 @@ def _make(make, rows, weight, setting):
     couplings = setting.couplings
     if couplings == "auto":
         couplings = 4 if len(rows) < SMALL else 8
+    noises = setting.noises if setting.noise == "auto" else (setting.noise,)
+    ridges = [max(_SMALLEST_RIDGE, noise**2) for noise in noises]
+    mixed = setting.base == _MIXTURE
     with _seeded_weights(setting.seed):
-        plain = make(couplings=couplings, base="normal")
+        plain = make(couplings=couplings, base="normal" if mixed else setting.base)
         plain.adapt(rows)
-        noises = setting.noises if setting.noise == "auto" else (setting.noise,)
-        ridges = [max(_SMALLEST_RIDGE, noise**2) for noise in noises]
         components, ridge = choose_mixture(
-            plain.encode(rows).numpy(),
-            setting.components,
+            plain.encode(rows[:_ROWS_FOR_CHOICE]).numpy(),
+            setting.components if mixed else _COMPONENTS_FOR_NOISE,
             ridges,
             setting.least_rows,
             setting.validation_fraction,
             setting.seed,
         )
-        drawn = plain.encode(_drawn(rows, weight)).numpy()
+        drawn = plain.encode(_drawn(rows, weight)).numpy() if mixed else None
 
         def base():
-            if setting.base != _MIXTURE:
-                return setting.base
-            return gaussian_mixture(drawn, components, ridge, setting.seed)
+            return (
+                gaussian_mixture(drawn, components, ridge, setting.seed) if mixed else setting.base
+            )
 
-        flows = [make(couplings=couplings, base=base()) for _ in range(setting.ensemble)]
+        flows = [] if mixed else [plain]
+        while len(flows) < setting.ensemble:
+            flows.append(make(couplings=couplings, base=base()))
     return flows, noises[ridges.index(ridge)]
 
 
