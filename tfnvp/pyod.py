@@ -37,7 +37,8 @@ class FlowDetector(BaseDetector, FlowEstimator):
         rows, 8 with more.
       hidden_units: widths of the hidden layers of each coupling's network.
       noise: float, standard deviation of the noise in training, in units of the columns' standard
-        deviations, or "auto": 0.4 where `novelty` is true, else 1.2.
+        deviations, or "auto": Scott's rule for kernels, times 0.5 where `novelty` is true, else
+        times 1.5.
       ensemble: int, how many flows are trained; the density is the mean of theirs.
       steps: int, steps of each training, or "auto": from the numbers of rows and columns.
       validation_fraction: float, share of the rows that is held out to choose the noise

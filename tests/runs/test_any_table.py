@@ -21,12 +21,12 @@ def normal(rows, columns, seed=0):
     return np.random.default_rng(seed).normal(size=(rows, columns)).astype("float32")
 
 
-def test_held_out_rows_choose_the_noise():
+def test_held_out_rows_or_a_rule_choose_the_noise():
     narrow = 0.01 * normal(100, 2) + np.sign(normal(100, 1, seed=1))
-    noises = (0.4, 0.1, 0.02)
-    assert fit(narrow, noise="auto", noises=noises).noise == 0.02
-    assert fit(normal(100, 2), noise="auto", noises=noises).noise == 0.4
-    assert fit(narrow, noise=0.3).noise == 0.3
+    assert fit(narrow, noise="auto").noise == 0.02
+    assert fit(normal(100, 2), noise="auto").noise == 0.4
+    assert fit(narrow, noise="auto", bandwidth=3.0).noise == pytest.approx(3 * 100 ** (-1 / 6))
+    assert fit(narrow, noise=0.3, bandwidth=3.0).noise == 0.3
 
 
 def test_flows_start_from_a_mixture_and_learn():

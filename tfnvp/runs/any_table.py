@@ -59,7 +59,8 @@ class TableSetting(NamedTuple):
         longer, and 8 of others.
       noise: float, 0 or more, standard deviation of the noise in units of those of the columns; or
         "auto".
-      noises: sizes among which "auto" chooses.
+      bandwidth: float, times Scott's rule for kernels, `n ** (-1 / (columns + 4))`, it is the noise
+        of "auto"; None: held-out rows choose among `NOISES`.
       components: numbers of Gaussians of the base among which held-out rows choose.
       least_rows: how many rows a Gaussian has on average, at least.
       ensemble: int, number of flows.
@@ -71,7 +72,7 @@ class TableSetting(NamedTuple):
     base: str = "gaussian_mixture"
     couplings: int | str = "auto"
     noise: float | str = "auto"
-    noises: Sequence[float] = NOISES
+    bandwidth: float | None = None
     components: Sequence[int] = COMPONENTS
     least_rows: int = LEAST_ROWS
     ensemble: int = 1
@@ -109,9 +110,9 @@ def fit_table(
     a density that knows correlations and clusters. It maximises the mean of
     `log p(x + s * noise * e)` over rows `x` and normal noise `e`, with the standard deviations `s`
     of the columns. The noise keeps the density of few rows, of repeated values and of constant
-    columns finite; its square is the ridge of the mixture. The size of the noise, and the number of
-    components, are those of the mixture that gives held-out rows the largest mean log-density; no
-    flow is trained for the choice.
+    columns finite; its square is the ridge of the mixture. The number of components, and without a
+    `bandwidth` the size of the noise, are those of the mixture that gives held-out rows the largest
+    mean log-density; no flow is trained for the choice.
 
     The result depends on the contents of the rows, not on their order; a row of weight 2 counts as
     two equal rows. Optimizer and schedule are those of the recipe for tables.
@@ -136,7 +137,8 @@ def fit_table(
     >>> fitted.flows[0].log_prob(rows).shape.as_list(), fitted.noise
     ([50], 0.1)
 
-    Source: tfnvp; Bishop 1995 (Training with noise is equivalent to Tikhonov regularization).
+    Source: tfnvp; Bishop 1995 (Training with noise is equivalent to Tikhonov regularization); Scott
+    1992 (Multivariate Density Estimation).
     """
     _check(setting)
     spec = DataSpec(np.shape(rows)[1:])
@@ -187,7 +189,7 @@ def _make(make, rows, weight, setting):
     couplings = setting.couplings
     if couplings == "auto":
         couplings = 4 if len(rows) < SMALL else 8
-    noises = setting.noises if setting.noise == "auto" else (setting.noise,)
+    noises = _noises(*rows.shape, setting)
     ridges = [max(_SMALLEST_RIDGE, noise**2) for noise in noises]
     mixed = setting.base == _MIXTURE
     with _seeded_weights(setting.seed):
@@ -212,6 +214,14 @@ def _make(make, rows, weight, setting):
         while len(flows) < setting.ensemble:
             flows.append(make(couplings=couplings, base=base()))
     return flows, noises[ridges.index(ridge)]
+
+
+def _noises(rows, columns, setting):
+    if setting.noise != "auto":
+        return (setting.noise,)
+    if setting.bandwidth is None:
+        return NOISES
+    return (setting.bandwidth * rows ** (-1 / (columns + 4)),)
 
 
 def _drawn(rows, weight):

@@ -29,8 +29,8 @@ _KINDS = {
 # of repeated values larger but finds fewer outliers. Outliers among the training rows must not get
 # Gaussians of their own.
 _OF_DETECTORS = {
-    True: {"noises": (0.4,), "components": (64,), "least_rows": 16},
-    False: {"noises": (1.2,), "components": (64,), "least_rows": 50},
+    True: {"bandwidth": 0.5, "components": (128,), "least_rows": 16},
+    False: {"bandwidth": 1.5, "components": (64,), "least_rows": 50},
 }
 
 # All rows are evaluated in pieces of so many.

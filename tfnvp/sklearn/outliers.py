@@ -29,7 +29,8 @@ class FlowOutlierDetector(OutlierMixin, FlowEstimator):
       kind: as for `FlowDensity`, like all that follow.
       couplings: int or "auto".
       hidden_units: widths of hidden layers.
-      noise: float, or "auto": 0.4 where `novelty` is true, else 1.2.
+      noise: float, or "auto": Scott's rule for kernels, times 0.5 where `novelty` is true, else
+        times 1.5.
       ensemble: int.
       steps: int or "auto".
       validation_fraction: float.
@@ -54,7 +55,8 @@ class FlowOutlierDetector(OutlierMixin, FlowEstimator):
     >>> detector.predict([[0.0, 0.0], [9.0, 9.0]])
     array([ 1, -1])
 
-    Source: Tukey 1977 (Exploratory Data Analysis); the interface of scikit-learn.
+    Source: Scott 1992 (Multivariate Density Estimation) for the noise; Tukey 1977 (Exploratory Data
+    Analysis); the interface of scikit-learn.
     """
 
     def __init__(
