@@ -196,24 +196,29 @@ def _make(make, rows, weight, setting):
         plain = make(couplings=couplings, base="normal" if mixed else setting.base)
         plain.adapt(rows)
         components, ridge = choose_mixture(
-            plain.encode(rows[:_ROWS_FOR_CHOICE]).numpy(),
+            _latents(plain, rows[:_ROWS_FOR_CHOICE]),
             setting.components if mixed else _COMPONENTS_FOR_NOISE,
             ridges,
             setting.least_rows,
             setting.validation_fraction,
             setting.seed,
         )
-        drawn = plain.encode(_drawn(rows, weight)).numpy() if mixed else None
-
-        def base():
-            return (
-                gaussian_mixture(drawn, components, ridge, setting.seed) if mixed else setting.base
-            )
-
-        flows = [] if mixed else [plain]
-        while len(flows) < setting.ensemble:
-            flows.append(make(couplings=couplings, base=base()))
+        if mixed:
+            z = _latents(plain, _drawn(rows, weight))
+            bases = [
+                gaussian_mixture(z, components, ridge, setting.seed)
+                for _ in range(setting.ensemble)
+            ]
+            flows = [make(couplings=couplings, base=base) for base in bases]
+        else:
+            others = range(1, setting.ensemble)
+            flows = [plain, *(make(couplings=couplings, base=setting.base) for _ in others)]
     return flows, noises[ridges.index(ridge)]
+
+
+def _latents(flow, rows):
+    # Not by `encode`, whose program would be compiled for this alone.
+    return flow.bijector.inverse(tf.constant(rows)).numpy()
 
 
 def _noises(rows, columns, setting):
