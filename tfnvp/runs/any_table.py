@@ -238,20 +238,6 @@ def _drawn(rows, weight):
     return rows[np.searchsorted(ends, shares * ends[-1], side="right")]
 
 
-@contextlib.contextmanager
-def _seeded_weights(seed: int) -> Iterator[None]:
-    """Within it, new layers have the same initial weights for the same seed.
-
-    Keras draws their seeds from Python's generator, whose state is as before afterwards.
-    """
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
-
-
 def _train(flows, rows, weight, noise, steps, seed):
     """Trains flows of one structure, by programs of the first one that are compiled once."""
     first = flows[0]
