@@ -129,7 +129,8 @@ def gaussian_mixture(
 
     Args:
       z: `[n, D]`, latents, such as `flow.encode(x)` of a flow that is adapted to its data.
-      components: int, number of components, at most that of rows; or "auto": held-out rows choose.
+      components: int, number of components, or "auto": held-out rows choose. There are at most as
+        many as rows, and fewer where the covariances would have more than four million numbers.
       ridge: float, above 0, what is added to the variances of each component; of several ones
         held-out rows choose.
       seed: int.
@@ -157,7 +158,11 @@ def gaussian_mixture(
     if components != "auto":
         check_int("components", components)
     counts, least_rows = (COMPONENTS, LEAST_ROWS) if components == "auto" else ((components,), 1)
-    fitted = _mixture(*choose_mixture(z, counts, ridges, least_rows, seed=seed), seed).fit(z)
+    return as_base(mixture(*choose_mixture(z, counts, ridges, least_rows, seed=seed), seed).fit(z))
+
+
+def as_base(fitted: Any) -> GaussianMixture:
+    """Returns a fitted mixture of scikit-learn as a base with variables of its own."""
     return GaussianMixture(
         tf.Variable(np.log(fitted.weights_), dtype=tf.float32, name="logits"),
         tf.Variable(fitted.means_, dtype=tf.float32, name="loc"),
@@ -200,7 +205,7 @@ def choose_mixture(
     division = ShuffleSplit(divisions, test_size=held_out, random_state=seed)
 
     def nats(count, ridge):
-        return np.mean(cross_val_score(_mixture(count, ridge, seed), z, cv=division))
+        return np.mean(cross_val_score(mixture(count, ridge, seed), z, cv=division))
 
     def best(candidates, nats):
         chosen, largest = candidates[0], -math.inf
@@ -216,7 +221,8 @@ def choose_mixture(
     return best(counts, lambda count: nats(count, ridge)), ridge
 
 
-def _mixture(components, ridge, seed):
+def mixture(components: int, ridge: float, seed: int) -> Any:
+    """Returns scikit-learn's mixture of Gaussians with full covariances, not fitted yet."""
     from sklearn.mixture import GaussianMixture as Mixture
 
     return Mixture(components, reg_covar=ridge, random_state=seed)

@@ -14,8 +14,9 @@ from tfnvp.arguments import check_int, is_number
 from tfnvp.bases.gaussian_mixture import (
     COMPONENTS,
     LEAST_ROWS,
+    as_base,
     choose_mixture,
-    gaussian_mixture,
+    mixture,
 )
 from tfnvp.bases.named import BASES
 from tfnvp.bijectors import Standardization
@@ -204,12 +205,11 @@ def _make(make, rows, weight, setting):
             setting.seed,
         )
         if mixed:
-            z = _latents(plain, _drawn(rows, weight))
-            bases = [
-                gaussian_mixture(z, components, ridge, setting.seed)
-                for _ in range(setting.ensemble)
+            z = _latents(plain, _drawn(rows, weight)).astype("float64")
+            fitted = mixture(components, ridge, setting.seed).fit(z)
+            flows = [
+                make(couplings=couplings, base=as_base(fitted)) for _ in range(setting.ensemble)
             ]
-            flows = [make(couplings=couplings, base=base) for base in bases]
         else:
             others = range(1, setting.ensemble)
             flows = [plain, *(make(couplings=couplings, base=setting.base) for _ in others)]
