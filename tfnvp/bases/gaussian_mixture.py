@@ -1,6 +1,7 @@
 """A learned base: a mixture of Gaussians with full covariances."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,10 @@ _ROWS_FOR_CHOICE = 10_000
 # Fewer rows are divided several times, since each division holds out few.
 _FEW_ROWS = 1000
 _DIVISIONS = 5
+
+# Of expectation-maximisation. A flow is trained afterwards, base and all; more iterations take as
+# long as that training and find no more outliers.
+_ITERATIONS = 10
 
 
 class GaussianMixture(tfd.Distribution):
@@ -158,7 +163,7 @@ def gaussian_mixture(
     if components != "auto":
         check_int("components", components)
     counts, least_rows = (COMPONENTS, LEAST_ROWS) if components == "auto" else ((components,), 1)
-    return as_base(mixture(*choose_mixture(z, counts, ridges, least_rows, seed=seed), seed).fit(z))
+    return as_base(fit_mixture(z, *choose_mixture(z, counts, ridges, least_rows, seed=seed), seed))
 
 
 def as_base(fitted: Any) -> GaussianMixture:
@@ -205,7 +210,8 @@ def choose_mixture(
     division = ShuffleSplit(divisions, test_size=held_out, random_state=seed)
 
     def nats(count, ridge):
-        return np.mean(cross_val_score(mixture(count, ridge, seed), z, cv=division))
+        with _without_warnings():
+            return np.mean(cross_val_score(_mixture(count, ridge, seed), z, cv=division))
 
     def best(candidates, nats):
         chosen, largest = candidates[0], -math.inf
@@ -221,8 +227,20 @@ def choose_mixture(
     return best(counts, lambda count: nats(count, ridge)), ridge
 
 
-def mixture(components: int, ridge: float, seed: int) -> Any:
-    """Returns scikit-learn's mixture of Gaussians with full covariances, not fitted yet."""
+def fit_mixture(z: np.ndarray, components: int, ridge: float, seed: int) -> Any:
+    """Returns scikit-learn's mixture of Gaussians with full covariances, fitted to `[n, D]`."""
+    with _without_warnings():
+        return _mixture(components, ridge, seed).fit(z)
+
+
+def _mixture(components, ridge, seed):
     from sklearn.mixture import GaussianMixture as Mixture
 
-    return Mixture(components, reg_covar=ridge, random_state=seed)
+    return Mixture(components, reg_covar=ridge, random_state=seed, max_iter=_ITERATIONS)
+
+
+def _without_warnings():
+    """A context without the warning that few iterations do not converge."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    return warnings.catch_warnings(action="ignore", category=ConvergenceWarning)

@@ -16,7 +16,7 @@ from tfnvp.bases.gaussian_mixture import (
     LEAST_ROWS,
     as_base,
     choose_mixture,
-    mixture,
+    fit_mixture,
 )
 from tfnvp.bases.named import BASES
 from tfnvp.bijectors import Standardization
@@ -206,7 +206,7 @@ def _make(make, rows, weight, setting):
         )
         if mixed:
             z = _latents(plain, _drawn(rows, weight)).astype("float64")
-            fitted = mixture(components, ridge, setting.seed).fit(z)
+            fitted = fit_mixture(z, components, ridge, setting.seed)
             flows = [
                 make(couplings=couplings, base=as_base(fitted)) for _ in range(setting.ensemble)
             ]
