@@ -17,6 +17,7 @@ from tfnvp.bijectors import (
     Bounds,
     Chain,
     DiagonalScaling,
+    LearnedDequantization,
     Logit,
     LULinear,
     MultiScale,
@@ -25,7 +26,7 @@ from tfnvp.bijectors import (
     Standardization,
     Whitening,
 )
-from tfnvp.conditioners import MLP
+from tfnvp.conditioners import MLP, GatedConvNet
 from tfnvp.partitions import Channels, Checkerboard, EvenOdd, Mask, Split
 
 tfb = tfp.bijectors
@@ -94,6 +95,17 @@ def multi_scale():
     return MultiScale(Chain(middle, name="middle"))
 
 
+def learned_dequantization():
+    """Noise of four grey levels, moved by a coupling and a map of the channels."""
+    seen = (1, 2, 4)
+    network = GatedConvNet(4, filters=2, blocks=1)
+    members = [
+        AffineCoupling(network, Channels(), seen, condition_shape=seen),
+        LULinear(seen, per_pixel=True),
+    ]
+    return perturb(LearnedDequantization(Chain(members), (2, 4, 1), levels=4))
+
+
 _IMAGE_MASK = np.arange(6).reshape(2, 3) % 2 == 0
 
 #: Constructors by name, with the shape of one event.
@@ -129,6 +141,11 @@ BIJECTORS = {
     "whitening": (lambda: adapted(Whitening((3, 2))), (3, 2)),
     "standardization": (lambda: adapted(Standardization((3, 2))), (3, 2)),
     "lu linear": (lambda: perturb(LULinear(4, (2, 0, 3, 1))), (4,)),
+    "lu linear of channels": (
+        lambda: perturb(LULinear((2, 1, 3), (2, 0, 1), per_pixel=True)),
+        (2, 1, 3),
+    ),
+    "learned dequantization": (learned_dequantization, (2, 4, 1)),
     "logit": (Logit, (4,)),
     "bounds": (lambda: Bounds([0.0, None, -1.5, None], [None, 2.0, 0.1, None]), (4,)),
     "angles": (lambda: Angles([-2.0, None, 0.0], [5.0, None, 1.0]), (3,)),

@@ -1,6 +1,7 @@
 """Checks of arguments that many constructors take, and masked arrays as arrays with NaN."""
 
 import numbers
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,13 @@ def check_choice(name: str, value: Any) -> None:
     ...     print(error)
     `mask` must be one of top, bottom, left, right, even, center, random. Received: 'inside'
     """
-    if value not in CHOICES[name]:
-        known = ", ".join(CHOICES[name])
+    check_one_of(name, value, CHOICES[name])
+
+
+def check_one_of(name: str, value: Any, choices: Collection[str | None]) -> None:
+    """Raises `ValueError` unless a value is one of a few texts, or None where that is one."""
+    if not (value is None or isinstance(value, str)) or value not in choices:
+        known = ", ".join(map(str, choices))
         raise ValueError(f"`{name}` must be one of {known}. Received: {value!r}")
 
 

@@ -45,7 +45,7 @@ OPTIONS = {
         "linear": [None, "lu"],
     },
     "ImageRealNVP": {
-        "image_shape": [(4, 2, 1)],
+        "image_shape": [(4, 4, 1)],
         "scales": [1, 2],
         "base_filters": [1, 2],
         "residual_blocks": [0, 1],
@@ -56,9 +56,13 @@ OPTIONS = {
         "condition_shape": [3],
         "standardize_condition": [True, "robust"],
         "base": ["normal"],
-        "levels": [None],
+        "levels": [4],
         "conditioner_dtype": ["float32", "mixed_bfloat16"],
         "condition_network": [None, keras.layers.Dense(2)],
+        "network": ["residual", "gated"],
+        "squeeze_first": [False, True],
+        "channel_maps": [None, "lu"],
+        "dequantization": ["uniform", "variational"],
     },
 }
 #: Options that change no numbers.

@@ -9,6 +9,7 @@ from tfnvp.bijectors.bijector import Bijector
 from tfnvp.bijectors.bounds import Bounds
 from tfnvp.bijectors.compose import Chain
 from tfnvp.bijectors.diagonal_scaling import DiagonalScaling
+from tfnvp.bijectors.learned_dequantization import LearnedDequantization
 from tfnvp.bijectors.logit import Logit
 from tfnvp.bijectors.lu_linear import LULinear
 from tfnvp.bijectors.multi_scale import MultiScale
@@ -28,6 +29,7 @@ __all__ = [
     "Chain",
     "DiagonalScaling",
     "LULinear",
+    "LearnedDequantization",
     "Logit",
     "MultiScale",
     "SplineCoupling",

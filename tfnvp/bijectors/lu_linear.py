@@ -1,4 +1,4 @@
-"""A learned linear map of all variables, as a product of triangular matrices."""
+"""A learned linear map of all variables, or of channels, as a product of triangular matrices."""
 
 import math
 from typing import Any
@@ -23,11 +23,16 @@ class LULinear(Bijector):
     matrices; sampling goes through `forward`, which solves two triangular systems. Between
     couplings the map mixes all variables.
 
+    With `per_pixel` the vectors are those of the last axis, such as the channels of each pixel of
+    an image, which all have the same matrix: a 1x1 convolution. Log-dets are then those of one
+    pixel times the number of pixels.
+
     Args:
       event_shape: int or tuple, shape of one event.
       permutation: sequence with each of `0` to `D - 1` once; variable `i` of `P y` is variable
         `permutation[i]` of `y`. Default: the identity.
       name: name of the bijector.
+      per_pixel: bool, one map of the last axis, for all other axes of the event.
 
     `forward` and `inverse` map `[..., *event_shape]` to the same shape; log-dets have the batch
     shape and are in nats.
@@ -44,10 +49,17 @@ class LULinear(Bijector):
     Papamakarios 2019 (Neural Spline Flows), section 3.1.
     """
 
-    def __init__(self, event_shape: Any, permutation: Any = None, name: str = "lu_linear"):
+    def __init__(
+        self,
+        event_shape: Any,
+        permutation: Any = None,
+        name: str = "lu_linear",
+        per_pixel: bool = False,
+    ):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
-        size = math.prod(self.event_shape)
+        pixels = math.prod(self.event_shape[:-1]) if per_pixel else 1
+        self._pixels, size = pixels, math.prod(self.event_shape) // pixels
         self.permutation = np.asarray(range(size) if permutation is None else permutation)
         if sorted(self.permutation.tolist()) != list(range(size)):
             raise ValueError(
@@ -83,4 +95,9 @@ class LULinear(Bijector):
         below = np.tril(np.ones((size, size)), -1).astype(x.dtype.as_numpy_dtype)
         lower = lower * below + tf.eye(size, dtype=x.dtype)
         upper = upper * below.T + tf.linalg.diag(tf.exp(log_diagonal))
-        return lower, upper, bias, self._constant_log_det(x, tf.reduce_sum(log_diagonal))
+        return (
+            lower,
+            upper,
+            bias,
+            self._constant_log_det(x, self._pixels * tf.reduce_sum(log_diagonal)),
+        )

@@ -23,7 +23,8 @@ class GatedConvNet(keras.layers.Layer):
 
     where `norm` is a layer normalization over the channels of each pixel. No number depends on
     other rows of the batch, nor on moving statistics. For a checkerboard the pattern is added to
-    the inputs as one more channel, and a condition as channels that are the same at every pixel.
+    the inputs as one more channel. A condition is added as channels: those of an image of the same
+    pixels, or the same ones at every pixel.
 
     The last layer starts at zero, so that a coupling starts as the identity. Under a mixed policy
     it computes in the dtype of its weights.
@@ -93,7 +94,7 @@ class GatedConvNet(keras.layers.Layer):
         )
 
     def build(self, input_shape: Any) -> None:
-        _, joined = image_channels(self, input_shape)
+        _, joined = image_channels(self, input_shape, aligned=True)
         self.stem.build((None, None, None, joined))
         for block in self.residuals:
             block.build((None, None, None, self.filters))
@@ -101,7 +102,7 @@ class GatedConvNet(keras.layers.Layer):
 
     def call(self, inputs: Any) -> keras.KerasTensor:
         image, *condition = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-        h = self.stem(join_channels([image], self.parity, condition))
+        h = self.stem(join_channels([image], self.parity, condition, aligned=True))
         for block in self.residuals:
             h = block(h)
         return self.projection(_celu(h))

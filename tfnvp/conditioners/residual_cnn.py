@@ -146,8 +146,13 @@ def check_parity(parity: Any) -> None:
         raise ValueError(f"`parity` must be 0, 1 or None. Received: {parity!r}")
 
 
-def image_channels(layer: Any, input_shape: Any) -> tuple[int, int]:
+def image_channels(layer: Any, input_shape: Any, aligned: bool = False) -> tuple[int, int]:
     """Returns the number of channels of the image, and that of `join_channels`.
+
+    Args:
+      layer: the network, with its `parity`.
+      input_shape: shape of the image, or the list of it and that of a condition.
+      aligned: as for `join_channels`.
 
     Raises:
       ValueError: if the first input of the layer is not an image.
@@ -158,17 +163,27 @@ def image_channels(layer: Any, input_shape: Any) -> tuple[int, int]:
             f"a {type(layer).__name__} needs images [batch, height, width, channels]. "
             f"Received: {image}"
         )
-    condition = sum(math.prod(shape[1:]) for shape in conditions)
-    return image[-1], image[-1] + condition + (layer.parity is not None)
+    joined = sum(_condition_channels(shape, image, aligned) for shape in conditions)
+    return image[-1], image[-1] + joined + (layer.parity is not None)
 
 
-def join_channels(images: list, parity: int | None, conditions: list) -> tf.Tensor:
-    """Joins images, the pattern of a checkerboard, and conditions that are the same everywhere.
+def _condition_channels(shape, image, aligned):
+    """Returns how many channels a condition becomes."""
+    same_pixels = len(shape) == 4 and tuple(shape[1:3]) == tuple(image[1:3])
+    return shape[-1] if aligned and same_pixels else math.prod(shape[1:])
+
+
+def join_channels(
+    images: list, parity: int | None, conditions: list, aligned: bool = False
+) -> tf.Tensor:
+    """Joins images, the pattern of a checkerboard, and conditions.
 
     Args:
       images: tensors `[batch, height, width, channels]`.
       parity: what row and column of a passed pixel add up to, modulo 2; None for no pattern.
-      conditions: tensors `[batch, ...]`.
+      conditions: tensors `[batch, ...]`, whose numbers are the same at every pixel.
+      aligned: bool, whether conditions of as many rows and columns as the images are joined to them
+        pixel by pixel instead.
     """
     ops, channels, dtype = keras.ops, [*images], images[0].dtype
     batch, height, width = ops.shape(images[0])[:3]
@@ -177,10 +192,11 @@ def join_channels(images: list, parity: int | None, conditions: list) -> tf.Tens
         passes = (rows[:, None] + columns[None, :]) % 2 == parity
         passes = ops.cast(passes, dtype)[None, :, :, None]
         channels.append(ops.broadcast_to(passes, (batch, height, width, 1)))
-    for vector in conditions:
-        size = math.prod(vector.shape[1:])
-        vector = ops.reshape(ops.cast(vector, dtype), (-1, 1, 1, size))
-        channels.append(ops.broadcast_to(vector, (batch, height, width, size)))
+    for condition in conditions:
+        size = _condition_channels(condition.shape, images[0].shape, aligned)
+        pixels = (1, 1) if math.prod(condition.shape[1:]) == size else (height, width)
+        condition = ops.reshape(ops.cast(condition, dtype), (-1, *pixels, size))
+        channels.append(ops.broadcast_to(condition, (batch, height, width, size)))
     return ops.concatenate(channels, axis=-1)
 
 

@@ -14,7 +14,7 @@ from tfnvp import advice
 from tfnvp.arguments import check_int
 from tfnvp.bases.named import make_base
 from tfnvp.bijectors.bijector import Bijector, event_shape_tuple, latent_shape
-from tfnvp.bijectors.compose import Chain, takes_condition, value_and_log_det
+from tfnvp.bijectors.compose import Chain, takes_condition, value_and_log_det, walk
 from tfnvp.fitting import programs
 from tfnvp.fitting.initialization import Adaptation, ConditionScale
 from tfnvp.fitting.maximum_likelihood import MaximumLikelihood
@@ -113,7 +113,7 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
                 "`condition_shape` must be given exactly where the bijector takes a condition. "
                 f"Received: condition_shape={condition_shape!r}, bijector {bijector}"
             )
-        for part in (bijector, *bijector.submodules):
+        for part in (step.bijector for step in walk(bijector)):
             if getattr(part, "condition_shape", None) not in (None, embedded_shape):
                 raise ValueError(
                     f"`condition_shape` must be that of {part.name}, {part.condition_shape}. "

@@ -9,18 +9,20 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfnvp.arguments import check_flags, check_int
+from tfnvp.arguments import check_flags, check_int, check_one_of
 from tfnvp.bijectors import (
     ActNorm,
     AffineCoupling,
     BatchNormalization,
     Chain,
     Logit,
+    LULinear,
     MultiScale,
     Squeeze,
 )
 from tfnvp.bijectors.bijector import event_shape_tuple
-from tfnvp.conditioners import ResidualCNN
+from tfnvp.conditioners import GatedConvNet, ResidualCNN
+from tfnvp.flows.dequantizer import dequantizer
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
@@ -82,6 +84,14 @@ class ImageRealNVP(Flow):
         runs once in each call, is trained with the flow, saved and exported with it. It takes
         several inputs, as a dictionary or tuple, and whole numbers such as labels; its other
         inputs are standardised as `standardize_condition` says. See `tfnvp.Flow`.
+      network: "residual" (the paper's, `tfnvp.conditioners.ResidualCNN`) or "gated"
+        (`tfnvp.conditioners.GatedConvNet`, without batch normalization).
+      squeeze_first: bool, all scales work on images of half the height and width and four times
+        the channels: a quarter of the arithmetic, for networks of the same width.
+      channel_maps: "lu" puts a `tfnvp.bijectors.LULinear` of the channels before each coupling;
+        None puts nothing there.
+      dequantization: "uniform", or "variational": the noise of grey levels is learned, see
+        `tfnvp.bijectors.LearnedDequantization`. Its networks are gated, of half the width.
 
     Raises:
       TypeError, ValueError: for arguments that do not fit, and see `tfnvp.Flow`.
@@ -123,6 +133,10 @@ class ImageRealNVP(Flow):
         standardize_condition: bool | str = True,
         name: str | None = None,
         condition_network: keras.layers.Layer | None = None,
+        network: str = "residual",
+        squeeze_first: bool = False,
+        channel_maps: str | None = None,
+        dequantization: str = "uniform",
     ):
         conditioner_dtype = policy_name(conditioner_dtype)
         config = {
@@ -140,18 +154,22 @@ class ImageRealNVP(Flow):
             "conditioner_dtype": serialize(conditioner_dtype),
             "gradient_checkpointing": serialize(gradient_checkpointing),
             "standardize_condition": serialize(standardize_condition),
+            "network": serialize(network),
+            "squeeze_first": serialize(squeeze_first),
+            "channel_maps": serialize(channel_maps),
+            "dequantization": serialize(dequantization),
         }
-        image_shape = _image_shape(image_shape, scales)
         check_flags(
             network_batch_norm=network_batch_norm,
             gradient_checkpointing=gradient_checkpointing,
+            squeeze_first=squeeze_first,
         )
         check_flags("robust", standardize_condition=standardize_condition)
-        if normalization not in tuple(NORMALIZATIONS):
-            raise ValueError(
-                f"`normalization` must be one of {list(NORMALIZATIONS)}. "
-                f"Received: {normalization!r}"
-            )
+        check_one_of("normalization", normalization, NORMALIZATIONS)
+        check_one_of("network", network, ("residual", "gated"))
+        check_one_of("channel_maps", channel_maps, (None, "lu"))
+        check_one_of("dequantization", dequantization, ("uniform", "variational"))
+        image_shape = _image_shape(image_shape, scales, squeeze_first)
 
         standardize = (
             condition_shape is not None and condition_network is None and standardize_condition
@@ -159,29 +177,48 @@ class ImageRealNVP(Flow):
         condition_network = wrapped_inputs(condition_network, standardize_condition)
         _, seen = describe_conditions(condition_network, condition_shape)
 
+        make_network = GatedConvNet
+        if network == "residual":
+            make_network = functools.partial(ResidualCNN, batch_norm=network_batch_norm)
+
         def coupling(partition, shape, filters, name):
-            """Returns a coupling and its normalization."""
+            """Returns a coupling, with the map before it and the normalization after it."""
             moved_channels = partition.shapes(shape)[1][-1]
-            network = ResidualCNN(
+            conditioner = make_network(
                 AffineCoupling.parameters_per_variable * moved_channels,
                 filters,
                 residual_blocks,
                 parity=getattr(partition, "parity", None),
-                batch_norm=network_batch_norm,
                 dtype=conditioner_dtype,
                 name=f"{name}_network",
             )
-            network = wrapped(network, gradient_checkpointing, standardize)
-            members = [AffineCoupling(network, partition, shape, scale, seen, name)]
+            conditioner = wrapped(conditioner, gradient_checkpointing, standardize)
+            members = [AffineCoupling(conditioner, partition, shape, scale, seen, name)]
+            if channel_maps is not None:
+                members.insert(0, LULinear(shape, name=f"{name}_map", per_pixel=True))
             if normalization is not None:
                 members.append(NORMALIZATIONS[normalization](shape, name=f"{name}_{normalization}"))
             return members
 
-        members = [] if alpha is None else [tfp.bijectors.Invert(Logit(alpha))]
-        members += _scale(coupling, image_shape, base_filters, 0, scales)
+        members = []
+        if dequantization == "variational":
+            check_int("levels", levels, least=2)
+            filters = max(1, base_filters // 2)
+            members += [
+                dequantizer(image_shape, levels, filters, residual_blocks, conditioner_dtype)
+            ]
+        if alpha is not None:
+            members.append(tfp.bijectors.Invert(Logit(alpha)))
+        if squeeze_first:
+            shape = tuple(Squeeze().forward_event_shape(image_shape))
+            inner = _scale(coupling, shape, base_filters, 0, scales)
+            members += [tfp.bijectors.Invert(Squeeze()), *inner, Squeeze()]
+        else:
+            members += _scale(coupling, image_shape, base_filters, 0, scales)
         chain = Chain(members, name="image_real_nvp")
         super().__init__(chain, image_shape, base, condition_shape, levels, name, condition_network)
         self.scales = scales
+        self._squeeze_first = squeeze_first
         self._config = config
 
     @property
@@ -212,7 +249,10 @@ class ImageRealNVP(Flow):
 
     def latent_scales(self) -> np.ndarray:
         """Returns the scale at which each latent leaves, 0 the finest: int array `image_shape`."""
-        return _latent_scales(self.event_shape, self.scales)
+        if not self._squeeze_first:
+            return _latent_scales(self.event_shape, self.scales)
+        shape = Squeeze().forward_event_shape(self.event_shape)
+        return Squeeze().inverse(_latent_scales(shape, self.scales)).numpy()
 
     def get_config(self) -> dict:
         return {**self._config, **SavedFlow.get_config(self)}
@@ -248,7 +288,7 @@ def _latent_scales(shape, scales):
     return Squeeze(order="ordered").inverse(both).numpy()
 
 
-def _image_shape(image_shape, scales):
+def _image_shape(image_shape, scales, squeeze_first):
     image_shape = event_shape_tuple(image_shape, "image_shape")
     if len(image_shape) != 3:
         raise ValueError(
@@ -256,10 +296,11 @@ def _image_shape(image_shape, scales):
         )
     check_int("scales", scales, most=30)
     height, width, _ = image_shape
-    factor = 2 ** (scales - 1)
+    halvings = "scales" if squeeze_first else "(scales - 1)"
+    factor = 2 ** (scales - (not squeeze_first))
     if height % factor or width % factor:
         raise ValueError(
             f"height and width in `image_shape`, (height, width, channels), must be divisible by "
-            f"2**(scales - 1) = {factor}. Received: image_shape={image_shape}, scales={scales}"
+            f"2**{halvings} = {factor}. Received: image_shape={image_shape}, scales={scales}"
         )
     return image_shape

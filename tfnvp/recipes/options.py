@@ -9,7 +9,7 @@ _DENSE += ("logit_alpha", "standardize", "conditioner_dtype", "whiten", "gradien
 _DENSE += ("standardize_condition",)
 _IMAGES = ("scales", "base_filters", "residual_blocks", "scale", "alpha", "normalization")
 _IMAGES += ("network_batch_norm", "base", "conditioner_dtype", "gradient_checkpointing")
-_IMAGES += ("standardize_condition",)
+_IMAGES += ("standardize_condition", "network", "squeeze_first", "channel_maps", "dequantization")
 
 #: Names of options, by the name of the model.
 OPTIONS = {
