@@ -98,12 +98,12 @@ def multi_scale():
 def learned_dequantization():
     """Noise of four grey levels, moved by a coupling and a map of the channels."""
     seen = (1, 2, 4)
-    network = GatedConvNet(4, filters=2, blocks=1)
+    network = GatedConvNet(4, filters=4, blocks=1)
     members = [
         AffineCoupling(network, Channels(), seen, condition_shape=seen),
         LULinear(seen, per_pixel=True),
     ]
-    return perturb(LearnedDequantization(Chain(members), (2, 4, 1), levels=4))
+    return perturb(LearnedDequantization(Chain(members), (2, 4, 1), levels=4), 0.15)
 
 
 _IMAGE_MASK = np.arange(6).reshape(2, 3) % 2 == 0

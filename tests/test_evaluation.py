@@ -56,6 +56,21 @@ def test_it_averages_rows_and_draws_of_noise(conditional, pixels):
     assert (found.rows, found.draws) == (1001, 2)
 
 
+def test_the_importance_weighted_bound_is_the_mean_of_densities(conditional, pixels):
+    rows, condition = pixels[:50], np.ones(2, "float32")
+    found = evaluate(conditional, rows, 4, condition=condition, bound="iwae")
+    draws = [
+        conditional.log_prob(tfnvp.data.dequantize(rows, 4, seed=(2, i)), condition)
+        for i in range(4)
+    ]
+    expected = np.log(np.mean(np.exp(np.float64(draws)), axis=0)).mean()
+    assert found.nats == pytest.approx(expected, rel=1e-6)
+    assert found.bound == "iwae"
+    assert found.nats > evaluate(conditional, rows, 4, condition=condition).nats
+    with pytest.raises(ValueError, match="`bound` must be one of elbo, iwae"):
+        evaluate(conditional, rows, condition=condition, bound="best")
+
+
 def test_rows_without_a_finite_density_are_counted(conditional):
     import tensorflow_probability as tfp
 

@@ -8,6 +8,7 @@ import numpy as np
 
 #: The values of arguments that take one of a few texts, known without TensorFlow.
 CHOICES = {
+    "bound": ("elbo", "iwae"),
     "mask": ("top", "bottom", "left", "right", "even", "center", "random"),
     "on_divergence": ("stop", "roll-back"),
     "strategy": ("none", "mirrored", "multi_worker"),

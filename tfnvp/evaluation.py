@@ -5,8 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import logsumexp
 
 from tfnvp import advice
+from tfnvp.arguments import check_choice
 from tfnvp.flows import Flow
 from tfnvp.inputs.chunks import row_chunks
 from tfnvp.inputs.conversion import to_array
@@ -22,7 +24,8 @@ class Likelihood(NamedTuple):
     """Mean log-likelihood in nats, for quantized data also in bits per dimension.
 
     The nats are those of a density on [0, 1] for quantized data; standard errors are those of
-    the mean over data points.
+    the mean over data points. For quantized data they are bounds on the log-probability of the grey
+    levels, of the kind that `bound` names; it is None for others.
     """
 
     nats: float
@@ -31,6 +34,7 @@ class Likelihood(NamedTuple):
     bits_per_dim_standard_error: float | None
     rows: int
     draws: int
+    bound: str | None = None
 
 
 def evaluate(
@@ -39,8 +43,16 @@ def evaluate(
     draws: int = 10,
     seed: int = EVALUATION_NOISE,
     condition: npt.ArrayLike | None = None,
+    bound: str = "elbo",
 ) -> Likelihood:
     """Averages log-likelihoods over data points and draws of dequantization noise.
+
+    With grey levels `k`, and `x_1` to `x_K` from `K` draws of the noise::
+
+        log P(k) + D log levels  >=  E[mean_i log p(x_i)]          bound="elbo"
+        log P(k) + D log levels  >=  E[log mean_i p(x_i)]          bound="iwae"
+
+    The second bound is at least the first one, and tends to the left side for many draws.
 
     Args:
       flow: a `tfnvp.Flow`.
@@ -48,20 +60,26 @@ def evaluate(
       draws: int, draws of the noise for each data point; real numbers need only one evaluation.
       seed: int, of the noise; the same seed gives the same result.
       condition: as for `flow.log_prob`, for conditional flows.
+      bound: "elbo", the mean over draws, or "iwae", importance-weighted: the logarithm of the mean
+        of densities.
 
     Returns:
       `Likelihood`.
 
     Raises:
-      ValueError: as `flow.log_prob`, and for data without rows.
+      ValueError: as `flow.log_prob`, for data without rows, and an unknown `bound`.
 
     >>> import numpy as np, tfnvp
     >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,), standardize=False)
     >>> found = evaluate(flow, np.zeros([3, 2], "float32"))
     >>> round(found.nats, 3), found.rows
     (-1.838, 3)
+
+    Source: Theis, van den Oord and Bethge 2016 (A note on the evaluation of generative models),
+    section 3.1; Burda, Grosse and Salakhutdinov 2016 (Importance Weighted Autoencoders), equation
+    8; Hoogeboom, Cohen and Tomczak 2020 (Learning Discrete Distributions by Dequantization).
     """
-    found = log_probs(flow, rows, draws, seed, condition)
+    found = log_probs(flow, rows, draws, seed, condition, bound)
     if len(bad := np.flatnonzero(~np.isfinite(found))):
         advice.warn_of_unusable_likelihood(found, bad)
     nats = float(np.mean(found, dtype="float64"))
@@ -71,11 +89,11 @@ def evaluate(
             error = float(np.std(found, ddof=1, dtype="float64") / math.sqrt(len(found)))
     bits = bits_error = None
     if flow.levels is None:
-        draws = 1
+        draws, bound = 1, None
     else:
         bits = float(flow.bits_per_dim(nats))
         bits_error = error / (flow.event_size * math.log(2.0))
-    return Likelihood(nats, error, bits, bits_error, len(found), draws)
+    return Likelihood(nats, error, bits, bits_error, len(found), draws, bound)
 
 
 def log_probs(
@@ -84,6 +102,7 @@ def log_probs(
     draws: int = 10,
     seed: int = EVALUATION_NOISE,
     condition: npt.ArrayLike | None = None,
+    bound: str = "elbo",
 ) -> np.ndarray:
     """Log-likelihoods of data points in nats, averaged over draws of dequantization noise.
 
@@ -93,6 +112,7 @@ def log_probs(
       draws: as for `evaluate`.
       seed: as for `evaluate`.
       condition: as for `evaluate`.
+      bound: as for `evaluate`.
 
     Returns:
       float32 `[n]`.
@@ -105,6 +125,7 @@ def log_probs(
     >>> log_probs(flow, np.zeros([3, 2, 2], "uint8")).shape
     (3,)
     """
+    check_choice("bound", bound)
     rows = to_array(rows, "rows")
     if not len(rows):
         raise ValueError("`rows` must hold one row or more. Received: none")
@@ -112,10 +133,13 @@ def log_probs(
         return flow.log_prob(rows, condition).numpy()
     chunks = row_chunks(_ROWS, rows, condition, flow.data_spec.conditions)
     return np.concatenate(
-        [_mean_over_draws(flow, x, draws, seed + first, given) for first, x, given in chunks]
+        [_over_draws(flow, x, draws, seed + first, given, bound) for first, x, given in chunks]
     )
 
 
-def _mean_over_draws(flow, rows, draws, seed, condition):
+def _over_draws(flow, rows, draws, seed, condition, bound):
     noisy = (dequantize(rows, flow.levels, seed=(seed, i)) for i in range(draws))
-    return np.mean([flow.log_prob(x, condition) for x in noisy], axis=0)
+    nats = np.stack([flow.log_prob(x, condition) for x in noisy])
+    if bound == "iwae":
+        return (logsumexp(nats, axis=0) - np.log(draws)).astype(nats.dtype)
+    return np.mean(nats, axis=0)

@@ -26,6 +26,18 @@ def test_it_is_the_product_of_its_factors(event_shape):
     )
 
 
+def test_a_map_of_channels_is_the_same_at_every_pixel():
+    of_pixels = perturb(LULinear((2, 3, 4), per_pixel=True))
+    of_one = LULinear(4)
+    for mine, other in zip(of_one.variables, of_pixels.variables, strict=True):
+        mine.assign(other)
+    y = tf.constant(np.random.default_rng(0).normal(size=(5, 2, 3, 4)), tf.float32)
+    x, log_det = of_pixels.inverse_and_log_det(y)
+    expected, log_det_of_one = of_one.inverse_and_log_det(tf.reshape(y, (-1, 4)))
+    np.testing.assert_allclose(tf.reshape(x, (-1, 4)), expected, rtol=1e-6)
+    np.testing.assert_allclose(log_det, 6 * log_det_of_one[:5], rtol=1e-6)
+
+
 def test_it_starts_as_its_permutation():
     linear = LULinear(3, [1, 2, 0])
     y = tf.constant([[1.0, 2.0, 3.0]])

@@ -17,6 +17,13 @@ from tfnvp.running_statistics import RunningStatistics
 
 tfd = tfp.distributions
 SMALL = {"base_filters": 2, "residual_blocks": 1}
+MODERN = {
+    "network": "gated",
+    "normalization": None,
+    "squeeze_first": True,
+    "channel_maps": "lu",
+    "dequantization": "variational",
+}
 
 
 def images(n, shape, seed=0):
@@ -61,18 +68,19 @@ def inverse(flow, x):
 
 
 @pytest.mark.parametrize(
-    ("shape", "scales", "blocks", "normalization"),
+    ("shape", "scales", "blocks", "options"),
     [
-        ((4, 4, 1), 2, 1, "batch_norm"),
-        ((3, 5, 2), 1, 0, "act_norm"),
-        ((2, 3, 1), 1, 1, None),
+        ((4, 4, 1), 2, 1, {}),
+        ((3, 5, 2), 1, 0, {"normalization": "act_norm"}),
+        ((2, 3, 1), 1, 1, {"normalization": None}),
+        ((8, 4, 1), 2, 1, MODERN),
     ],
 )
-def test_log_det_and_inverse_are_exact(shape, scales, blocks, normalization, float64):
-    flow = tfnvp.ImageRealNVP(shape, scales, 2, blocks, normalization=normalization)
+def test_log_det_and_inverse_are_exact(shape, scales, blocks, options, float64):
+    flow = tfnvp.ImageRealNVP(shape, scales, 2, blocks, **options)
     perturb(flow, deviation=0.15)
-    assert set_statistics(flow) > 0
-    if normalization == "act_norm":
+    assert (set_statistics(flow) > 0) == (options != MODERN)
+    if options.get("normalization") == "act_norm":
         flow.adapt(floats(8, shape))
         perturb(flow, deviation=0.05)
     x = np.random.default_rng(1).uniform(0.01, 0.99, size=(1, *shape))
@@ -88,6 +96,32 @@ def test_log_det_and_inverse_are_exact(shape, scales, blocks, normalization, flo
     again, log_det = value_and_log_det(flow.bijector, z, 3, inverse=False)
     np.testing.assert_allclose(again, x, atol=1e-8)
     np.testing.assert_allclose(log_det, [-expected], rtol=1e-6)
+
+
+def test_learned_dequantization_starts_uniform_and_stays_within_grey_levels():
+    pixels = images(3, (8, 4, 1))
+    x = tfnvp.data.dequantize(pixels, 256, seed=(0, 0))
+    flow = tfnvp.ImageRealNVP((8, 4, 1), **SMALL, **MODERN)
+    plain = tfnvp.ImageRealNVP((8, 4, 1), **SMALL, **{**MODERN, "dequantization": "uniform"})
+    np.testing.assert_allclose(flow.log_prob(x), plain.log_prob(x), rtol=1e-5)
+    moved = perturb(flow, deviation=0.5).bijector.bijectors[0].inverse(x)
+    np.testing.assert_array_equal(tfnvp.data.quantize(moved), pixels)
+    assert np.abs(moved - x).max() > 0.5 / 256
+
+
+def test_latents_of_a_squeezed_flow_lie_at_their_pixels():
+    flow = tfnvp.ImageRealNVP((8, 4, 1), **SMALL, **MODERN)
+    scales = flow.latent_scales()
+    squeezed = Squeeze().forward(tf.constant(scales, tf.float32))
+    kept = Squeeze(order="ordered").forward(squeezed)
+    np.testing.assert_array_equal(kept[0, 0], [1.0] * 8 + [0.0] * 8)
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 1), (8, 6, 1)])
+def test_a_squeezed_flow_needs_one_more_even_size(shape):
+    tfnvp.ImageRealNVP(shape, **SMALL)
+    with pytest.raises(ValueError, match=r"divisible by 2\*\*scales = 4"):
+        tfnvp.ImageRealNVP(shape, squeeze_first=True, **SMALL)
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,6 @@ from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
 from tfnvp.bijectors.logit import Logit
 from tfnvp.bijectors.squeeze import Squeeze
 
-# Noise this close to the ends of a bin is moved to it: single precision cannot tell it from the
-# next bin.
-_MARGIN = 2.0**-15
-
-
 class LearnedDequantization(Bijector):
     """Moves uniform noise within the bins of quantized data, as a learned flow says.
 
@@ -27,7 +22,7 @@ class LearnedDequantization(Bijector):
 
         log|det J| = sum_d [log v'(w_d) - log v'(logit(u_d))] + log|det f'|,   w = f(logit(u); k)
 
-    where `v'` is the derivative of the sigmoid. For uniform noise `u`, the noise `v` has the density
+    where `v'` is the derivative of the sigmoid. For uniform `u` the noise `v` has the density
     `q(v | k) = 1 / |det J|`, so that a flow that ends in `tfb.Invert(LearnedDequantization(...))`
     has::
 
@@ -46,8 +41,9 @@ class LearnedDequantization(Bijector):
       name: name of the bijector.
 
     `forward` maps `[..., height, width, channels]` in [0, 1] to the same shape, and log-dets have
-    the batch shape and are in nats. Noise within `2**-15` of the ends of its bin counts as being
-    there. Numbers outside of [0, 1] give NaN.
+    the batch shape and are in nats. Noise is rounded to `levels * eps` from the ends of its bin,
+    with the `eps` of the dtype, since nearer numbers round to the next bin. Numbers outside of
+    [0, 1] give NaN.
 
     Raises:
       TypeError: if `inner` is not a bijector.
@@ -93,7 +89,8 @@ class LearnedDequantization(Bijector):
         check_event(self, x, self.event_shape)
         x = tf.where((x >= 0.0) & (x <= 1.0), x, np.nan)
         grey = tf.clip_by_value(tf.floor(x * self.levels), 0.0, self.levels - 1.0)
-        noise = tf.clip_by_value(x * self.levels - grey, _MARGIN, 1.0 - _MARGIN)
+        margin = self.levels * np.finfo(x.dtype.as_numpy_dtype).eps
+        noise = tf.clip_by_value(x * self.levels - grey, margin, 1.0 - margin)
         noise, log_det = self._logit.forward_and_log_det(noise, event_ndims=3)
         seen = self._squeeze.forward_and_log_det(2.0 * grey / (self.levels - 1.0) - 1.0)[0]
         moved, moved_log_det = compose.value_and_log_det(
@@ -105,5 +102,5 @@ class LearnedDequantization(Bijector):
         )
         moved = self._squeeze.inverse_and_log_det(moved)[0]
         moved, last = self._logit.inverse_and_log_det(moved, event_ndims=3)
-        moved = tf.clip_by_value(moved, _MARGIN, 1.0 - _MARGIN)
+        moved = tf.clip_by_value(moved, margin, 1.0 - margin)
         return (grey + moved) / self.levels, log_det + moved_log_det + last

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import loading, options
+from tfnvp.cli import completion, loading, options
 from tfnvp.cli.options import Source
 
 _SPLITS = ("train", "validation", "test")
@@ -28,6 +28,13 @@ def evaluate(
         Option("--all-rows", help="All rows of the run's data, as new ones, if it has changed."),
     ] = False,
     draws: Annotated[int, Option(help="Draws of dequantization noise.", min=1)] = 10,
+    bound: Annotated[
+        str,
+        Option(
+            help="elbo, the mean over the draws, or iwae, the logarithm of the mean of densities.",
+            autocompletion=completion.choices("bound"),
+        ),
+    ] = "elbo",
     json_output: options.Json = False,
 ) -> None:
     """Print the log-likelihood of a data set under a model, with its standard error.
@@ -42,7 +49,7 @@ def evaluate(
     flow = loading.load_flow(model)
     rows, name = _rows_and_name(model, flow, source, "all" if all_rows else split)
     with options.console.status("evaluating"), tfnvp.scoring.advised_on(flow):
-        result = tfnvp.evaluation.evaluate(flow, rows, draws)._asdict()
+        result = tfnvp.evaluation.evaluate(flow, rows, draws, bound=bound)._asdict()
     if json_output:
         options.print_json(result)
     else:
@@ -56,7 +63,7 @@ def print_likelihood(result: Mapping[str, Any], of: Any) -> None:
     if result["bits_per_dim"] is not None:
         error = result["bits_per_dim_standard_error"]
         line += f"   {result['bits_per_dim']:.4f} ± {error:.4f} bits/dim"
-        rows += f", {result['draws']} draws of noise each"
+        rows += f", {result['draws']} draws of noise each ({result['bound']})"
     options.console.print(f"{line}\n                  {rows}")
 
 
