@@ -27,6 +27,7 @@ LIKE_OTHERS = [
     "spline of rows",
     "spline checkerboard",
     "spline channels",
+    "learned dequantization",
     "chain",
     "TFP's inversion",
 ]

@@ -167,6 +167,18 @@ def test_a_dry_run_is_printed_and_writes_nothing(no_training, monkeypatch, tmp_p
     assert not hasattr(no_training, "recipe")
 
 
+def test_minutes_become_epochs(no_training, monkeypatch, capsys):
+    found = {"seconds_to_compile": 10.0, "seconds_per_epoch": 7.0}
+    monkeypatch.setattr(dry_run, "dry_run", lambda *_: found)
+    for minutes, epochs in ((2, 15), (0.1, 1)):
+        assert run("train", "--minutes", minutes, "--json") == 0
+        assert no_training.recipe.epochs == epochs
+    assert run("train", "--minutes", 2, "--epochs", 3) == 2
+    assert "give --minutes or --epochs, not both" in capsys.readouterr().err
+    assert run("train", "--minutes", 0) == 2
+    assert "minutes` must be a number above 0. Received: 0.0" in capsys.readouterr().err
+
+
 def test_evaluate_repeats_the_likelihood_of_training(trained, capsys):
     assert run("evaluate", trained.run.path, "--json") == 0
     expected = trained.run.metrics()["test"]

@@ -52,7 +52,7 @@ def reduced(recipe):
     options.pop("dropout", None)
     if recipe.model == "image_real_nvp":
         # A full stack of scales on the smallest images that allow it.
-        side = 2 ** options["scales"]
+        side = 2 ** (options["scales"] + options.get("squeeze_first", False))
         return (side, side, shape[-1]), {**options, "base_filters": 2, "residual_blocks": 1}
     if "hidden_units" in options:
         options["hidden_units"] = (4,) * len(options["hidden_units"])

@@ -38,6 +38,10 @@ def train(
         ),
     ] = None,
     epochs: Annotated[int | None, Option(help="Largest number of epochs.")] = None,
+    minutes: Annotated[
+        float | None,
+        Option(help="Instead of --epochs: as many as end in this time, from a few timed steps."),
+    ] = None,
     batch_size: Annotated[int | None, Option(help="Rows of a batch.")] = None,
     learning_rate: Annotated[float | None, Option(help="Peak learning rate.")] = None,
     seed: Annotated[
@@ -84,6 +88,8 @@ def train(
     Example: tfnvp train --model nice --epochs 100 --seed 1
     """
     recipe = _recipe_name(model, recipe)
+    if minutes is not None and epochs is not None:
+        raise ValueError("give --minutes or --epochs, not both")
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     given = [f"{name}={value!r}" for name, value in fields.items() if value is not None]
     plan = _plan(recipe, [*(changes or ()), *given], source.given, seed, output, resume)
@@ -100,6 +106,8 @@ def train(
     from tfnvp.runs import train_recipe
 
     chosen = plan.recipe_for(splits)
+    if minutes is not None:
+        chosen = _within_minutes(plan, chosen, splits, minutes, everything)
     if dry_run:
         print_dry_run(chosen, splits, plan.seed, json_output)
         return
@@ -132,6 +140,17 @@ def _plan(recipe, changes, source, seed, output, resume):
     if not named.names_files:
         files.require_dataset(named.dataset or plan.recipe.dataset, named.data_dir)
     return plan
+
+
+def _within_minutes(plan, recipe, splits, minutes, console):
+    """Returns the recipe with the epochs that end in time."""
+    from tfnvp.runs.dry_run import within_minutes
+
+    if plan.is_resumed:
+        raise ValueError("--minutes is of a new run: a resumed one keeps its epochs")
+    recipe = within_minutes(recipe, splits, minutes, plan.seed)
+    console.print(f"epochs       {recipe.epochs} within {minutes:g} minutes")
+    return recipe
 
 
 def _start(strategy):

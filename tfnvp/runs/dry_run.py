@@ -6,6 +6,7 @@ import time
 import keras
 import tensorflow as tf
 
+from tfnvp.arguments import is_number
 from tfnvp.data import training_dataset
 from tfnvp.data.splits import Splits
 from tfnvp.recipes import Recipe
@@ -62,6 +63,28 @@ def dry_run(recipe: Recipe, splits: Splits, seed: int = 0) -> dict[str, int | fl
         "seconds_per_epoch": epoch,
         "seconds_at_most": compiling + recipe.epochs * epoch,
     }
+
+
+def within_minutes(recipe: Recipe, splits: Splits, minutes: float, seed: int = 0) -> Recipe:
+    """Returns the recipe with as many whole epochs as end within some minutes on this machine.
+
+    Warm-up and cosine follow the number of epochs. A few steps are measured first, as by `dry_run`.
+    There is at least one epoch, however long it takes.
+
+    Args:
+      recipe: `tfnvp.recipes.Recipe`.
+      splits: `tfnvp.data.Splits`.
+      minutes: float, above 0, of the training with its compilation.
+      seed: int.
+
+    Raises:
+      ValueError: if `minutes` is not above 0.
+    """
+    if not (is_number(minutes) and 0 < minutes < math.inf):
+        raise ValueError(f"`minutes` must be a number above 0. Received: {minutes!r}")
+    measured = dry_run(recipe, splits, seed)
+    seconds = 60 * minutes - measured["seconds_to_compile"]
+    return recipe.replace(epochs=max(1, int(seconds / measured["seconds_per_epoch"])))
 
 
 def _epoch_seconds(flow, batches):
