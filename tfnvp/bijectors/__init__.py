@@ -12,6 +12,7 @@ from tfnvp.bijectors.diagonal_scaling import DiagonalScaling
 from tfnvp.bijectors.logit import Logit
 from tfnvp.bijectors.lu_linear import LULinear
 from tfnvp.bijectors.multi_scale import MultiScale
+from tfnvp.bijectors.scanned_couplings import ScannedCouplings
 from tfnvp.bijectors.spline_coupling import SplineCoupling
 from tfnvp.bijectors.squeeze import Squeeze
 from tfnvp.bijectors.standardization import Standardization
@@ -30,6 +31,7 @@ __all__ = [
     "LULinear",
     "Logit",
     "MultiScale",
+    "ScannedCouplings",
     "SplineCoupling",
     "Squeeze",
     "Standardization",
