@@ -226,7 +226,7 @@ def _order(coupling, partition, event_shape):
     with tf.init_scope():
         parts = partition.split(tf.reshape(tf.range(size), event_shape))
         shapes = coupling.partition.shapes(coupling.event_shape)
-        sizes = [tf.size(part).numpy() for part in parts]
+        sizes = [part.shape.num_elements() for part in parts]
         if sizes != [math.prod(shape) for shape in shapes]:
             raise ValueError(
                 "`partitions` must let as many variables pass, and move, as the partition of "
