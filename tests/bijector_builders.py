@@ -95,12 +95,12 @@ def multi_scale():
     return MultiScale(Chain(middle, name="middle"))
 
 
-def scanned(network=MLP, partitions=(Split(2), Split(-2)), kind=AffineCoupling, **kwargs):
-    """Couplings of vectors of 4 variables as one program, with the shape of their pattern."""
-    scan = {k: kwargs.pop(k) for k in ("event_shape", "gradient_checkpointing") if k in kwargs}
-    conditioner = network(2 * kind.parameters_per_variable, (8,))
-    pattern = kind(conditioner, Split(2), 4, **kwargs)
-    return perturb(ScannedCouplings(pattern, partitions, **scan))
+def scanned(network=MLP, partitions=None, gradient_checkpointing=False, **kwargs):
+    """Affine couplings of 4 variables as one program."""
+    pattern = AffineCoupling(network(4, (8,)), Split(2), 4, **kwargs)
+    partitions = [Split(2), Split(-2)] if partitions is None else partitions
+    options = {"gradient_checkpointing": gradient_checkpointing}
+    return perturb(ScannedCouplings(pattern, partitions, **options))
 
 
 _IMAGE_MASK = np.arange(6).reshape(2, 3) % 2 == 0

@@ -103,7 +103,9 @@ def test_the_program_is_as_long_for_many_couplings_as_for_few():
         def gradients(x):
             return tf.gradients(b.inverse_and_log_det(x)[1], [x])
 
-        return len(gradients.get_concrete_function(tf.TensorSpec([None, 4])).graph.as_graph_def().node)
+        return len(
+            gradients.get_concrete_function(tf.TensorSpec([None, 4])).graph.as_graph_def().node
+        )
 
     assert operations(2) == operations(6)
 

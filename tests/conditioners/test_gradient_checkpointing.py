@@ -31,7 +31,7 @@ _FLOWS = {
         (4, 4, 1), scales=1, base_filters=2, residual_blocks=1, levels=None, **kwargs
     ),
     "jet": lambda **kwargs: tfnvp.Jet(
-        (4, 4, 2), 2, 1, 8, 2, 2, spatial_every=2, condition_shape=2, levels=None, **kwargs
+        (4, 4, 1), 2, 1, 4, 2, 2, spatial_every=2, condition_shape=(2, 3), levels=None, **kwargs
     ),
 }
 

@@ -213,7 +213,9 @@ def _check(coupling, partitions):
         raise ValueError(
             f"`coupling` must have no constraints of weights. Received: those of {', '.join(fixed)}"
         )
-    if any(isinstance(layer, GradientCheckpointing) for layer in _internals.all_layers(conditioner)):
+    if any(
+        isinstance(layer, GradientCheckpointing) for layer in _internals.all_layers(conditioner)
+    ):
         raise ValueError(
             "`coupling` must have a conditioner without GradientCheckpointing: take the argument "
             f"`gradient_checkpointing` instead. Received: {conditioner!r}"

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfnvp.arguments import check_flags, check_int
