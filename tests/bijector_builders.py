@@ -21,6 +21,7 @@ from tfnvp.bijectors import (
     Logit,
     LULinear,
     MultiScale,
+    ScannedCouplings,
     SplineCoupling,
     Squeeze,
     Standardization,
@@ -106,6 +107,14 @@ def learned_dequantization():
     return perturb(LearnedDequantization(Chain(members), (2, 4, 1), levels=4), 0.15)
 
 
+def scanned(network=MLP, partitions=None, gradient_checkpointing=False, **kwargs):
+    """Affine couplings of 4 variables as one program."""
+    pattern = AffineCoupling(network(4, (8,)), Split(2), 4, **kwargs)
+    partitions = [Split(2), Split(-2)] if partitions is None else partitions
+    options = {"gradient_checkpointing": gradient_checkpointing}
+    return perturb(ScannedCouplings(pattern, partitions, **options))
+
+
 _IMAGE_MASK = np.arange(6).reshape(2, 3) % 2 == 0
 
 #: Constructors by name, with the shape of one event.
@@ -115,6 +124,7 @@ BIJECTORS = {
     "affine sigmoid": (lambda: coupling(scale="sigmoid", partition=Split(-1)), (4,)),
     "affine softclamp": (lambda: coupling(scale="softclamp"), (4,)),
     "affine exp": (lambda: coupling(scale="exp", partition=Split(2, swapped=True)), (4,)),
+    "affine double sigmoid": (lambda: coupling(scale="double_sigmoid"), (4,)),
     "affine of rows": (lambda: coupling(size=(2, 3), partition=Mask(_IMAGE_MASK)), (2, 3)),
     "affine checkerboard": (lambda: coupling(size=(2, 3, 1), partition=Checkerboard()), (2, 3, 1)),
     "affine channels": (lambda: coupling(size=(2, 2, 2), partition=Channels()), (2, 2, 2)),
@@ -149,6 +159,7 @@ BIJECTORS = {
     "logit": (Logit, (4,)),
     "bounds": (lambda: Bounds([0.0, None, -1.5, None], [None, 2.0, 0.1, None]), (4,)),
     "angles": (lambda: Angles([-2.0, None, 0.0], [5.0, None, 1.0]), (3,)),
+    "scanned couplings": (scanned, (4,)),
     "squeeze": (Squeeze, (4, 4, 1)),
     "multi-scale": (multi_scale, (4, 4, 2)),
     "chain": (lambda: Chain(mixed()), (4,)),

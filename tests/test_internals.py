@@ -306,6 +306,20 @@ def test_paths_of_variables():
             assert [v.path for v in (a, b, c)] == ["v", "v_1", "v_2"]
 
 
+def test_training_of_the_call_around():
+    seen = []
+
+    class Asking(keras.layers.Layer):
+        def call(self, x):
+            seen.append(_internals.is_training())
+            return x
+
+    with keras_("global_state's current_call_ctx"):
+        for training in (True, False, None):
+            Asking()(tf.ones(1), training=training)
+        assert (seen, _internals.is_training()) == ([True, False, False], False)
+
+
 def test_state_of_optimizers():
     optimizer, variable = keras.optimizers.Adam(0.5), keras.Variable(1.0)
     optimizer.build([variable])

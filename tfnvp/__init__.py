@@ -32,13 +32,14 @@ if TYPE_CHECKING:
         sklearn,
         testing,
     )
-    from tfnvp.flows import NICE, Flow, ImageRealNVP, NeuralSplineFlow, RealNVP
+    from tfnvp.flows import NICE, Flow, ImageRealNVP, Jet, NeuralSplineFlow, RealNVP
     from tfnvp.pretrained import load_pretrained
 
 __all__ = [
     "NICE",
     "Flow",
     "ImageRealNVP",
+    "Jet",
     "NeuralSplineFlow",
     "RealNVP",
     "__version__",
@@ -62,7 +63,7 @@ __all__ = [
 ]
 
 # Public names that are not modules, by the module that defines them.
-_FLOWS = ("Flow", "ImageRealNVP", "NICE", "NeuralSplineFlow", "RealNVP")
+_FLOWS = ("Flow", "ImageRealNVP", "Jet", "NICE", "NeuralSplineFlow", "RealNVP")
 _DEFINED_IN = dict.fromkeys(_FLOWS, "tfnvp.flows")
 _DEFINED_IN["load_pretrained"] = "tfnvp.pretrained"
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common import global_state
 from tensorflow.python.eager import record, tape
 from tensorflow.python.ops import gradients_util
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
@@ -47,7 +48,7 @@ def hashed_by_a_cache() -> bool:
 def renamed(bijector, name: str):
     """Gives a copied bijector another name, which is also among its parameters."""
     bijector._name = name
-    bijector._parameters = {**bijector.parameters, "name": name}
+    bijector._parameters = {**bijector._parameters, "name": name}
     return bijector
 
 
@@ -131,6 +132,12 @@ def all_layers(layer: keras.layers.Layer, include_self: bool = True) -> list:
 def variables_to_train(layer: keras.layers.Layer) -> list:
     """Returns a layer's own variables that train unless it is frozen."""
     return layer._trainable_variables
+
+
+def is_training() -> bool:
+    """Whether the code that calls this runs inside of a layer or model called for training."""
+    context = global_state.get_global_attribute("current_call_ctx")
+    return context is not None and bool(context.get_value("training"))
 
 
 class _FollowingVariable(ResourceVariable):

@@ -63,6 +63,13 @@ def test_log_scales_keep_their_documented_bounds(scale, low, high):
         np.testing.assert_allclose(log_det[0], low if kernel < 0 else high, atol=1e-4)
 
 
+def test_the_inverse_of_a_double_sigmoid_multiplies_by_a_number_up_to_2():
+    raw = np.linspace(-60, 60, 9).astype("float32")
+    log_scale = LOG_SCALES["double_sigmoid"](tf.constant(raw), None)
+    expected = np.log(1 + np.exp(-raw.astype("float64"))) - np.log(2)
+    np.testing.assert_allclose(log_scale, expected, rtol=1e-6, atol=1e-6)
+
+
 def test_agrees_with_tfb_real_nvp():
     x = points(3, 4)
     b = coupling(scale="exp", partition=Split(2))

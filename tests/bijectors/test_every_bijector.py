@@ -20,6 +20,7 @@ LIKE_OTHERS = [
     "affine sigmoid",
     "affine softclamp",
     "affine exp",
+    "affine double sigmoid",
     "affine of rows",
     "affine channels",
     "act norm of rows",
@@ -160,7 +161,7 @@ def test_batch_shape_of_the_bijector_is_that_of_one(bijectors, name):
     assert shape.as_list() == []
 
 
-@pytest.mark.parametrize("name", ["additive", "spline", "multi-scale"])
+@pytest.mark.parametrize("name", ["additive", "spline", "multi-scale", "scanned couplings"])
 def test_every_way_of_running_gives_the_same(bijectors, name):
     b, x = bijectors[name], at(name)
 

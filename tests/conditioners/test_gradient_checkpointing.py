@@ -30,6 +30,9 @@ _FLOWS = {
     "image_real_nvp": lambda **kwargs: tfnvp.ImageRealNVP(
         (4, 4, 1), scales=1, base_filters=2, residual_blocks=1, levels=None, **kwargs
     ),
+    "jet": lambda **kwargs: tfnvp.Jet(
+        (4, 4, 1), 2, 1, 4, 2, 2, spatial_every=2, condition_shape=(2, 3), levels=None, **kwargs
+    ),
 }
 
 
@@ -80,6 +83,8 @@ def assert_close(ours, expected, atol=1e-5):
         ("real_nvp", True),
         ("neural_spline", False),
         ("image_real_nvp", False),
+        ("jet", False),
+        ("jet", True),
     ],
 )
 def test_gradients_and_states_are_those_of_the_plain_flow(name, jit_compile):

@@ -24,6 +24,7 @@ _FLOWS = {
     "image_real_nvp": lambda **kwargs: tfnvp.ImageRealNVP(
         (2, 2, 1), scales=1, base_filters=4, residual_blocks=0, levels=None, **kwargs
     ),
+    "jet": lambda **kwargs: tfnvp.Jet((2, 2, 2), 2, 1, 8, 2, 1, spatial_every=2, **kwargs),
 }
 
 

@@ -64,6 +64,22 @@ OPTIONS = {
         "channel_maps": [None, "lu"],
         "dequantization": ["uniform", "variational"],
     },
+    "Jet": {
+        "image_shape": [(4, 4, 2), (4, 8, 2)],
+        "couplings": [2, 3],
+        "blocks": [1, 2],
+        "width": [4, 8],
+        "heads": [2, 1],
+        "patch": [2, 1],
+        "spatial_every": [2, 0],
+        "seed": [0, 1],
+        "condition_shape": [3, None],
+        "standardize_condition": [True, "robust", False],
+        "base": ["normal", "logistic"],
+        "levels": [None, 2, 256],
+        "conditioner_dtype": ["float32", "mixed_bfloat16"],
+        "condition_network": [None, keras.layers.Dense(2)],
+    },
 }
 #: Options that change no numbers.
 SILENT = {"name", "gradient_checkpointing"}

@@ -41,6 +41,7 @@ FLOWS = {
     "conditional": ("log_prob", "encode", "sample", "sample_rows"),
     "labels": ("log_prob", "sample_rows"),  # By a condition network.
     "custom": None,
+    "patches": ("log_prob", "encode", "decode", "sample_rows"),
     "pixels": ("encode_uint8", "log_prob_uint8", "sample_rows"),
 }
 ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -63,6 +64,8 @@ def make_flow(name):
         bijector = tfb.Chain([tfb.Softplus(), tfb.Shift(tf.Variable([1.0, 2.0, 0.5]))])
         base = tfd.Independent(tfd.Laplace(tf.zeros(3), tf.ones(3)), 1)
         return tfnvp.Flow(bijector, 3, base=base)
+    if name == "patches":
+        return tfnvp.Jet((4, 4, 1), 2, 1, 4, 2, 2, spatial_every=2)
     return tfnvp.ImageRealNVP((4, 4, 2), scales=1, base_filters=4, residual_blocks=1)
 
 

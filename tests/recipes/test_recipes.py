@@ -54,6 +54,8 @@ def reduced(recipe):
         # A full stack of scales on the smallest images that allow it.
         side = 2 ** (options["scales"] + options.get("squeeze_first", False))
         return (side, side, shape[-1]), {**options, "base_filters": 2, "residual_blocks": 1}
+    if recipe.model == "jet":
+        return (8, 8, shape[-1]), {**options, "couplings": 6, "width": 8, "heads": 2, "patch": 2}
     if "hidden_units" in options:
         options["hidden_units"] = (4,) * len(options["hidden_units"])
     if len(shape) > 1:
@@ -122,7 +124,7 @@ def test_parameters_of_recipes_are_those_of_their_flows():
     assert MINUTES.keys() <= PARAMETERS.keys()
     rows = np.random.default_rng(0)
     names = ["realnvp-digits", "nice-digits", "realnvp-miniboone", "realnvp-mnist-small"]
-    for name in [*names, "neural-spline-digits"]:
+    for name in [*names, "neural-spline-digits", "jet-mnist-small"]:
         shape = shape_of(get(name))
         levels = (17 if name.endswith("digits") else 256) if len(shape) > 1 else None
         x = rows.integers(0, levels, (8, *shape)).astype("uint8") if levels else None
@@ -271,3 +273,9 @@ def test_published_configurations_are_those_of_the_papers():
     assert (real_nvp.batch_size, real_nvp.learning_rate) == (64, 1e-3)
     assert real_nvp.options == {"scales": 5, "base_filters": 32, "residual_blocks": 2}
     assert "3.98 bits/dim" in real_nvp.published
+    jet = get("jet-imagenet64")
+    assert (jet.learning_rate, jet.beta_2, jet.batch_size, jet.epochs) == (3e-4, 0.95, 1024, 200)
+    # In the units of the authors' code: gradients of bits per dimension, decay without rate.
+    assert jet.clipnorm == pytest.approx(64 * 64 * 3 * math.log(2), rel=1e-4)
+    assert jet.weight_decay * jet.learning_rate == pytest.approx(1e-5, rel=2e-3)
+    assert jet.warmup_epochs == 0.1 * jet.epochs

@@ -13,6 +13,7 @@ from tfnvp.bijectors.learned_dequantization import LearnedDequantization
 from tfnvp.bijectors.logit import Logit
 from tfnvp.bijectors.lu_linear import LULinear
 from tfnvp.bijectors.multi_scale import MultiScale
+from tfnvp.bijectors.scanned_couplings import ScannedCouplings
 from tfnvp.bijectors.spline_coupling import SplineCoupling
 from tfnvp.bijectors.squeeze import Squeeze
 from tfnvp.bijectors.standardization import Standardization
@@ -32,6 +33,7 @@ __all__ = [
     "LearnedDequantization",
     "Logit",
     "MultiScale",
+    "ScannedCouplings",
     "SplineCoupling",
     "Squeeze",
     "Standardization",

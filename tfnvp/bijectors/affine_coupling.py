@@ -22,6 +22,7 @@ LOG_SCALES = {
     # LiteRT has no `tf.atan`, and its `tf.atan2` takes two tensors of one shape.
     "softclamp": lambda raw, factor: tf.atan2(raw * _STEEPNESS, tf.ones_like(raw)) / _STEEPNESS,
     "exp": lambda raw, factor: raw,
+    "double_sigmoid": lambda raw, factor: tf.nn.softplus(-raw) - math.log(2.0),
 }
 
 
@@ -41,6 +42,7 @@ class AffineCoupling(Coupling):
     | `"sigmoid"` | `log(sigmoid(raw + 2) + 0.001)` | -6.91 to 0.001 |
     | `"softclamp"` | `(4 / pi) * arctan(pi * raw / 4)` | ±2 |
     | `"exp"` | `raw` | none: can overflow |
+    | `"double_sigmoid"` | `-log(2 * sigmoid(raw))` | at least -0.69 |
 
     Args:
       conditioner: Keras layer or model from the passed variables `[batch, *passed_shape]` to
@@ -51,7 +53,8 @@ class AffineCoupling(Coupling):
       partition: a `tfnvp.partitions.Partition`.
       event_shape: int or tuple, shape of one event. Needed when the conditioner is not built
         yet (it is then built here), and with `scale="tanh"` for the size of the learned factor.
-      scale: "tanh", "sigmoid", "softclamp" or "exp".
+      scale: "tanh", "sigmoid", "softclamp", "exp" or "double_sigmoid", with which the inverse
+        multiplies by a number between 0 and 2.
       condition_shape: int or tuple, shape of the `condition` that every call then takes.
       name: name of the bijector.
 
@@ -70,7 +73,8 @@ class AffineCoupling(Coupling):
     >>> coupling.forward(tf.constant([[1.0, 2.0, 3.0]])).numpy().tolist()
     [[1.0, 2.0, 3.0]]
 
-    Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), equations 4 to 8.
+    Source: Dinh, Sohl-Dickstein and Bengio 2017 (Real NVP), equations 4 to 8; "double_sigmoid" is
+    that of Kolesnikov, Pinto and Tschannen 2024 (Jet).
     """
 
     parameters_per_variable = 2
@@ -105,7 +109,7 @@ class AffineCoupling(Coupling):
     def log_scale_bound(self) -> tf.Tensor | None:
         """The largest `|s|`: of each channel of the moved variables, or of all; None without one.
 
-        "sigmoid" is bounded on one side only, and has none here.
+        "sigmoid" and "double_sigmoid" are bounded on one side only, and have none here.
         """
         if self.scale == "softclamp":
             return tf.constant(_SOFTCLAMP_BOUND)

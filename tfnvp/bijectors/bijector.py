@@ -157,7 +157,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
         and variables that the bijector made itself start anew. `copy.deepcopy` shares nothing.
         """
         if overrides.keys() - {"name"}:
-            return super().copy(**overrides)
+            return type(self)(**{**self.parameters, **overrides})
         return _internals.renamed(copy.copy(self), overrides.get("name", self.name))
 
     def __getitem__(self, slices):

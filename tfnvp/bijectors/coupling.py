@@ -147,7 +147,7 @@ class Coupling(bijector.Bijector):
             # The static shape of events can be unknown here.
             x = tf.ensure_shape(x, [None] * batch_ndims + list(event_shape))
         if condition is not None or self.takes_condition:
-            x, condition = self._broadcast(x, condition)
+            x, condition = broadcast(self, x, condition)
 
         passed, moved = self.partition.split(x)
         batch = ps.shape(x)[:-own_ndims]
@@ -182,33 +182,6 @@ class Coupling(bijector.Bijector):
             return outputs
         return tf.reshape(outputs, ps.concat([batch, outputs.shape[1:]], axis=0))
 
-    def _broadcast(self, x, condition):
-        """Gives `x` and `condition` the same batch shape."""
-        bijector.check_condition(self, condition)
-        if condition is None:
-            raise ValueError(
-                f"{self.name} needs `condition=`, which is missing. A flow takes it in every "
-                "method and in `fit(x, condition)`, a bijector and tfnvp.bijectors.Chain as "
-                "`forward(x, condition=c)`, TFP's compositions by the member's name, `forward(x, "
-                f"{self.name}={{'condition': c}})` (or by the name `invert_...` of a `tfb.Invert` "
-                "around it), and a TransformedDistribution of TFP's in `bijector_kwargs`"
-            )
-        condition = tf.convert_to_tensor(condition)
-        bijector.check_shape(self, condition, self.condition_shape, "a condition")
-        ndims, condition_ndims = self.forward_min_event_ndims, len(self.condition_shape)
-        try:
-            tf.broadcast_static_shape(x.shape[:-ndims], condition.shape[:-condition_ndims])
-        except ValueError:
-            raise ValueError(
-                f"{self.name}: expected a condition with one row for each of the argument's, or "
-                f"one for all. Received shapes: {condition.shape} for {x.shape}"
-            ) from None
-        shape = ps.shape(x)
-        batch = ps.broadcast_shape(shape[:-ndims], ps.shape(condition)[:-condition_ndims])
-        x = tf.broadcast_to(x, ps.concat([batch, shape[-ndims:]], axis=0))
-        shape = ps.concat([batch, self.condition_shape], axis=0)
-        return x, tf.broadcast_to(condition, shape)
-
 
 def mark_not_finite(
     value: tf.Tensor, log_det: Any, event_ndims: int, condition: tf.Tensor, condition_ndims: int
@@ -221,3 +194,35 @@ def mark_not_finite(
     finite = tf.reduce_all(finite, axis=list(range(-condition_ndims, 0)))
     nan = tf.where(finite, tf.zeros([], value.dtype), float("nan"))
     return value + nan[(..., *[tf.newaxis] * event_ndims)], log_det + nan
+
+
+def broadcast(coupling: Any, x: tf.Tensor, condition: Any) -> tuple:
+    """Gives `x` and the condition of a bijector the same batch shape.
+
+    Raises:
+      ValueError: if the condition is missing or unexpected, or its shape does not fit.
+    """
+    bijector.check_condition(coupling, condition)
+    if condition is None:
+        raise ValueError(
+            f"{coupling.name} needs `condition=`, which is missing. A flow takes it in every "
+            "method and in `fit(x, condition)`, a bijector and tfnvp.bijectors.Chain as "
+            "`forward(x, condition=c)`, TFP's compositions by the member's name, `forward(x, "
+            f"{coupling.name}={{'condition': c}})` (or by the name `invert_...` of a `tfb.Invert` "
+            "around it), and a TransformedDistribution of TFP's in `bijector_kwargs`"
+        )
+    condition = tf.convert_to_tensor(condition)
+    bijector.check_shape(coupling, condition, coupling.condition_shape, "a condition")
+    ndims, condition_ndims = coupling.forward_min_event_ndims, len(coupling.condition_shape)
+    try:
+        tf.broadcast_static_shape(x.shape[:-ndims], condition.shape[:-condition_ndims])
+    except ValueError:
+        raise ValueError(
+            f"{coupling.name}: expected a condition with one row for each of the argument's, or "
+            f"one for all. Received shapes: {condition.shape} for {x.shape}"
+        ) from None
+    shape = ps.shape(x)
+    batch = ps.broadcast_shape(shape[:-ndims], ps.shape(condition)[:-condition_ndims])
+    x = tf.broadcast_to(x, ps.concat([batch, shape[-ndims:]], axis=0))
+    shape = ps.concat([batch, coupling.condition_shape], axis=0)
+    return x, tf.broadcast_to(condition, shape)

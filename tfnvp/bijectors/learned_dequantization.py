@@ -12,6 +12,7 @@ from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
 from tfnvp.bijectors.logit import Logit
 from tfnvp.bijectors.squeeze import Squeeze
 
+
 class LearnedDequantization(Bijector):
     """Moves uniform noise within the bins of quantized data, as a learned flow says.
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfnvp import advice
 from tfnvp._internals import all_layers
-from tfnvp.bijectors import ActNorm, BatchNormalization, Standardization
+from tfnvp.bijectors import ActNorm, BatchNormalization, ScannedCouplings, Standardization
 from tfnvp.bijectors.compose import adapts, initialize, walk
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.conditioners import StandardizedCondition, StandardizedInputs
@@ -247,7 +247,7 @@ class Adaptation(keras.layers.Layer):
         if x.dtype.kind != "f":
             return
         for step in walk(self._bijector, tf.cast(x, tf.float32), x.ndim - 1):
-            if isinstance(step.bijector, Coupling):
+            if isinstance(step.bijector, (Coupling, ScannedCouplings)):
                 return
             if isinstance(step.bijector, _STANDARDIZING):
                 name = column_namer(names)

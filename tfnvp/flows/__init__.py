@@ -2,8 +2,9 @@
 
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.image_real_nvp import ImageRealNVP
+from tfnvp.flows.jet import Jet
 from tfnvp.flows.neural_spline_flow import NeuralSplineFlow
 from tfnvp.flows.nice import NICE
 from tfnvp.flows.real_nvp import RealNVP
 
-__all__ = ["NICE", "Flow", "ImageRealNVP", "NeuralSplineFlow", "RealNVP"]
+__all__ = ["NICE", "Flow", "ImageRealNVP", "Jet", "NeuralSplineFlow", "RealNVP"]

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfnvp.arguments import check_flags, check_int, check_one_of
@@ -20,16 +18,14 @@ from tfnvp.bijectors import (
     MultiScale,
     Squeeze,
 )
-from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.conditioners import GatedConvNet, ResidualCNN
 from tfnvp.flows.dequantizer import dequantizer
-from tfnvp.flows.flow import Flow
+from tfnvp.flows.image_flow import ImageFlow, check_image_shape
 from tfnvp.flows.saving import SavedFlow
 from tfnvp.flows.serialization import serialize
 from tfnvp.flows.vector_flow import policy_name, wrapped, wrapped_inputs
 from tfnvp.inputs.condition_network import describe_conditions
 from tfnvp.partitions import Channels, Checkerboard
-from tfnvp.quantization import quantize
 
 NORMALIZATIONS = {
     "batch_norm": functools.partial(BatchNormalization, epsilon=1e-4),
@@ -39,7 +35,7 @@ NORMALIZATIONS = {
 
 
 @keras.saving.register_keras_serializable("tfnvp")
-class ImageRealNVP(Flow):
+class ImageRealNVP(ImageFlow):
     """Affine couplings with residual convolutional networks, at several resolutions.
 
     From data to latents, each scale but the last is::
@@ -111,9 +107,6 @@ class ImageRealNVP(Flow):
     that run over recent batches. Unlike both, log-scales have a factor for every channel and not
     one for each coupling, and every coupling starts as the identity.
     """
-
-    # All of these rows go through each network at once.
-    adaptation_rows = 512
 
     def __init__(
         self,
@@ -221,32 +214,6 @@ class ImageRealNVP(Flow):
         self._squeeze_first = squeeze_first
         self._config = config
 
-    @property
-    def accepts_integers(self) -> bool:
-        """Whether whole grey levels are accepted, and dequantized: if the flow has `levels`."""
-        return self.levels is not None
-
-    def sample_images(
-        self,
-        n: int,
-        seed: int | Sequence[int] | None = None,
-        temperature: float = 1.0,
-        condition: npt.ArrayLike | None = None,
-    ) -> tf.Tensor:
-        """Draws images as whole grey levels, with the arguments of `sample`.
-
-        Returns:
-          uint8 `[n, *image_shape]`, from 0 to `levels - 1`.
-
-        Raises:
-          ValueError: if the flow was made without `levels`, or with more than 256.
-        """
-        if self.levels is None or self.levels > 256:
-            raise ValueError(
-                f"`sample_images` needs a flow with 2 to 256 `levels`. Received: {self.levels}"
-            )
-        return quantize(self.sample(n, seed, temperature, condition), self.levels)
-
     def latent_scales(self) -> np.ndarray:
         """Returns the scale at which each latent leaves, 0 the finest: int array `image_shape`."""
         if not self._squeeze_first:
@@ -289,18 +256,7 @@ def _latent_scales(shape, scales):
 
 
 def _image_shape(image_shape, scales, squeeze_first):
-    image_shape = event_shape_tuple(image_shape, "image_shape")
-    if len(image_shape) != 3:
-        raise ValueError(
-            f"`image_shape` must be (height, width, channels). Received: {image_shape}"
-        )
     check_int("scales", scales, most=30)
-    height, width, _ = image_shape
     halvings = "scales" if squeeze_first else "(scales - 1)"
     factor = 2 ** (scales - (not squeeze_first))
-    if height % factor or width % factor:
-        raise ValueError(
-            f"height and width in `image_shape`, (height, width, channels), must be divisible by "
-            f"2**{halvings} = {factor}. Received: image_shape={image_shape}, scales={scales}"
-        )
-    return image_shape
+    return check_image_shape(image_shape, factor, f"2**{halvings} = {factor}")

@@ -10,6 +10,8 @@ _DENSE += ("standardize_condition",)
 _IMAGES = ("scales", "base_filters", "residual_blocks", "scale", "alpha", "normalization")
 _IMAGES += ("network_batch_norm", "base", "conditioner_dtype", "gradient_checkpointing")
 _IMAGES += ("standardize_condition", "network", "squeeze_first", "channel_maps", "dequantization")
+_PATCHES = ("couplings", "blocks", "width", "heads", "patch", "spatial_every", "seed", "base")
+_PATCHES += ("conditioner_dtype", "gradient_checkpointing", "standardize_condition")
 
 #: Names of options, by the name of the model.
 OPTIONS = {
@@ -17,4 +19,5 @@ OPTIONS = {
     "real_nvp": (*_DENSE, "scale", "linear"),
     "neural_spline": (*_DENSE, "bins", "bound", "linear"),
     "image_real_nvp": _IMAGES,
+    "jet": _PATCHES,
 }

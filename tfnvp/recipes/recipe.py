@@ -23,6 +23,7 @@ MODELS = {
     "real_nvp": "RealNVP",
     "neural_spline": "NeuralSplineFlow",
     "image_real_nvp": "ImageRealNVP",
+    "jet": "Jet",
 }
 
 # Fields that only describe.
@@ -76,7 +77,7 @@ class Recipe:
       name: name on the command line.
       description: one line on what it is.
       dataset: name of the data set, as in `tfnvp.data.load_named`.
-      model: "real_nvp", "nice", "neural_spline" or "image_real_nvp".
+      model: "real_nvp", "nice", "neural_spline", "image_real_nvp" or "jet".
       options: arguments of the model's constructor besides shape and levels.
       epochs: largest number of epochs; training stops earlier when the validation loss no longer
         improves (`patience`).

@@ -53,7 +53,7 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
             f"Received: the table {splits.name}; realnvp-table and neural-spline-table are for them"
         )
     if splits.bounds is not None:
-        if recipe.model == "image_real_nvp":
+        if recipe.model in ("image_real_nvp", "jet"):
             raise ValueError(f"bounds are those of columns of a table. Received: {recipe.name}")
         options["bounds"] = splits.bounds
     if splits.circular is not None:
