@@ -27,6 +27,7 @@ LIKE_OTHERS = [
     "spline of rows",
     "spline checkerboard",
     "spline channels",
+    "spline of angles and numbers",
     "chain",
     "TFP's inversion",
 ]
