@@ -141,9 +141,7 @@ def test_outliers_among_the_training_rows_stay_outliers():
     usual, group = generator.normal(size=(300, 3)), 6 + 0.1 * generator.normal(size=(20, 3))
     rows = np.concatenate([usual, group])
     nats = {
-        novelty: FlowOutlierDetector(**SMALL, novelty=novelty)
-        .fit(rows)
-        .score_samples(rows)
+        novelty: FlowOutlierDetector(**SMALL, novelty=novelty).fit(rows).score_samples(rows)
         for novelty in (False, True)
     }
     assert nats[False][300:].max() < np.quantile(nats[False][:300], 0.05)

@@ -36,9 +36,7 @@ def model_folder(tmp_path_factory):
     return folder
 
 
-def test_training_on_records_keeps_columns_and_a_reference(
-    tmp_path, capsys, monkeypatch, eagerly
-):
+def test_training_on_records_keeps_columns_and_a_reference(tmp_path, capsys, monkeypatch, eagerly):
     # Signatures are exported in the tests of flows and of exports.
     monkeypatch.setattr(tfnvp.Flow, "export", lambda flow, path, card: path)
     table = write(tmp_path / "people.csv", people(1000, 0), key=np.arange(1000))

@@ -32,7 +32,9 @@ def test_held_out_rows_or_a_rule_choose_the_noise():
     narrow = 0.01 * normal(100, 2) + np.sign(normal(100, 1, seed=1))
     assert fit(narrow, noise="auto", components=(2,)).noise == 0.02
     assert fit(normal(100, 2), noise="auto").noise == 0.4
-    assert fit(narrow, noise="auto", bandwidth=3.0, components=(1,)).noise == pytest.approx(3 * 100 ** (-1 / 6))
+    assert fit(narrow, noise="auto", bandwidth=3.0, components=(1,)).noise == pytest.approx(
+        3 * 100 ** (-1 / 6)
+    )
     assert fit(narrow, noise=0.3, bandwidth=3.0, components=(1,)).noise == 0.3
 
 
