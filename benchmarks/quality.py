@@ -88,13 +88,13 @@ def of_table(name, rows):
 
 def work_of(task, dimensions, kind="real_nvp"):
     """The flow of a task, as the adaptors of libraries build it."""
-    width = _WIDTHS.get(task, 128)
+    width, couplings = _WIDTHS.get(task, 128), 2 if task.startswith("tiny") else 8
     return Workload(
         task,
-        f"{task}, 8 {KINDS[kind]} couplings of 2x{width}",
+        f"{task}, {couplings} {KINDS[kind]} couplings of 2x{width}",
         kind,
         (dimensions,),
-        8,
+        couplings,
         (width,) * 2,
         (),
         bins=8,

@@ -22,6 +22,10 @@ os.environ.setdefault(
     "--xla_cpu_parallel_codegen_split_count=1",
 )
 
+# What imports made stays: to look through it takes each of hundreds of collections half a second.
+gc.collect()
+gc.freeze()
+
 
 def pytest_configure():
     """Accepts SIGINT, here and in child processes, also where `nohup pytest &` ignores it."""
@@ -43,6 +47,14 @@ def _drop_programs():
     gc.collect()
     if sys.platform == "linux":
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@pytest.fixture
+def eagerly():
+    """Runs functions op by op: a graph takes longer to make than it saves in few calls."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 def perturb(module, deviation=0.3, seed=0):

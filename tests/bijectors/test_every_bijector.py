@@ -29,6 +29,7 @@ LIKE_OTHERS = [
     "spline checkerboard",
     "spline channels",
     "learned dequantization",
+    "spline of angles and numbers",
     "chain",
     "TFP's inversion",
 ]

@@ -6,6 +6,8 @@ import tfnvp
 from tests.conftest import perturb
 from tfnvp.bijectors import LULinear
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def mixed(event_shape=4, permutation=(2, 0, 3, 1)):
     return perturb(LULinear(event_shape, permutation), 0.3)

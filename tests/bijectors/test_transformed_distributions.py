@@ -101,7 +101,7 @@ def test_hamiltonian_monte_carlo_goes_through_splines():
         tfd.MultivariateNormalDiag(tf.zeros(2)).log_prob, step_size=0.05, num_leapfrog_steps=3
     )
     kernel = tfp.mcmc.TransformedTransitionKernel(kernel, d.bijector)
-    draws, ratios = tf.function(tfp.mcmc.sample_chain, autograph=False)(
+    draws, ratios = tfp.mcmc.sample_chain(
         5,
         d.sample(16, seed=(0, 1)),
         kernel=kernel,

@@ -14,6 +14,7 @@ from tfnvp.cli.options import Source, bounds_in
 from tfnvp.runs import resuming
 from tfnvp.runs.folder import RunFolder, load_model
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 BOUNDS = ["--bounds", "rain=0:", "--bounds", "share=0:1"]
 
 
@@ -29,13 +30,14 @@ def weather(tmp_path):
 
 
 def test_a_table_with_bounds_from_training_to_scores(weather, tmp_path, capsys, monkeypatch):
-    # Tracing takes longer than these steps, and so do further signatures.
-    tf.config.run_functions_eagerly(True)
     healthy = tfnvp.Flow.export
 
     def export(flow, path, card):
+        # All signatures take longer.
         tf.config.run_functions_eagerly(False)
-        return healthy(flow, path, card=card, signatures=["sample"], warmup=())
+        exported = healthy(flow, path, card=card, signatures=["sample"], warmup=())
+        tf.config.run_functions_eagerly(True)
+        return exported
 
     monkeypatch.setattr(tfnvp.Flow, "export", export)
     made = tmp_path / "run"
@@ -45,10 +47,7 @@ def test_a_table_with_bounds_from_training_to_scores(weather, tmp_path, capsys, 
     error = " ".join(capsys.readouterr().err.split())
     assert "column 'rain' must be above 0. Received: 0 in row " in error
     assert "leave them out (`--skip-bad` for a table" in error
-    try:
-        assert run(*train, *BOUNDS, "--skip-bad") == 0
-    finally:
-        tf.config.run_functions_eagerly(False)
+    assert run(*train, *BOUNDS, "--skip-bad") == 0
     warning = capsys.readouterr().err
     assert "(10.50%) are not, 42 of them exactly 0. These rows are left out" in warning
     assert "an atom, which no density describes" in warning

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from pyarrow import csv
 
 import tfnvp
@@ -14,6 +13,7 @@ from tfnvp.cli.options import Source, bounds_in
 from tfnvp.runs import resuming
 from tfnvp.runs.folder import RunFolder, load_model
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 SPLINE = ["--set", "model=neural_spline", "--set", "bins=3"]
 CIRCULAR = ["--circular", "phase=0:360", "--bounds", "rain=0:"]
 
@@ -34,8 +34,7 @@ def winds(tmp_path):
 def test_a_table_with_circular_columns_from_training_to_scores(
     winds, tmp_path, capsys, monkeypatch
 ):
-    # Tracing takes longer than these steps; signatures are exported in the tests of flows.
-    tf.config.run_functions_eagerly(True)
+    # Signatures are exported in the tests of flows.
     monkeypatch.setattr(tfnvp.Flow, "export", lambda flow, path, card: cards.append(card) or path)
     made, cards = tmp_path / "run", []
     train = ["train", "--table", winds, *TINY, "--epochs", 1, "--output", made, *CIRCULAR]
@@ -45,10 +44,7 @@ def test_a_table_with_circular_columns_from_training_to_scores(
     assert "Take it modulo the interval" in error
     assert run(*train, "--skip-bad") == 2
     assert "circular columns need a flow of spline couplings" in capsys.readouterr().err
-    try:
-        assert run(*train, *SPLINE, "--skip-bad") == 0
-    finally:
-        tf.config.run_functions_eagerly(False)
+    assert run(*train, *SPLINE, "--skip-bad") == 0
     warning = capsys.readouterr().err
     assert "Received: 365 in row 8" in warning
     assert "atom" not in warning

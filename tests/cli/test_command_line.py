@@ -21,6 +21,8 @@ from tfnvp.recipes import get
 from tfnvp.runs import dry_run, train_recipe
 from tfnvp.runs.folder import RunFolder, load_model
 
+pytestmark = pytest.mark.usefixtures("eagerly")
+
 
 def json_of(capsys):
     return json.loads(capsys.readouterr().out)

@@ -3,12 +3,15 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.command_line import run
 from tfnvp import data
 from tfnvp.cli.loading import load_data
 from tfnvp.cli.options import Source
+
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 def test_images_become_records(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,7 @@
 import json
+import pathlib
 import resource
+import shutil
 
 import keras
 import numpy as np
@@ -12,9 +14,16 @@ from tfnvp.data.splits import split_at_random
 ROWS = np.arange(3000, dtype="float32").reshape(1000, 3)
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("written") / "records"
+    return data.write_records(np.split(ROWS, 7 * [0] + [10, 500]), 1000, path)
+
+
 @pytest.fixture
-def folder(tmp_path):
-    return data.write_records(np.split(ROWS, 7 * [0] + [10, 500]), 1000, tmp_path / "records")
+def folder(written, tmp_path):
+    """A copy, which a test may break."""
+    return pathlib.Path(shutil.copytree(written, tmp_path / "records"))
 
 
 def test_equal_rows_are_in_one_part_as_those_of_arrays(folder, tmp_path):

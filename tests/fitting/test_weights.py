@@ -10,6 +10,7 @@ from tests.conftest import perturb
 from tfnvp.fitting.batches import Data, without_tuning
 from tfnvp.fitting.weights import relative
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 X = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
 WEIGHTS = np.linspace(0.0, 3.0, 20).astype("float32")
 EXPECTED = WEIGHTS / WEIGHTS.mean()

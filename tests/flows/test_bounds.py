@@ -8,6 +8,7 @@ import tensorflow as tf
 import tfnvp
 from tests.conftest import perturb
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 BOUNDS = {0: (0, None), 1: (0, 1), 3: (None, 3)}
 TINY = {"couplings": 2, "hidden_units": (4,)}
 

@@ -14,6 +14,7 @@ from tfnvp.bijectors import Angles, Chain, SplineCoupling
 from tfnvp.conditioners import MLP
 from tfnvp.partitions import EvenOdd
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 CIRCULAR = {0: (0, 360), 2: (-1, 1)}
 TINY = {"couplings": 3, "hidden_units": (4,), "bins": 3}
 LOW, HIGH = [0, -np.inf, -1], [360, np.inf, 1]
@@ -91,6 +92,7 @@ def test_samples_lie_in_their_intervals_and_come_back(flow, temperature):
     assert (x < HIGH).all()
     assert np.isfinite(flow.log_prob(x)).all()
     np.testing.assert_array_equal(flow.sample(2000, seed=1, temperature=temperature), x)
+    tf.config.run_functions_eagerly(False)
     draw = tf.function(lambda: flow.sample_latents(5, (1, 0), 1.0), jit_compile=True)
     np.testing.assert_allclose(draw(), flow.sample_latents(5, (1, 0), 1.0), rtol=1e-6)
 
@@ -160,6 +162,7 @@ def test_a_chain_of_ones_own_has_angles_too(tmp_path):
 def test_served_models_know_angles(tmp_path):
     flow = make(2, {0: (0, 360)}, couplings=1, bins=2)
     names = ["sample_rows", "interpolate"]
+    tf.config.run_functions_eagerly(False)
     served = tf.saved_model.load(flow.export(tmp_path, signatures=names, warmup=())).signatures
     x = flow.sample(1, seed=(1, 2), temperature=2.0)
     hot = {"seed": tf.constant([[1, 2]]), "temperature": tf.constant([2.0])}
@@ -181,6 +184,7 @@ def test_the_way_between_two_angles_is_the_short_one():
 @pytest.mark.slow
 def test_a_density_on_both_sides_of_the_seam_is_learned(recwarn):
     # Only training shows that gradients reach the slope at the ends, and the turn.
+    tf.config.run_functions_eagerly(False)
     rng = np.random.default_rng(0)
     x = np.column_stack([np.degrees(rng.vonmises(0.2, 1.5, 8000)) % 360, rng.normal(size=8000)])
     x[:2, 0] = 0, 360  # The round trip of both ends at 0.

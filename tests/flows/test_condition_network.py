@@ -14,6 +14,7 @@ from tfnvp.conditioners import MLP, StandardizedCondition, StandardizedInputs
 from tfnvp.inputs.condition_network import compiles_well, describe_conditions
 from tfnvp.partitions import Split
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 RNG = np.random.default_rng(0)
 N = 8
 X = RNG.normal(size=(N, 2)).astype("float32")
@@ -63,13 +64,6 @@ def of_two():
     return perturb(tfnvp.NICE(2, 2, (4,), condition_network=two_inputs()))
 
 
-@pytest.fixture
-def eagerly():
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 CALLS = {
     "log_prob": (lambda flow: flow.log_prob(X, C), N),
     "encode": (lambda flow: flow.encode(X, C), N),
@@ -87,7 +81,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_the_network_runs_once_in_a_call_on_each_condition(eagerly, call):
+def test_the_network_runs_once_in_a_call_on_each_condition(call):
     flow = tfnvp.Flow(chain(), 2, condition_shape=3, condition_network=Counting(4))
     run, rows = CALLS[call]
     Counting.rows = ()
@@ -97,6 +91,7 @@ def test_the_network_runs_once_in_a_call_on_each_condition(eagerly, call):
 
 def test_a_step_of_training_runs_it_once_also_on_halves():
     # This fits: only `fit` compiles the step.
+    tf.config.run_functions_eagerly(False)
     flow = tfnvp.RealNVP(2, 2, (4,), condition_shape=3, condition_network=Counting(4))
     flow.compile("adam", jit_compile=True)
     Counting.rows = ()
@@ -163,6 +158,7 @@ def test_samples_of_each_condition_and_their_densities(of_two):
 @pytest.mark.parametrize("kind", [tfnvp.NICE, partial(tfnvp.NeuralSplineFlow, bins=2)])
 def test_samples_of_each_condition_without_a_network(kind):
     plain = perturb(kind(2, 2, (4,), condition_shape=3))
+    tf.config.run_functions_eagerly(False)
     x = tf.function(lambda c: plain.sample(3, (1, 0), condition=c, per_condition=True))(C[:4])
     nats = plain.log_prob(x, C[:4], per_condition=True)
     np.testing.assert_allclose(nats[1], plain.log_prob(x[1], C[1]), rtol=1e-4)
@@ -189,6 +185,7 @@ def test_labels_come_as_a_vector_or_with_an_axis_and_stay_whole():
     (part,) = flow.data_spec.conditions.inputs
     assert part.takes_labels
     assert part.categories == 4
+    tf.config.run_functions_eagerly(False)
     np.testing.assert_array_equal(tf.function(flow.log_prob)(X, LABELS), expected)
 
 
@@ -225,6 +222,7 @@ def test_fit_takes_several_inputs_as_keras_does(of_two, give):
 
 
 def test_one_of_several_inputs_can_be_for_all(of_two):
+    tf.config.run_functions_eagerly(False)
     expected = of_two.log_prob(X, (C, np.full(N, 2)))
     np.testing.assert_allclose(of_two.log_prob(X, (C, 2)), expected, rtol=1e-6)
     served = tf.function(
@@ -243,6 +241,7 @@ def test_a_condition_that_is_not_finite_gives_nan_though_the_network_hides_it():
     flow = perturb(tfnvp.RealNVP(2, 2, (4,), condition_shape=3, condition_network=network))
     bad = C.copy()
     bad[1, 0] = np.nan
+    tf.config.run_functions_eagerly(False)
     nats = tf.function(flow.log_prob)(X, tf.constant(bad))
     np.testing.assert_array_equal(np.isnan(nats), np.arange(N) == 1)
     with pytest.raises(ValueError, match=r"`condition` must be finite.*condition\[1, 0\]"):
@@ -250,6 +249,7 @@ def test_a_condition_that_is_not_finite_gives_nan_though_the_network_hides_it():
 
 
 def test_a_label_that_the_embedding_does_not_have_is_never_taken_for_another():
+    tf.config.run_functions_eagerly(False)
     flow, labels = with_labels(), np.where(np.arange(N) == 3, 4, LABELS)
     nats = tf.function(flow.log_prob, jit_compile=True)(X, tf.constant(labels))
     np.testing.assert_array_equal(np.isnan(nats), np.arange(N) == 3)
@@ -298,7 +298,7 @@ def test_it_is_saved_with_its_flow(of_two, frozen, tmp_path):
     flow.condition_network.trainable = True
 
 
-def test_images_have_one_too(eagerly, tmp_path):
+def test_images_have_one_too(tmp_path):
     flow = tfnvp.ImageRealNVP(
         (2, 2, 1), 1, 2, 1, levels=None, condition_shape=1, condition_network=embedding()
     )

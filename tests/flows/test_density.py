@@ -11,7 +11,10 @@ from tests.conftest import perturb
 from tfnvp.bijectors import Chain, Logit
 
 tfb = tfp.bijectors
-pytestmark = pytest.mark.filterwarnings("ignore:.*log-density of such rows")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*log-density of such rows"),
+    pytest.mark.usefixtures("eagerly"),
+]
 
 
 def vectors(**options):
@@ -81,6 +84,7 @@ def test_other_rows_have_the_gradients_that_they_have_alone(name):
 
     expected = gradient(rows[[0, 2]])
     rows = np.roll(rows, -1, axis=0)  # The first row has no density.
+    tf.config.run_functions_eagerly(False)
     # Within a graph, only rows outside of the support are known before the flow is computed.
     for function in (gradient, tf.function(gradient))[: 2 if name == "softplus" else 1]:
         for found, alone in zip(function(rows), expected, strict=True):
@@ -95,6 +99,7 @@ def test_every_method_agrees(tmp_path):
     # A row of weight 0 does not count.
     weighted = flow.evaluate(rows[:3], sample_weight=[1.0, 0.0, 1.0], verbose=0)
     np.testing.assert_allclose(weighted, -np.mean(flow.log_prob(rows[:3:2])), rtol=1e-5)
+    tf.config.run_functions_eagerly(False)
     served = flow.export(tmp_path, signatures=["log_prob", "encode"])
     served = tf.saved_model.load(str(served)).signatures
     nats = served["log_prob"](x=tf.constant(rows))["log_prob"]
@@ -113,6 +118,7 @@ def test_samples_that_overflow_have_density_zero():
 def test_broken_weights_and_conditions_give_nan():
     flow = vectors(condition_shape=1)
     rows = np.float32([INSIDE, [np.inf] * 3])
+    tf.config.run_functions_eagerly(False)
     log_prob = tf.function(flow.log_prob)  # In graphs, conditions that are not finite are no error.
     assert np.isfinite(log_prob(rows[:1], [[1.0]])).all()
     assert np.isnan(log_prob(rows, tf.constant([[np.nan], [1.0]]))[0])

@@ -9,6 +9,7 @@ from tests.conftest import perturb
 from tfnvp.bijectors import Chain, DiagonalScaling, Logit, MultiScale
 
 tfb, tfd = tfp.bijectors, tfp.distributions
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 def test_check_of_data_from_the_flow_itself():

@@ -12,7 +12,7 @@ from tfnvp.partitions import Split
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 
-SMALL = {"couplings": 4, "hidden_units": (8,)}
+SMALL = {"couplings": 2, "hidden_units": (8,)}
 
 
 @pytest.fixture(scope="module")

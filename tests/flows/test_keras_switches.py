@@ -8,7 +8,9 @@ import tensorflow as tf
 import tfnvp
 from tests.bijector_builders import points
 from tests.conftest import perturb
-from tfnvp.bijectors import ActNorm, BatchNormalization, Chain
+from tfnvp.bijectors import ActNorm, AffineCoupling, BatchNormalization, Chain
+from tfnvp.conditioners import ResidualCNN
+from tfnvp.partitions import Checkerboard
 
 FLOWS = {
     "nice": lambda: tfnvp.NICE(3, 2, (4,)),
@@ -57,8 +59,18 @@ def data(flow):
     return x, None if flow.condition_shape is None else points(4, 3, seed=2).numpy()
 
 
-@pytest.mark.parametrize("name", FLOWS)
-@pytest.mark.parametrize("switch", SWITCHES)
+# Pairs in which every flow and every switch come: the three `floatx` are one mechanism, as are the
+# two policies of half precision.
+PAIRS = [
+    (name, switch)
+    for switch in SWITCHES
+    for name in FLOWS
+    if not (switch == "floatx bfloat16" and name != "neural_spline")
+    and not (name == "image" and switch in ("floatx float16", "mixed_float16"))
+]
+
+
+@pytest.mark.parametrize(("name", "switch"), PAIRS)
 def test_before_building_and_after(name, switch, tmp_path):
     turn, tolerance = SWITCHES[switch]
     flow = perturb(FLOWS[name](), 0.1)
@@ -83,7 +95,9 @@ def test_before_building_and_after(name, switch, tmp_path):
 
 
 def test_an_export_with_channels_first(tmp_path):
-    flow = perturb(FLOWS["image"](), 0.1)
+    network = ResidualCNN(2, filters=2, blocks=1, parity=0)
+    coupling = AffineCoupling(network, Checkerboard(), (2, 4, 1))
+    flow = perturb(tfnvp.Flow(coupling, (2, 4, 1)), 0.1)
     expected = flow.log_prob(*data(flow))
     SWITCHES["channels first"][0]()
     tf.config.run_functions_eagerly(False)

@@ -16,6 +16,7 @@ from tfnvp.flows.vector_flow import VectorFlow, VectorOptions, hidden_units_for
 from tfnvp.partitions import EvenOdd, Mask, MoveAll, Split
 from tfnvp.partitions.of_couplings import partitions_for
 
+pytestmark = pytest.mark.usefixtures("eagerly")
 SHARED = set(inspect.signature(tfnvp.NICE).parameters)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import functools
 
 import pytest
+import tensorflow as tf
 
 import tfnvp
 from tfnvp.runs import any_table
@@ -14,7 +15,9 @@ SMALL = {"couplings": 2, "residual_blocks": 1, "base_filters": 4, "bins": 3}
 
 @contextlib.contextmanager
 def short_trainings(signatures=None, epochs=1):
-    """Within it, `fit` takes few epochs or steps without XLA, which compiles longer than they run.
+    """Within it, `fit` takes few epochs or steps, and nothing is traced or compiled but exports.
+
+    Both take longer than so few steps.
 
     Args:
       signatures: names; the signatures of exports that name none. Default: all.
@@ -34,14 +37,25 @@ def short_trainings(signatures=None, epochs=1):
     @functools.wraps(export)
     def export_few(flow, path, **kwargs):
         kwargs["signatures"] = kwargs.get("signatures") or signatures
-        return export(flow, path, **kwargs)
+        with _eagerly(False):
+            return export(flow, path, **kwargs)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, _eagerly(True):
         patch.setattr(tfnvp.Flow, "fit", short_fit)
         patch.setattr(tfnvp.Flow, "compile", compile_without_xla)
         patch.setattr(tfnvp.Flow, "export", export_few)
         patch.setattr(any_table, "steps_for", lambda *shape: epochs)
         yield
+
+
+@contextlib.contextmanager
+def _eagerly(wanted):
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(wanted)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
 
 
 @contextlib.contextmanager

@@ -11,13 +11,13 @@ import pytest
 import tensorflow as tf
 
 import tfnvp
-from tfnvp import recipes
+from tfnvp import plotting, recipes
 from tfnvp.data import Splits
 from tfnvp.runs.folder import RunFolder
 from tfnvp.runs.train_recipe import train
 
 RECIPE = recipes.get("realnvp-table").override(
-    ["couplings=2", "hidden_units=[4]", "epochs=2", "batch_size=24", "warmup_epochs=1"]
+    ["couplings=2", "hidden_units=[4]", "epochs=2", "batch_size=48", "warmup_epochs=1"]
 )
 ROWS = np.random.default_rng(0).normal(size=(60, 2)).astype("float32")
 SPLITS = Splits("table", ROWS[:48], ROWS[48:54], ROWS[54:], columns=("a", "b"))
@@ -79,6 +79,8 @@ def killer():
 def test_a_run_killed_at_any_operation_on_files_resumes(killer, tmp_path, monkeypatch):
     export = tfnvp.Flow.export
     monkeypatch.setattr(keras.export, "ExportArchive", Archive)
+    picture = plotting.samples_picture(ROWS[:9])
+    monkeypatch.setattr(plotting, "samples_picture", lambda *args: picture)
     monkeypatch.setattr(
         tfnvp.Flow, "export", lambda *args, **kwargs: export(*args, **kwargs, signatures=["encode"])
     )
