@@ -14,14 +14,13 @@ SMALL = {"couplings": 2, "residual_blocks": 1, "base_filters": 4, "bins": 3}
 
 
 @contextlib.contextmanager
-def short_trainings(signatures=None, epochs=1):
-    """Within it, `fit` takes few epochs or steps, and nothing is traced or compiled but exports.
-
-    Both take longer than so few steps.
+def short_trainings(signatures=None, epochs=1, eagerly=True):
+    """Within it, `fit` takes few epochs or steps, for which XLA takes longer than it saves.
 
     Args:
       signatures: names; the signatures of exports that name none. Default: all.
       epochs: most epochs of a `fit`.
+      eagerly: bool, whether nothing is traced but exports: that takes longer than a few steps.
     """
     fit, compile_, export = tfnvp.Flow.fit, tfnvp.Flow.compile, tfnvp.Flow.export
 
@@ -40,7 +39,7 @@ def short_trainings(signatures=None, epochs=1):
         with _eagerly(False):
             return export(flow, path, **kwargs)
 
-    with pytest.MonkeyPatch.context() as patch, _eagerly(True):
+    with pytest.MonkeyPatch.context() as patch, _eagerly(eagerly):
         patch.setattr(tfnvp.Flow, "fit", short_fit)
         patch.setattr(tfnvp.Flow, "compile", compile_without_xla)
         patch.setattr(tfnvp.Flow, "export", export_few)

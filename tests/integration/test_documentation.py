@@ -129,7 +129,8 @@ def readers_folder(tmp_path_factory):
 def test_what_a_page_shows_runs(page, monkeypatch, tmp_path, request):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
-    asked = re.findall(r'signatures\["(\w+)"\]', page.read_text(encoding="utf-8"))
+    text = page.read_text(encoding="utf-8")
+    asked, few_steps = re.findall(r'signatures\["(\w+)"\]', text), "sample_chain" not in text
     signatures, done = asked or ["log_prob"], []
     shown = [block for block in runs(page) if block.language in SHELL]
     if any(is_run(words) for block in shown for words in commands(block)):
@@ -137,7 +138,7 @@ def test_what_a_page_shows_runs(page, monkeypatch, tmp_path, request):
         shutil.copytree(folder, tmp_path, copy_function=_copy, dirs_exist_ok=True)
     policy = keras.config.dtype_policy()
     try:
-        with short_trainings(signatures), small_flows():
+        with short_trainings(signatures, eagerly=few_steps), small_flows():
             for block in runs(page):
                 if block.language == "python":
                     # Empty lines before it, so that an error names the line of the page.
