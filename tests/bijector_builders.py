@@ -90,7 +90,7 @@ def mixed(size=4, **kwargs):
 
 def multi_scale():
     """Three scales of a 4 x 4 image with 2 channels: a `MultiScale` in another."""
-    innermost = Chain([coupling(size=(1, 1, 8), partition=Channels())])
+    innermost = Chain([coupling(size=(1, 1, 8), partition=Channels()), act_norm((1, 1, 8))])
     middle = [coupling("additive", (2, 2, 4), Channels()), MultiScale(innermost)]
     return MultiScale(Chain(middle, name="middle"))
 
