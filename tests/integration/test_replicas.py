@@ -17,6 +17,7 @@ from tfnvp import distribute
 
 pytestmark = pytest.mark.slow
 
+CONTINUED = "continued_after_a_loss"
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
 
 
@@ -57,7 +58,8 @@ def results(tmp_path_factory):
     """Results of every scenario: in one process, on two devices, and on each of two workers."""
     folder = tmp_path_factory.mktemp("replicas")
     paths = {kind: folder / f"{kind}.npz" for kind in ("none", "mirrored", "worker_0", "worker_1")}
-    finish(start("none", paths["none"]), start("mirrored", paths["mirrored"]))
+    names = [*SCENARIOS, CONTINUED]
+    finish(start("none", paths["none"], *names), start("mirrored", paths["mirrored"]))
     finish(*start_workers([paths["worker_0"], paths["worker_1"]]))
     return {kind: dict(np.load(path)) for kind, path in paths.items()}
 
@@ -78,17 +80,16 @@ def test_replicas_equal_one_process(results, kind, scenario):
 
 
 def test_a_lost_worker_is_started_again_and_goes_on(results, tmp_path):
-    name = "continued_after_a_loss"
     paths = [tmp_path / "0.npz", tmp_path / "1.npz"]
     backup = str(tmp_path / "backup")
-    chief, lost = start_workers(paths, name, BACKUP=backup, LOST_WORKER="1")
+    chief, lost = start_workers(paths, CONTINUED, BACKUP=backup, LOST_WORKER="1")
     lost.communicate()
     assert lost.returncode == -signal.SIGKILL
     # A cluster manager starts all again; the others wait in vain for the gradients of the lost.
     chief.kill()
     chief.communicate()
     assert os.listdir(backup)
-    finish(*start_workers(paths, name, BACKUP=backup))
+    finish(*start_workers(paths, CONTINUED, BACKUP=backup))
     for path in paths:
         for key, value in np.load(path).items():
             np.testing.assert_allclose(value, results["none"][key], rtol=1e-6, atol=1e-6)
