@@ -1,5 +1,6 @@
 """Fixtures and data that several test modules share."""
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -49,12 +50,21 @@ def _drop_programs():
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
+@contextlib.contextmanager
+def functions_eager(wanted=True):
+    """Within it, functions run op by op: for few calls a graph is not worth its tracing."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(wanted)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
 @pytest.fixture
 def eagerly():
-    """Runs functions op by op: a graph takes longer to make than it saves in few calls."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    with functions_eager():
+        yield
 
 
 def perturb(module, deviation=0.3, seed=0):

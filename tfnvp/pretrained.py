@@ -3,6 +3,7 @@
 import pathlib
 from typing import TYPE_CHECKING
 
+from tfnvp.arguments import check_one_of
 from tfnvp.runs.folder import load_model
 
 if TYPE_CHECKING:
@@ -51,8 +52,7 @@ def load_pretrained(name: str) -> "Flow":
 
     Source: tfnvp; `saved_models/train.py` makes them.
     """
-    if name not in PRETRAINED:
-        raise ValueError(f"`name` must be one of {', '.join(PRETRAINED)}. Received: {name!r}")
+    check_one_of("name", name, PRETRAINED)
     return load_model(file_of(name))
 
 

@@ -177,6 +177,8 @@ def test_minutes_become_epochs(no_training, monkeypatch, capsys):
         assert no_training.recipe.epochs == epochs
     assert run("train", "--minutes", 2, "--epochs", 3) == 2
     assert "give --minutes or --epochs, not both" in capsys.readouterr().err
+    assert run("train", "--minutes", 2, "--strategy", "mirrored") == 2
+    assert "--minutes measures one process" in capsys.readouterr().err
     assert run("train", "--minutes", 0) == 2
     assert "minutes` must be a number above 0. Received: 0.0" in capsys.readouterr().err
 

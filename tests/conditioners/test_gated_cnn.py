@@ -60,3 +60,15 @@ def test_networks_check_their_arguments(arguments):
         GatedConvNet(**{"output_channels": 1, **arguments})
     with pytest.raises(ValueError, match="a GatedConvNet needs images"):
         GatedConvNet(1, filters=2)(tf.zeros((2, 3)))
+
+
+def test_a_condition_of_the_same_pixels_is_seen_at_its_pixel():
+    network = GatedConvNet(1, filters=4, blocks=1, zero_init=False)
+    image, condition = tf.ones([1, 9, 1, 1]), tf.zeros([1, 9, 1, 2])
+    before = network([image, condition])
+    assert network.stem.kernel.shape[2] == 3
+    change = network([image, condition + tf.one_hot([0], 9)[..., None, None]]) - before
+    # Three filters of 3 x 3 see three pixels further.
+    seen = np.abs(change)[0, :, 0, 0] > 0
+    assert seen[0]
+    assert not seen[4:].any()

@@ -161,6 +161,8 @@ SCENARIOS = {
         dropout,
     )
 }
+# The last one is also run by itself, with a worker that is lost.
+EVERY = SCENARIOS | {"continued_after_a_loss": continued_after_a_loss}
 
 if __name__ == "__main__":
     kind, path, *names = sys.argv[1:]
@@ -176,6 +178,6 @@ if __name__ == "__main__":
     results = {
         f"{name}/{i}": np.asarray(array)
         for name in names or SCENARIOS
-        for i, array in enumerate(globals()[name]())
+        for i, array in enumerate(EVERY[name]())
     }
     np.savez(path, **results)

@@ -4,9 +4,9 @@ import contextlib
 import functools
 
 import pytest
-import tensorflow as tf
 
 import tfnvp
+from tests.conftest import functions_eager
 from tfnvp.runs import any_table
 
 # The most that a flow gets of what takes time to trace.
@@ -36,25 +36,15 @@ def short_trainings(signatures=None, epochs=1, eagerly=True):
     @functools.wraps(export)
     def export_few(flow, path, **kwargs):
         kwargs["signatures"] = kwargs.get("signatures") or signatures
-        with _eagerly(False):
+        with functions_eager(False):
             return export(flow, path, **kwargs)
 
-    with pytest.MonkeyPatch.context() as patch, _eagerly(eagerly):
+    with pytest.MonkeyPatch.context() as patch, functions_eager(eagerly):
         patch.setattr(tfnvp.Flow, "fit", short_fit)
         patch.setattr(tfnvp.Flow, "compile", compile_without_xla)
         patch.setattr(tfnvp.Flow, "export", export_few)
         patch.setattr(any_table, "steps_for", lambda *shape: epochs)
         yield
-
-
-@contextlib.contextmanager
-def _eagerly(wanted):
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(wanted)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
 
 
 @contextlib.contextmanager

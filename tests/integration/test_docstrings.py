@@ -23,6 +23,7 @@ def test_examples_in_docstrings_run(name):
     if package := missing_package(name):
         pytest.skip(f"needs the package {package}")
     module = importlib.import_module(name)
+    # Graphs pay where an example fits an estimator.
     few_steps = "steps=20" not in inspect.getsource(module)
     with short_trainings(epochs=5, eagerly=few_steps):
         assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0

@@ -26,7 +26,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfnvp
-from tests.conftest import perturb
+from tests.conftest import functions_eager, perturb
 
 pytestmark = pytest.mark.slow
 
@@ -166,12 +166,8 @@ class Exported:
         warmup = (1, 3) if name == "image" else ()
         flow.export(folder / name, signatures=signatures, warmup=warmup)
         feeds = make_feeds(flow)
-        # Graphs take longer to make than to run here.
-        tf.config.run_functions_eagerly(True)
-        try:
+        with functions_eager():
             answers = expected_answers(flow, feeds)
-        finally:
-            tf.config.run_functions_eagerly(False)
         self.feeds[name], self.answers[name] = (
             {n: v for n, v in d.items() if not signatures or n.split("/")[0] in signatures}
             for d in (feeds, answers)

@@ -90,6 +90,8 @@ def train(
     recipe = _recipe_name(model, recipe)
     if minutes is not None and epochs is not None:
         raise ValueError("give --minutes or --epochs, not both")
+    if minutes is not None and strategy != "none":
+        raise ValueError("--minutes measures one process: give --epochs with --strategy")
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     given = [f"{name}={value!r}" for name, value in fields.items() if value is not None]
     plan = _plan(recipe, [*(changes or ()), *given], source.given, seed, output, resume)
@@ -142,14 +144,14 @@ def _plan(recipe, changes, source, seed, output, resume):
     return plan
 
 
-def _within_minutes(plan, recipe, splits, minutes, console):
+def _within_minutes(plan, recipe, splits, minutes, shown):
     """Returns the recipe with the epochs that end in time."""
     from tfnvp.runs.dry_run import within_minutes
 
     if plan.is_resumed:
         raise ValueError("--minutes is of a new run: a resumed one keeps its epochs")
     recipe = within_minutes(recipe, splits, minutes, plan.seed)
-    console.print(f"epochs       {recipe.epochs} within {minutes:g} minutes")
+    shown.print(f"epochs       {recipe.epochs} within {minutes:g} minutes")
     return recipe
 
 

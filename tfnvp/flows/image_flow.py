@@ -1,6 +1,6 @@
 """What flows on images share: whole grey levels as data and as samples."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -8,7 +8,12 @@ import tensorflow as tf
 
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.flows.flow import Flow
+from tfnvp.flows.saving import SavedFlow
+from tfnvp.flows.serialization import serialize
 from tfnvp.quantization import quantize
+
+# What `locals()` of a constructor holds besides the arguments that `ImageFlow` stores.
+_NOT_STORED = {"self", "__class__", "name", "condition_network"}
 
 
 class ImageFlow(Flow):
@@ -42,6 +47,14 @@ class ImageFlow(Flow):
                 f"`sample_images` needs a flow with 2 to 256 `levels`. Received: {self.levels}"
             )
         return quantize(self.sample(n, seed, temperature, condition), self.levels)
+
+    def get_config(self) -> dict:
+        return {**self._config, **SavedFlow.get_config(self)}
+
+
+def stored_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the `_config` of a flow, from the `locals()` at the beginning of its constructor."""
+    return {name: serialize(v) for name, v in arguments.items() if name not in _NOT_STORED}
 
 
 def check_image_shape(image_shape: Any, factor: int, rule: str) -> tuple[int, int, int]:

@@ -20,9 +20,7 @@ from tfnvp.bijectors import (
 )
 from tfnvp.conditioners import GatedConvNet, ResidualCNN
 from tfnvp.flows.dequantizer import dequantizer
-from tfnvp.flows.image_flow import ImageFlow, check_image_shape
-from tfnvp.flows.saving import SavedFlow
-from tfnvp.flows.serialization import serialize
+from tfnvp.flows.image_flow import ImageFlow, check_image_shape, stored_arguments
 from tfnvp.flows.vector_flow import policy_name, wrapped, wrapped_inputs
 from tfnvp.inputs.condition_network import describe_conditions
 from tfnvp.partitions import Channels, Checkerboard
@@ -132,26 +130,7 @@ class ImageRealNVP(ImageFlow):
         dequantization: str = "uniform",
     ):
         conditioner_dtype = policy_name(conditioner_dtype)
-        config = {
-            "image_shape": serialize(image_shape),
-            "scales": serialize(scales),
-            "base_filters": serialize(base_filters),
-            "residual_blocks": serialize(residual_blocks),
-            "scale": serialize(scale),
-            "alpha": serialize(alpha),
-            "normalization": serialize(normalization),
-            "network_batch_norm": serialize(network_batch_norm),
-            "condition_shape": serialize(condition_shape),
-            "base": serialize(base),
-            "levels": serialize(levels),
-            "conditioner_dtype": serialize(conditioner_dtype),
-            "gradient_checkpointing": serialize(gradient_checkpointing),
-            "standardize_condition": serialize(standardize_condition),
-            "network": serialize(network),
-            "squeeze_first": serialize(squeeze_first),
-            "channel_maps": serialize(channel_maps),
-            "dequantization": serialize(dequantization),
-        }
+        config = stored_arguments(locals())
         check_flags(
             network_batch_norm=network_batch_norm,
             gradient_checkpointing=gradient_checkpointing,
@@ -220,9 +199,6 @@ class ImageRealNVP(ImageFlow):
             return _latent_scales(self.event_shape, self.scales)
         shape = Squeeze().forward_event_shape(self.event_shape)
         return Squeeze().inverse(_latent_scales(shape, self.scales)).numpy()
-
-    def get_config(self) -> dict:
-        return {**self._config, **SavedFlow.get_config(self)}
 
 
 def _scale(coupling, shape, filters, index, scales):

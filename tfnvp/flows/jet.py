@@ -10,9 +10,7 @@ import tensorflow_probability as tfp
 from tfnvp.arguments import check_flags, check_int
 from tfnvp.bijectors import AffineCoupling, Chain, ScannedCouplings, Squeeze
 from tfnvp.conditioners import VisionTransformer
-from tfnvp.flows.image_flow import ImageFlow, check_image_shape
-from tfnvp.flows.saving import SavedFlow
-from tfnvp.flows.serialization import serialize
+from tfnvp.flows.image_flow import ImageFlow, check_image_shape, stored_arguments
 from tfnvp.flows.vector_flow import policy_name, wrapped_inputs
 from tfnvp.inputs.condition_network import describe_conditions
 from tfnvp.partitions import PackedCheckerboard, Partition, RandomHalves, Split, Stripes
@@ -110,22 +108,7 @@ class Jet(ImageFlow):
         condition_network: keras.layers.Layer | None = None,
     ):
         conditioner_dtype = policy_name(conditioner_dtype)
-        config = {
-            "image_shape": serialize(image_shape),
-            "couplings": serialize(couplings),
-            "blocks": serialize(blocks),
-            "width": serialize(width),
-            "heads": serialize(heads),
-            "patch": serialize(patch),
-            "spatial_every": serialize(spatial_every),
-            "seed": serialize(seed),
-            "condition_shape": serialize(condition_shape),
-            "base": serialize(base),
-            "levels": serialize(levels),
-            "conditioner_dtype": serialize(conditioner_dtype),
-            "gradient_checkpointing": serialize(gradient_checkpointing),
-            "standardize_condition": serialize(standardize_condition),
-        }
+        config = stored_arguments(locals())
         check_int("couplings", couplings, most=10_000)
         check_int("patch", patch, most=10_000)
         check_int("spatial_every", spatial_every, least=0)
@@ -177,9 +160,6 @@ class Jet(ImageFlow):
         chain = Chain([scale, tfp.bijectors.Shift(1.0), *bijectors], name="jet")
         super().__init__(chain, image_shape, base, condition_shape, levels, name, condition_network)
         self._config = config
-
-    def get_config(self) -> dict:
-        return {**self._config, **SavedFlow.get_config(self)}
 
 
 def _partitions(couplings: int, spatial_every: int, seed: int) -> list[Partition]:

@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tfnvp import flows
+from tfnvp.arguments import check_one_of
 from tfnvp.runs.any_table import TableSetting, fit_table
 from tfnvp.scoring import Explanation, replacement_gains
 
@@ -68,9 +69,7 @@ class FlowEstimator(BaseEstimator):
         if novelty not in (None, *_OF_DETECTORS):
             raise ValueError(f"`novelty` must be True or False. Received: {novelty!r}")
         X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2, ensure_min_features=2)
-        if self.kind not in _KINDS:
-            known = ", ".join(_KINDS)
-            raise ValueError(f"`kind` must be one of {known}. Received: {self.kind!r}")
+        check_one_of("kind", self.kind, _KINDS)
         make = functools.partial(_KINDS[self.kind], X.shape[1], hidden_units=self.hidden_units)
         setting = TableSetting(
             base=self.base,
