@@ -302,11 +302,11 @@ def test_single_batches_after_fit_are_those_of_a_plain_loop(steps, conditions):
         np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-6)
 
 
-def test_training_that_lost_the_inverse_gets_a_warning(recwarn, eagerly):
+def test_training_that_lost_the_inverse_gets_a_warning(recwarn):
     # Only `fit` has validation rows: that it looks at them is what is tested.
     flow = make()
     flow.fit(X, validation_data=X[:8], verbose=0)
-    assert not [w for w in recwarn.list if "off by" in str(w.message)]
+    assert not recwarn.list
     forward = flow._forward
     flow._forward = lambda z, condition: [part + 0.1 for part in forward(z, condition)]
     with pytest.warns(UserWarning, match=r"off by up to 0\.1\d* standard deviations"):
