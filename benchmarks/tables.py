@@ -83,11 +83,15 @@ def flow(splits, seed, name, folder, steps):
         verbose=0,
         resume=True,
     )
-    return trained.log_prob(splits.test).numpy(), {"epochs": metrics["epochs"]}
+    chosen = {"epochs": metrics["epochs"], "validation_nats": -metrics["validation_loss"]}
+    return trained.log_prob(splits.test).numpy(), chosen
 
 
 def measure(name, rows, seed, flows, folder, steps):
-    """Yields one result for each model: nats of the test rows with their standard error."""
+    """Yields one result for each model: nats of the test rows with their standard error.
+
+    The last one of several flows is that of the recipe with the best validation rows, once more.
+    """
     splits = prepare(name, rows, seed)
     models = {
         "one Gaussian": gaussian,
@@ -95,9 +99,10 @@ def measure(name, rows, seed, flows, folder, steps):
     }
     for recipe in flows:
         models[recipe] = functools.partial(flow, name=recipe, folder=folder, steps=steps)
+    of_flows = []
     for model, score in models.items():
         nats, chosen = score(splits, seed)
-        yield {
+        result = {
             "table": name,
             "rows": len(rows),
             "columns": splits.event_shape[0],
@@ -107,6 +112,12 @@ def measure(name, rows, seed, flows, folder, steps):
             "standard_error": float(np.std(nats, ddof=1, dtype="float64") / math.sqrt(len(nats))),
             **chosen,
         }
+        if model in flows:
+            of_flows.append(result)
+        yield result
+    if len(of_flows) > 1:
+        best = max(of_flows, key=lambda result: result["validation_nats"])
+        yield {**best, "model": "chosen by validation rows", "recipe": best["model"]}
 
 
 def markdown(results):

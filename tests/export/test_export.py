@@ -280,6 +280,20 @@ def test_uint8_counts_as_the_middle_of_the_bin(tmp_path, monkeypatch):
     np.testing.assert_allclose(got, flow.encode(x), rtol=1e-5)
 
 
+def test_draws_of_noise_give_the_bound_of_evaluate(tmp_path, monkeypatch):
+    flow = small_flow(levels=4)
+    monkeypatch.setattr(type(flow), "accepts_integers", True)
+    served = load(flow.export(tmp_path, signatures=["log_prob_uint8_draws"], warmup_scalars=True))
+    pixels = np.array([[0, 1, 3], [2, 2, 0]], "uint8")
+    of_draws = served["log_prob_uint8_draws"]
+    got = of_draws(x=tf.constant(pixels), draws=tf.constant(5), seed=tf.constant([7, 0]))
+    want = tfnvp.evaluation.log_probs(flow, pixels, draws=5, seed=7, bound="iwae")
+    np.testing.assert_allclose(got["log_prob"], want, rtol=1e-5)
+    np.testing.assert_allclose(got["bits_per_dim"], flow.bits_per_dim(want), rtol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`draws` must be from 1"):
+        of_draws(x=tf.constant(pixels), draws=tf.constant(0), seed=tf.constant([7, 0]))
+
+
 @pytest.fixture(scope="module")
 def image_version(tmp_path_factory):
     network = tfnvp.conditioners.ResidualCNN(2, filters=4, blocks=1)

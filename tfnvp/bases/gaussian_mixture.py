@@ -27,7 +27,7 @@ LEAST_ROWS = 4
 _NUMBERS = 4_000_000
 
 # A choice among more rows would take longer than the training of a flow.
-_ROWS_FOR_CHOICE = 10_000
+_ROWS_FOR_CHOICE = 4000
 
 # Fewer rows are divided several times, since each division holds out few.
 _FEW_ROWS = 1000
@@ -189,7 +189,7 @@ def choose_mixture(
     tried in their order, up to the first one that is worse than the one before.
 
     Args:
-      z: `[n, D]`. Of more rows than `_ROWS_FOR_CHOICE` some are taken.
+      z: `[n, D]`. Candidates are compared on at most `_ROWS_FOR_CHOICE` of them.
       counts: numbers of components, in ascending order. So many are used as keep the covariances
         below some millions of numbers.
       ridges: as for `gaussian_mixture`.
@@ -200,18 +200,18 @@ def choose_mixture(
     """
     from sklearn.model_selection import ShuffleSplit, cross_val_score
 
+    most = max(1, min(len(z) // least_rows, _NUMBERS // z.shape[1] ** 2))
+    counts = sorted({min(count, most) for count in counts})
     z = np.random.default_rng(seed).permutation(z)[:_ROWS_FOR_CHOICE]
     divisions = 1 if len(z) >= _FEW_ROWS else _DIVISIONS
     rest = len(z) - math.ceil(held_out * len(z))
-    most = max(1, min(len(z) // least_rows, _NUMBERS // z.shape[1] ** 2))
-    counts = sorted({min(count, most) for count in counts})
     if rest < 2 or len(counts) == len(ridges) == 1:
         return counts[0], ridges[0]
     division = ShuffleSplit(divisions, test_size=held_out, random_state=seed)
 
     def nats(count, ridge):
         with _without_warnings():
-            return np.mean(cross_val_score(_mixture(count, ridge, seed), z, cv=division))
+            return np.mean(cross_val_score(_mixture(min(count, rest), ridge, seed), z, cv=division))
 
     def best(candidates, nats):
         chosen, largest = candidates[0], -math.inf

@@ -45,14 +45,16 @@ def export(
     | `sample_and_log_prob` | as `sample` | `x`, `log_prob` |
     | `interpolate` | `corners` [batch or 1, 4, ...], `weights` float32[batch, 4] | `x` |
     | `log_prob_uint8`, `encode_uint8` | `x` uint8 | as `log_prob`, `encode` |
+    | `log_prob_uint8_draws` | `x` uint8, `draws` int32, `seed` int32[2] | as `log_prob` |
 
-    All inputs but `num_samples` and the `seed` and `temperature` of `sample` have a batch dimension
-    of any size, and so have all outputs. Row `i` of `interpolate` decodes
+    All inputs but `num_samples`, `draws`, and the `seed` and `temperature` beside them have a batch
+    dimension of any size, and so have all outputs. Row `i` of `interpolate` decodes
     `sum_k weights[i, k] * encode(corners[i, k])`; one set of corners serves all rows. A
     conditional flow also takes `condition`, one for each row or one for all; with a condition
     network of several inputs, a `condition_NAME` for each. With a custom base distribution there is
-    no `temperature`. The last line exists only for flows that take integers
-    (`flow.accepts_integers`): pixels count as the middles of their bins, `(x + 0.5) / levels`.
+    no `temperature`. The last two lines exist only for flows that take integers
+    (`flow.accepts_integers`). Pixels count as the middles of their bins, `(x + 0.5) / levels`; with
+    `draws` they get noise, and the answer is `tfnvp.evaluate`'s importance-weighted bound.
 
     The same seed gives the same samples on every replica, compiled by XLA or not.
 
@@ -70,15 +72,15 @@ def export(
         that runs the model. The noise of samples is drawn outside, and stays the same.
       warmup: batch sizes of warm-up requests, each for every signature whose inputs all have a
         batch dimension; `()` for none.
-      warmup_scalars: bool, warm up `sample` and `sample_and_log_prob` too. A server run with
-        `--enable_batching` rejects them, and with such a record would not load the model.
+      warmup_scalars: bool, warm up signatures with scalar inputs too, such as `sample`. A server
+        run with `--enable_batching` rejects them, and with such a record would not load the model.
       card: mapping for `model_card.md`: headings to texts or to mappings of names to values, for
         example `{"Data": "...", "Test likelihood": {"nats": 1.0, "nats_standard_error": 0.1}}`.
       condition_range: bool, write the smallest and the largest conditions in training into the
         card, too. They are values of single rows, which can be private.
       max_samples: int, the most samples that a request to `sample`, `sample_and_log_prob`,
-        `sample_rows` or `interpolate` gets; the answer to more is INVALID_ARGUMENT. Default: as
-        many as need at most about 1 GiB.
+        `sample_rows` or `interpolate` gets, and the most draws of noise; the answer to more is
+        INVALID_ARGUMENT. Default: as many as need at most about 1 GiB.
 
     Returns:
       `pathlib.Path` of the version.

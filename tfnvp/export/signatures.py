@@ -11,6 +11,7 @@ from tfnvp.bases.named import combined, heated
 from tfnvp.export.weights import StoredWeights
 from tfnvp.inputs.density import finite_weights
 from tfnvp.inputs.sampling import checked_temperature
+from tfnvp.quantization import dequantize
 
 # Bytes for the largest arrays of a request that draws samples, of which about eight live at once.
 _MEMORY = 2**30
@@ -62,7 +63,11 @@ def make_signatures(
     }
     if flow.accepts_integers and flow.levels is not None:
         pixels = _rows("x", flow.event_shape, tf.uint8)
-        inputs |= {"log_prob_uint8": [pixels], "encode_uint8": [pixels]}
+        inputs |= {
+            "log_prob_uint8": [pixels],
+            "encode_uint8": [pixels],
+            "log_prob_uint8_draws": [pixels, tf.TensorSpec((), tf.int32, name="draws"), seed],
+        }
     conditions = flow.data_spec.conditions
     given = [
         _rows("condition" if part.key is None else f"condition_{part.key}", part.shape, part.dtype)
@@ -126,10 +131,7 @@ class _Answers:
         self._decode_and_log_prob = with_stored_weights(flow.decode_and_log_prob)
 
     def log_prob(self, x, condition=None):
-        nats = self._log_prob(x, condition)
-        if self._flow.levels is None:
-            return {"log_prob": nats}
-        return {"log_prob": nats, "bits_per_dim": self._flow.bits_per_dim(nats)}
+        return self._likelihood(self._log_prob(x, condition))
 
     def encode(self, x, condition=None):
         return {"z": self._encode(x, condition)}
@@ -184,14 +186,31 @@ class _Answers:
     def encode_uint8(self, x, condition=None):
         return self.encode(self._middles(x), condition)
 
+    def log_prob_uint8_draws(self, x, draws, seed, condition=None):
+        draws = self._few(draws, draws, "`draws`", least=1)
+
+        def of_draw(i):
+            noisy = dequantize(x, self._flow.levels, seed=tf.stack([seed[0], seed[1] + i]))
+            return self._log_prob(noisy, condition)
+
+        rows = tf.TensorSpec((None,), tf.float32)
+        nats = tf.map_fn(of_draw, tf.range(draws), parallel_iterations=1, fn_output_signature=rows)
+        mean = tf.reduce_logsumexp(nats, axis=0) - tf.math.log(tf.cast(draws, tf.float32))
+        return self._likelihood(mean)
+
+    def _likelihood(self, nats):
+        if self._flow.levels is None:
+            return {"log_prob": nats}
+        return {"log_prob": nats, "bits_per_dim": self._flow.bits_per_dim(nats)}
+
     def _latents(self, num_samples, seed, temperature):
         num_samples = self._few(num_samples, num_samples, "`num_samples`")
         return self._flow.sample_latents(num_samples, seed, temperature)
 
-    def _few(self, tensor, count, name):
-        """Returns `tensor`; if `count` is negative or too many, the answer is INVALID_ARGUMENT."""
-        allowed = (count >= 0) & (count <= self._max_samples)
-        message = f"{name} must be from 0 to {self._max_samples}. Received:"
+    def _few(self, tensor, count, name, least=0):
+        """Returns `tensor`; if `count` is too small or large, the answer is INVALID_ARGUMENT."""
+        allowed = (count >= least) & (count <= self._max_samples)
+        message = f"{name} must be from {least} to {self._max_samples}. Received:"
         with tf.control_dependencies([tf.debugging.Assert(allowed, [message, count])]):
             return tf.identity(tensor)
 

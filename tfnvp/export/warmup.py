@@ -86,6 +86,7 @@ def write_warmup(folder: pathlib.Path, records: list[bytes]) -> None:
 
 def _example(specification, rows):
     """Returns a valid input: 0.5 is in the domain of data in [0, 1] and of unbounded data."""
-    value = rows if specification.name == "num_samples" else 0.5
+    is_count = specification.shape.rank == 0 and specification.dtype.is_integer
+    value = rows if is_count else 0.5
     shape = [rows if size is None else size for size in specification.shape]
     return tf.cast(tf.fill(shape, value), specification.dtype)

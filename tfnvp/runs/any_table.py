@@ -36,9 +36,8 @@ _BATCH_SIZE = 64
 
 _MIXTURE = "gaussian_mixture"
 
-# Rows that the base is fitted to, and those that its components and the noise are chosen by.
+# Rows that the base is fitted to.
 _ROWS_FOR_BASE = 10_000
-_ROWS_FOR_CHOICE = 4000
 
 # Of the mixture that only chooses the noise.
 _COMPONENTS_FOR_NOISE = (8,)
@@ -196,8 +195,10 @@ def _make(make, rows, weight, setting):
     with _seeded_weights(setting.seed):
         plain = make(couplings=couplings, base="normal" if mixed else setting.base)
         plain.adapt(rows)
+        # Not by `encode`, whose program would be compiled for this alone.
+        z = plain.bijector.inverse(tf.constant(_drawn(rows, weight))).numpy().astype("float64")
         components, ridge = choose_mixture(
-            _latents(plain, rows[:_ROWS_FOR_CHOICE]),
+            z,
             setting.components if mixed else _COMPONENTS_FOR_NOISE,
             ridges,
             setting.least_rows,
@@ -205,7 +206,6 @@ def _make(make, rows, weight, setting):
             setting.seed,
         )
         if mixed:
-            z = _latents(plain, _drawn(rows, weight)).astype("float64")
             fitted = fit_mixture(z, components, ridge, setting.seed)
             flows = [
                 make(couplings=couplings, base=as_base(fitted)) for _ in range(setting.ensemble)
@@ -214,11 +214,6 @@ def _make(make, rows, weight, setting):
             others = range(1, setting.ensemble)
             flows = [plain, *(make(couplings=couplings, base=setting.base) for _ in others)]
     return flows, noises[ridges.index(ridge)]
-
-
-def _latents(flow, rows):
-    # Not by `encode`, whose program would be compiled for this alone.
-    return flow.bijector.inverse(tf.constant(rows)).numpy()
 
 
 def _noises(rows, columns, setting):

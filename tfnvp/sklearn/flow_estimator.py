@@ -30,7 +30,7 @@ _KINDS = {
 # of repeated values larger but finds fewer outliers. Outliers among the training rows must not get
 # Gaussians of their own.
 _OF_DETECTORS = {
-    True: {"bandwidth": 0.5, "components": (256,), "least_rows": 16},
+    True: {"bandwidth": 0.5, "components": (250,), "least_rows": 16},
     False: {"bandwidth": 1.5, "components": (64,), "least_rows": 50},
 }
 
