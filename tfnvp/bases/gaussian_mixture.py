@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfnvp.arguments import check_int, is_number, unmasked
+from tfnvp.bases.unbatched import Unbatched
 
 tfd = tfp.distributions
 
@@ -27,7 +28,7 @@ LEAST_ROWS = 4
 _NUMBERS = 4_000_000
 
 # A choice among more rows would take longer than the training of a flow.
-_ROWS_FOR_CHOICE = 4000
+_ROWS_FOR_CHOICE = 10_000
 
 # Fewer rows are divided several times, since each division holds out few.
 _FEW_ROWS = 1000
@@ -38,7 +39,7 @@ _DIVISIONS = 5
 _ITERATIONS = 10
 
 
-class GaussianMixture(tfd.Distribution):
+class GaussianMixture(Unbatched):
     """A mixture of Gaussians with full covariances.
 
     ::
@@ -68,30 +69,7 @@ class GaussianMixture(tfd.Distribution):
             value if isinstance(value, tf.Variable) else tf.constant(value, tf.float32)
             for value in (logits, loc, precision_factor)
         )
-        super().__init__(
-            dtype=tf.float32,
-            reparameterization_type=tfd.NOT_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name="gaussian_mixture",
-        )
-
-    @classmethod
-    def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
-        return {}
-
-    def _event_shape_tensor(self):
-        return tf.shape(self.loc)[-1:]
-
-    def _event_shape(self):
-        return self.loc.shape[-1:]
-
-    def _batch_shape_tensor(self):
-        return tf.zeros([0], tf.int32)
-
-    def _batch_shape(self):
-        return tf.TensorShape([])
+        super().__init__(self.loc.shape[-1:], parameters, "gaussian_mixture")
 
     def _log_prob(self, z):
         factor = tf.linalg.band_part(self.precision_factor, 0, -1)

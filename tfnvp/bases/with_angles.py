@@ -7,10 +7,12 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfnvp.bases.unbatched import Unbatched
+
 tfd = tfp.distributions
 
 
-class WithAngles(tfd.Distribution):
+class WithAngles(Unbatched):
     """Independent latents, of which some are angles: these are uniform on [-pi, pi).
 
     Angles are taken modulo 2 pi: the log-density of any number is `-log(2 pi)`.
@@ -23,30 +25,8 @@ class WithAngles(tfd.Distribution):
     def __init__(self, others: tfd.Distribution, is_angle: npt.ArrayLike):
         parameters = dict(locals())
         self.others, self.is_angle = others, np.asarray(is_angle)
-        super().__init__(
-            dtype=tf.float32,
-            reparameterization_type=tfd.FULLY_REPARAMETERIZED,
-            validate_args=False,
-            allow_nan_stats=True,
-            parameters=parameters,
-            name=f"{others.name}_with_angles",
-        )
-
-    @classmethod
-    def _parameter_properties(cls, dtype: tf.DType, num_classes: int | None = None) -> dict:
-        return {}
-
-    def _event_shape_tensor(self):
-        return tf.constant(self.is_angle.shape, tf.int32)
-
-    def _event_shape(self):
-        return tf.TensorShape(self.is_angle.shape)
-
-    def _batch_shape_tensor(self):
-        return tf.zeros([0], tf.int32)
-
-    def _batch_shape(self):
-        return tf.TensorShape([])
+        name = f"{others.name}_with_angles"
+        super().__init__(self.is_angle.shape, parameters, name, tfd.FULLY_REPARAMETERIZED)
 
     def _log_prob(self, z):
         # NaN stays NaN.
