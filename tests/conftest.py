@@ -67,6 +67,13 @@ def eagerly():
         yield
 
 
+@pytest.fixture(scope="module")
+def eagerly_throughout():
+    """As `eagerly`, for a module, and for its fixtures."""
+    with functions_eager():
+        yield
+
+
 def perturb(module, deviation=0.3, seed=0):
     """Moves every trainable variable of a bijector, flow or layer away from its start."""
     generator = np.random.default_rng(seed)

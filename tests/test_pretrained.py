@@ -47,12 +47,7 @@ for name, rows in np.load(sys.argv[2]).items():
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _without_graphs():
-    """Each function of a flow is called once, for which a graph is not worth its tracing."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eagerly_throughout")
 
 
 @pytest.fixture(scope="module")

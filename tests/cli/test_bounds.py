@@ -10,6 +10,7 @@ from pyarrow import csv
 import tfnvp
 from tests.cli.conftest import TINY
 from tests.command_line import run
+from tests.conftest import functions_eager
 from tfnvp.cli.options import Source, bounds_in
 from tfnvp.runs import resuming
 from tfnvp.runs.folder import RunFolder, load_model
@@ -34,10 +35,8 @@ def test_a_table_with_bounds_from_training_to_scores(weather, tmp_path, capsys, 
 
     def export(flow, path, card):
         # All signatures take longer.
-        tf.config.run_functions_eagerly(False)
-        exported = healthy(flow, path, card=card, signatures=["sample"], warmup=())
-        tf.config.run_functions_eagerly(True)
-        return exported
+        with functions_eager(False):
+            return healthy(flow, path, card=card, signatures=["sample"], warmup=())
 
     monkeypatch.setattr(tfnvp.Flow, "export", export)
     made = tmp_path / "run"

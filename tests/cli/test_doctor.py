@@ -10,15 +10,7 @@ from tfnvp.bijectors import AffineCoupling
 from tfnvp.cli import doctor
 
 
-@pytest.fixture
-def _eagerly():
-    # Compiling takes longer than such small computations.
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.mark.usefixtures("_eagerly")
+@pytest.mark.usefixtures("eagerly")
 def test_a_healthy_machine(tmp_path, capsys):
     prepared = tmp_path / "mnist" / "3.0.1"
     prepared.mkdir(parents=True)
@@ -60,7 +52,7 @@ def test_what_is_broken_is_told_and_ends_with_code_1(monkeypatch, capsys):
     assert "long trace" not in out
 
 
-@pytest.mark.usefixtures("_eagerly")
+@pytest.mark.usefixtures("eagerly")
 def test_wrong_log_dets_are_found(monkeypatch):
     healthy = AffineCoupling._inverse_moved
 
@@ -72,7 +64,7 @@ def test_wrong_log_dets_are_found(monkeypatch):
     assert doctor.run_check("numerics", doctor._numerics).works is False
 
 
-@pytest.mark.usefixtures("_eagerly")
+@pytest.mark.usefixtures("eagerly")
 def test_training_that_learns_nothing_is_found(monkeypatch):
     healthy = tfnvp.RealNVP.compile
     still = keras.optimizers.SGD(0.0)
@@ -80,7 +72,7 @@ def test_training_that_learns_nothing_is_found(monkeypatch):
     assert doctor.run_check("training", doctor._training).works is False
 
 
-@pytest.mark.usefixtures("_eagerly")
+@pytest.mark.usefixtures("eagerly")
 def test_a_file_that_lost_its_weights_is_found(monkeypatch):
     loaded = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,))
     monkeypatch.setattr(keras.saving, "load_model", lambda file: loaded)

@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 import tfnvp
@@ -87,15 +86,7 @@ def test_four_images_are_needed_for_corners_that_are_not_given(trained, photos, 
     )
 
 
-@pytest.fixture
-def _eagerly():
-    # Compiling two scales takes longer than running them once.
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.mark.usefixtures("_eagerly")
+@pytest.mark.usefixtures("eagerly")
 def test_scales_of_a_folder_of_images_are_drawn(scans):
     flow = tfnvp.ImageRealNVP((4, 4, 1), scales=2, base_filters=2, residual_blocks=1, levels=2)
     perturb(flow, 0.1).save("scales.keras")

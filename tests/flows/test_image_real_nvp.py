@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import tfnvp
-from tests.conftest import perturb
+from tests.conftest import functions_eager, perturb
 from tfnvp import _internals
 from tfnvp.bijectors import AffineCoupling, Logit, MultiScale, Squeeze
 from tfnvp.bijectors.compose import value_and_log_det
@@ -45,12 +45,7 @@ def set_statistics(flow, seed=0):
     return len(found)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _without_graphs():
-    """Each function of a flow is called a few times, for which a graph is not worth its tracing."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eagerly_throughout")
 
 
 @pytest.fixture
@@ -297,11 +292,8 @@ def test_it_learns_from_data_sets_of_integers():
     x = 100 + images(64, (2, 2, 1)) // 8
     data = tf.data.Dataset.from_tensor_slices(x).batch(32)
     flow.compile(keras.optimizers.Adam(1e-2))
-    tf.config.run_functions_eagerly(False)  # Steps are worth a graph.
-    try:
+    with functions_eager(False):  # Steps are worth a graph.
         flow.fit(data, epochs=4, verbose=0)
-    finally:
-        tf.config.run_functions_eagerly(True)
     # The grey levels are 32 of 256: 5 bits.
     assert 4.8 < np.mean(flow.bits_per_dim(flow.log_prob(x))) < 5.8
     assert np.isfinite(flow.sample(50, seed=0)).all()

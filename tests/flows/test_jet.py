@@ -14,12 +14,7 @@ from tfnvp.testing import CHECKS, check_bijector
 TINY = {"couplings": 2, "blocks": 1, "width": 4, "heads": 2, "patch": 2, "spatial_every": 2}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _without_graphs():
-    """Each function of a flow is called a few times, for which a graph is not worth its tracing."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eagerly_throughout")
 
 
 def images(n, shape, seed=0):

@@ -3,19 +3,11 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import tfnvp
 from tests.conftest import perturb
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _without_graphs():
-    """Each function of a flow is called once, for which a graph is not worth its tracing."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
+pytestmark = pytest.mark.usefixtures("eagerly_throughout")
 
 # NICE makes its networks as Real NVP does.
 _FLOWS = {

@@ -7,7 +7,6 @@ import itertools
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import tfnvp
 from tests.conftest import perturb
@@ -85,12 +84,7 @@ OPTIONS = {
 SILENT = {"name", "gradient_checkpointing"}
 
 
-@pytest.fixture(autouse=True)
-def _without_graphs():
-    """Each flow is called once, for which a graph is not worth its tracing."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eagerly_throughout")
 
 
 def numbers(kind, **options):

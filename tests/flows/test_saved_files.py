@@ -14,7 +14,6 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import tfnvp
 
@@ -28,12 +27,7 @@ def expected():
         return dict(arrays)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _without_graphs():
-    """Each function is called once, for which a graph is not worth its tracing."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eagerly_throughout")
 
 
 def test_every_expected_file_is_there(expected):

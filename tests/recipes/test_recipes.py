@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import tfnvp
 from tests.conftest import perturb
@@ -139,15 +138,7 @@ def test_small_tables_have_small_batches():
     assert recipe.replace(batch_size=16).for_rows(213).batch_size == 16
 
 
-@pytest.fixture
-def _eagerly():
-    # Tracing all couplings of five scales takes longer than running them.
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
-@pytest.mark.usefixtures("_eagerly")
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("name", DISTINCT)
 def test_every_recipe_inverts_at_reduced_width(name):
     recipe = RECIPES[name]

@@ -10,7 +10,6 @@ import subprocess
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_probability as tfp
 from PIL import Image
 
@@ -23,12 +22,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 NASTY = "<script>alert('x')</script>&\"$x^{"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _without_graphs():
-    """Each function of a flow is called a few times, for which a graph is not worth its tracing."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eagerly_throughout")
 
 
 class Page(html.parser.HTMLParser):

@@ -26,14 +26,6 @@ _KINDS = {
     "neural_spline": flows.NeuralSplineFlow,
 }
 
-# What detectors do, by `novelty`. Held-out rows would choose less noise, which makes the densities
-# of repeated values larger but finds fewer outliers. Outliers among the training rows must not get
-# Gaussians of their own.
-_OF_DETECTORS = {
-    True: {"bandwidth": 0.5, "components": (250,), "least_rows": 16},
-    False: {"bandwidth": 1.5, "components": (64,), "least_rows": 50},
-}
-
 # All rows are evaluated in pieces of so many.
 _PIECE = 512
 
@@ -63,11 +55,8 @@ class FlowEstimator(BaseEstimator):
         self.random_state = random_state
         self.base = base
 
-    def _fit_flow(self, X, sample_weight=None):
-        """Fits `flows_`, and returns the checked rows."""
-        novelty = getattr(self, "novelty", None)
-        if novelty not in (None, *_OF_DETECTORS):
-            raise ValueError(f"`novelty` must be True or False. Received: {novelty!r}")
+    def _fit_flow(self, X, sample_weight=None, **of_setting):
+        """Fits `flows_` by a `TableSetting`, and returns the checked rows."""
         X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2, ensure_min_features=2)
         check_one_of("kind", self.kind, _KINDS)
         make = functools.partial(_KINDS[self.kind], X.shape[1], hidden_units=self.hidden_units)
@@ -79,7 +68,7 @@ class FlowEstimator(BaseEstimator):
             steps=self.steps,
             validation_fraction=self.validation_fraction,
             seed=int(check_random_state(self.random_state).randint(2**31 - 1)),
-            **_OF_DETECTORS.get(novelty, {}),
+            **of_setting,
         )
         self.flows_, self.noise_, self.steps_ = fit_table(make, X, sample_weight, setting)
         self.flow_ = self.flows_[0]
