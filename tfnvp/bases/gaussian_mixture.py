@@ -34,9 +34,9 @@ _ROWS_FOR_CHOICE = 10_000
 _FEW_ROWS = 1000
 _DIVISIONS = 5
 
-# Of expectation-maximisation. A flow is trained afterwards, base and all; more iterations take as
-# long as that training and find no more outliers.
-_ITERATIONS = 10
+#: The most iterations of expectation-maximisation, and those that are enough to compare candidates.
+ITERATIONS = 100
+_FEW_ITERATIONS = 10
 
 
 class GaussianMixture(Unbatched):
@@ -189,7 +189,8 @@ def choose_mixture(
 
     def nats(count, ridge):
         with _without_warnings():
-            return np.mean(cross_val_score(_mixture(min(count, rest), ridge, seed), z, cv=division))
+            mixture = _mixture(min(count, rest), ridge, seed, _FEW_ITERATIONS)
+            return np.mean(cross_val_score(mixture, z, cv=division))
 
     def best(candidates, nats):
         chosen, largest = candidates[0], -math.inf
@@ -205,16 +206,18 @@ def choose_mixture(
     return best(counts, lambda count: nats(count, ridge)), ridge
 
 
-def fit_mixture(z: np.ndarray, components: int, ridge: float, seed: int) -> Any:
+def fit_mixture(
+    z: np.ndarray, components: int, ridge: float, seed: int, iterations: int = ITERATIONS
+) -> Any:
     """Returns scikit-learn's mixture of Gaussians with full covariances, fitted to `[n, D]`."""
     with _without_warnings():
-        return _mixture(components, ridge, seed).fit(z)
+        return _mixture(components, ridge, seed, iterations).fit(z)
 
 
-def _mixture(components, ridge, seed):
+def _mixture(components, ridge, seed, iterations):
     from sklearn.mixture import GaussianMixture as Mixture
 
-    return Mixture(components, reg_covar=ridge, random_state=seed, max_iter=_ITERATIONS)
+    return Mixture(components, reg_covar=ridge, random_state=seed, max_iter=iterations)
 
 
 def _without_warnings():

@@ -13,6 +13,7 @@ from tfnvp import recipes
 from tfnvp.arguments import check_int, is_number
 from tfnvp.bases.gaussian_mixture import (
     COMPONENTS,
+    ITERATIONS,
     LEAST_ROWS,
     as_base,
     choose_mixture,
@@ -63,6 +64,7 @@ class TableSetting(NamedTuple):
         of "auto"; None: held-out rows choose among `NOISES`.
       components: numbers of Gaussians of the base among which held-out rows choose.
       least_rows: how many rows a Gaussian has on average, at least.
+      iterations: int, the most steps of expectation-maximisation before the flow is trained.
       ensemble: int, number of flows.
       steps: int, steps of each training, or "auto": see `steps_for`.
       validation_fraction: share of the rows, between 0 and 1, that is held out for choices.
@@ -75,6 +77,7 @@ class TableSetting(NamedTuple):
     bandwidth: float | None = None
     components: Sequence[int] = COMPONENTS
     least_rows: int = LEAST_ROWS
+    iterations: int = ITERATIONS
     ensemble: int = 1
     steps: int | str = "auto"
     validation_fraction: float = 0.1
@@ -206,7 +209,7 @@ def _make(make, rows, weight, setting):
             setting.seed,
         )
         if mixed:
-            fitted = fit_mixture(z, components, ridge, setting.seed)
+            fitted = fit_mixture(z, components, ridge, setting.seed, setting.iterations)
             flows = [
                 make(couplings=couplings, base=as_base(fitted)) for _ in range(setting.ensemble)
             ]
