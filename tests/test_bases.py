@@ -76,18 +76,22 @@ def clusters():
     return (z @ generator.normal(size=(3, 3))).astype("float32")
 
 
-def test_gaussians_start_as_the_mixture_of_scikit_learn(clusters):
+def test_gaussians_start_as_the_mixture_of_scikit_learn_and_a_wide_one(clusters):
     base = tfnvp.bases.gaussian_mixture(clusters, components=3, ridge=1e-3, seed=1)
-    expected = Mixture(3, reg_covar=1e-3, random_state=1).fit(clusters.astype("float64"))
-    nats = expected.score_samples(clusters)
-    np.testing.assert_allclose(base.log_prob(clusters), nats, rtol=1e-4, atol=1e-3)
+    z = clusters.astype("float64")
+    expected = Mixture(3, reg_covar=1e-3, random_state=1).fit(z).score_samples(z)
+    np.testing.assert_allclose(base.log_prob(clusters), expected, rtol=1e-3, atol=2e-3)
+    far = 100.0 * z[:5]
+    wide = multivariate_normal(z.mean(axis=0), 25 * (np.cov(z.T, bias=True) + 1e-3 * np.eye(3)))
+    nats = wide.logpdf(far) - np.log(len(z) + 1)
+    np.testing.assert_allclose(base.log_prob(far.astype("float32")), nats, rtol=1e-4)
     stacked = base.log_prob(clusters.reshape(2, 400, 3))
     np.testing.assert_allclose(stacked, base.log_prob(clusters).numpy().reshape(2, 400), rtol=1e-6)
 
 
 def test_log_density_and_samples_of_gaussians_are_those_of_the_formula(clusters):
     base = perturb(tfnvp.bases.gaussian_mixture(clusters, components=2, ridge=0.1))
-    assert len(base.trainable_variables) == 3
+    assert [weight.shape[0] for weight in base.trainable_variables] == [3, 3, 3]
     factor = np.triu(base.precision_factor.numpy().astype("float64"))
     covariance = np.linalg.inv(factor @ factor.transpose(0, 2, 1))
     log_weights = base.logits.numpy() - logsumexp(base.logits.numpy())

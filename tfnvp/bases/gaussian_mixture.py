@@ -34,6 +34,9 @@ _ROWS_FOR_CHOICE = 10_000
 _FEW_ROWS = 1000
 _DIVISIONS = 5
 
+# Standard deviations of the Gaussian for rows far from all others, in units of those of all rows.
+_WIDE = 5.0
+
 #: The most iterations of expectation-maximisation, and those that are enough to compare candidates.
 ITERATIONS = 100
 _FEW_ITERATIONS = 10
@@ -108,7 +111,8 @@ def gaussian_mixture(
     """Returns a learned base: a mixture of Gaussians, fitted to latents by scikit-learn.
 
     A flow whose couplings start as the identity starts as this mixture, and so as a density
-    that knows correlations and clusters.
+    that knows correlations and clusters. One more Gaussian is five times as wide as all rows and
+    has the weight of one row, so that no row near them has a density of almost zero.
 
     Args:
       z: `[n, D]`, latents, such as `flow.encode(x)` of a flow that is adapted to its data.
@@ -141,15 +145,25 @@ def gaussian_mixture(
     if components != "auto":
         check_int("components", components)
     counts, least_rows = (COMPONENTS, LEAST_ROWS) if components == "auto" else ((components,), 1)
-    return as_base(fit_mixture(z, *choose_mixture(z, counts, ridges, least_rows, seed=seed), seed))
+    chosen = choose_mixture(z, counts, ridges, least_rows, seed=seed)
+    return as_base(fit_mixture(z, *chosen, seed), z)
 
 
-def as_base(fitted: Any) -> GaussianMixture:
-    """Returns a fitted mixture of scikit-learn as a base with variables of its own."""
+def as_base(fitted: Any, z: np.ndarray) -> GaussianMixture:
+    """Returns a mixture that scikit-learn fitted to `[n, D]`, as a base with its own variables.
+
+    One Gaussian is added, `_WIDE` times as wide as all rows, with the weight of one row. Without
+    it single rows that are far from all others decide the mean likelihood of new rows.
+    """
+    covariance = np.atleast_2d(np.cov(z.T, bias=True)) + fitted.reg_covar * np.eye(z.shape[1])
+    wide = np.linalg.inv(np.linalg.cholesky(_WIDE**2 * covariance)).T
+    weights = np.append(fitted.weights_ * len(z), 1.0) / (len(z) + 1.0)
+    factors = np.append(fitted.precisions_cholesky_, wide[np.newaxis], axis=0)
+    means = np.append(fitted.means_, z.mean(axis=0, keepdims=True), axis=0)
     return GaussianMixture(
-        tf.Variable(np.log(fitted.weights_), dtype=tf.float32, name="logits"),
-        tf.Variable(fitted.means_, dtype=tf.float32, name="loc"),
-        tf.Variable(fitted.precisions_cholesky_, dtype=tf.float32, name="precision_factor"),
+        tf.Variable(np.log(weights), dtype=tf.float32, name="logits"),
+        tf.Variable(means, dtype=tf.float32, name="loc"),
+        tf.Variable(factors, dtype=tf.float32, name="precision_factor"),
     )
 
 

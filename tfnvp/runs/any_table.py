@@ -211,7 +211,7 @@ def _make(make, rows, weight, setting):
         if mixed:
             fitted = fit_mixture(z, components, ridge, setting.seed, setting.iterations)
             flows = [
-                make(couplings=couplings, base=as_base(fitted)) for _ in range(setting.ensemble)
+                make(couplings=couplings, base=as_base(fitted, z)) for _ in range(setting.ensemble)
             ]
         else:
             others = range(1, setting.ensemble)
