@@ -20,6 +20,7 @@ COMMANDS = {
     "parts": speed.parts,
     "one-gaussian": likelihoods.one_gaussian,
     "half-precision": likelihoods.half_precision,
+    "image-options": likelihoods.image_options,
     "checkpointing": speed.checkpointing,
     "recipe-times": recipe_times.all_minutes,
     "adbench": adbench.compare,

@@ -165,6 +165,31 @@ def one_gaussian(
     print(f"{mean:.4f} ± {error:.4f} bits/dim, {len(splits.test)} test images, ridge {ridge}")
 
 
+def image_options(
+    dataset: Annotated[str, typer.Option(help="Name of a data set.")] = "mnist",
+    data_dir: Annotated[pathlib.Path | None, typer.Option(help="Folder of data sets.")] = None,
+    steps: Annotated[int, typer.Option(help="Training steps of each flow.", min=30)] = 400,
+    batch_size: Annotated[int, typer.Option(help="Images of a batch.")] = 64,
+    test_rows: Annotated[int, typer.Option(help="Test images.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of weights, order and noise.")] = 0,
+    output: Output = pathlib.Path("image-options.jsonl"),
+):
+    """Likelihood and time of a small `ImageRealNVP` with one option changed at a time.
+
+    Example: python -m benchmarks image-options --dataset mnist --steps 400
+    """
+    from benchmarks import image_options as compared
+    from tfnvp import data
+
+    answers = []
+    for answer in compared.compare(
+        data.load_named(dataset, data_dir), steps, batch_size, test_rows, seed
+    ):
+        results.append(output, [answer])
+        answers.append(answer)
+    print(compared.markdown(answers))
+
+
 def half_precision(
     epochs: Annotated[int, typer.Option(help="Of each training.")] = 100,
     seeds: Annotated[int, typer.Option(help="How many.")] = 3,
