@@ -134,7 +134,7 @@ def test_a_flow_over_gaussians_is_saved(clusters, tmp_path):
     ("arguments", "message"),
     [
         ({"components": 0}, "`components` must be a positive int. Received: 0"),
-        ({"ridge": 0.0}, "`ridge` must be above 0. Received: 0.0"),
+        ({"ridge": 0.0}, "`ridge` must be above 0 and finite. Received: 0.0"),
         ({"ridge": ()}, "`ridge` must be above 0"),
     ],
 )

@@ -56,6 +56,14 @@ def test_it_averages_rows_and_draws_of_noise(conditional, pixels):
     assert (found.rows, found.draws) == (1001, 2)
 
 
+def test_arguments_that_give_no_likelihood_are_errors(conditional, pixels):
+    for draws in (0, 2.5, True):
+        with pytest.raises(ValueError, match="`draws` must be a positive int"):
+            evaluate(conditional, pixels, draws)
+    with pytest.raises(ValueError, match="whole grey levels"):
+        evaluate(conditional, pixels / 4.0, condition=np.ones(2))
+
+
 def test_the_importance_weighted_bound_is_the_mean_of_densities(conditional, pixels):
     rows, condition = pixels[:50], np.ones(2, "float32")
     found = evaluate(conditional, rows, 4, condition=condition, bound="iwae")

@@ -52,6 +52,17 @@ def test_a_row_without_a_density_is_the_least_usual(detector):
             assert detector.predict_proba(rows, method=method)[0].tolist() == [0.0, 1.0]
 
 
+@pytest.mark.parametrize("novelty", [False, True])
+def test_the_flow_is_that_of_the_detector_of_scikit_learn(detector, novelty):
+    from tfnvp.sklearn import FlowOutlierDetector
+
+    options = {**TINY, "noise": "auto", "novelty": novelty}
+    noise = FlowOutlierDetector(**options).fit(ROWS).noise_
+    assert type(detector)(**options).fit(ROWS).noise_ == noise
+    with pytest.raises(ValueError, match="`novelty` must be True or False"):
+        type(detector)(novelty="x").fit(ROWS)
+
+
 def test_detectors_are_cloned_with_their_arguments(detector):
     copy = clone(detector)
     defaults = {"kind": "real_nvp", "ensemble": 1, "validation_fraction": 0.1}

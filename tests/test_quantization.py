@@ -36,7 +36,12 @@ def test_quantize_clips():
 
 @pytest.mark.parametrize(
     ("pixels", "levels", "message"),
-    [(17, 17, "from 17 to 17"), (-1, 256, "from -1 to -1"), (1, 1, "`levels` must be")],
+    [
+        (17, 17, "from 17 to 17"),
+        (-1, 256, "from -1 to -1"),
+        (0.5, 256, "must hold whole grey levels. Received: 0.5"),
+        (1, 1, "`levels` must be"),
+    ],
 )
 def test_bad_arguments_are_named(pixels, levels, message):
     with pytest.raises(ValueError, match=message):

@@ -166,7 +166,14 @@ def test_arguments_out_of_range_are_errors(estimator, message):
         estimator.fit(ROWS)
 
 
+def test_equal_rows_are_one_gaussian():
+    nats = FlowDensity(**{**TINY, "noise": 0.1}).fit(np.ones((10, 3))).score_samples(np.eye(3))
+    assert np.isfinite(nats).all()
+
+
 def test_values_that_a_flow_refuses_are_errors():
+    with pytest.raises(ValueError, match="contains NaN"):
+        FlowDensity(**TINY).fit(np.ma.masked_greater(ROWS, 1.0))
     with pytest.raises(ValueError, match="million times further"):
         FlowDensity(**TINY).fit(np.concatenate([ROWS, [[1e12, 0.0, 0.0]]]))
     with pytest.raises(ValueError, match="1 feature"):

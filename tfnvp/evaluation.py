@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.special import logsumexp
 
 from tfnvp import advice
-from tfnvp.arguments import check_choice
+from tfnvp.arguments import check_choice, check_int
 from tfnvp.flows import Flow
 from tfnvp.inputs.chunks import row_chunks
 from tfnvp.inputs.conversion import to_array
@@ -67,7 +67,8 @@ def evaluate(
       `Likelihood`.
 
     Raises:
-      ValueError: as `flow.log_prob`, for data without rows, and an unknown `bound`.
+      ValueError: as `flow.log_prob`, for data without rows, for pixels of a flow with `levels` that
+        are no whole numbers, and for `draws` or a `bound` out of range.
 
     >>> import numpy as np, tfnvp
     >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,), standardize=False)
@@ -126,6 +127,7 @@ def log_probs(
     (3,)
     """
     check_choice("bound", bound)
+    check_int("draws", draws)
     rows = to_array(rows, "rows")
     if not len(rows):
         raise ValueError("`rows` must hold one row or more. Received: none")

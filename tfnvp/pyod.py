@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfnvp.sklearn.flow_estimator import FlowEstimator
+from tfnvp.sklearn.outliers import fields_of_detectors
 
 try:
     from pyod.models.base import BaseDetector
@@ -105,7 +106,8 @@ class FlowDetector(BaseDetector, FlowEstimator):
           ValueError: for rows or arguments that cannot be used.
         """
         self._set_n_classes(y)
-        self.decision_scores_ = self._scores(self._fit_flow(X))
+        fitted = self._fit_flow(X, **fields_of_detectors(self.novelty))
+        self.decision_scores_ = self._scores(fitted)
         self._process_decision_scores()
         return self
 

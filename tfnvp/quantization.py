@@ -12,13 +12,15 @@ from tfnvp.arguments import check_int, unmasked
 
 
 def check_levels(pixels: np.ndarray, levels: int, name: str = "pixels") -> None:
-    """Raises `ValueError` for grey levels out of range.
+    """Raises `ValueError` for numbers that are not whole, or out of the range of grey levels.
 
     >>> import numpy as np
     >>> check_levels(np.array([0, 16]), levels=17)
     """
     if not pixels.size:
         return
+    if pixels.dtype.kind == "f" and len(parts := pixels[pixels != np.floor(pixels)]):
+        raise ValueError(f"`{name}` must hold whole grey levels. Received: {parts[0]}")
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high > levels - 1:
         is_of_256 = levels == 2 and low >= 0 and 127 < high < 256
@@ -48,8 +50,8 @@ def dequantize(pixels: Any, levels: int = 256, seed: Any = None) -> tf.Tensor:
       float32 tensor of the same shape.
 
     Raises:
-      ValueError: if `levels` is below 2, or pixels are out of range. In graphs, such pixels become
-        NaN instead, as do the masked ones of a masked array.
+      ValueError: if `levels` is below 2, or pixels are out of range or no whole numbers. In graphs,
+        such pixels become NaN instead, as do the masked ones of a masked array.
 
     >>> import numpy as np
     >>> x = dequantize(np.array([0, 16]), levels=17)
@@ -71,7 +73,8 @@ def dequantize(pixels: Any, levels: int = 256, seed: Any = None) -> tf.Tensor:
     x = tf.minimum((pixels + noise) / float(levels), np.nextafter(np.float32(1), np.float32(0)))
     if in_range:
         return x
-    return tf.where((pixels >= 0) & (pixels <= levels - 1), x, np.float32(np.nan))
+    is_level = (pixels >= 0) & (pixels <= levels - 1) & (pixels == tf.floor(pixels))
+    return tf.where(is_level, x, np.float32(np.nan))
 
 
 def _all_are_levels(pixels, levels):

@@ -287,6 +287,8 @@ def test_draws_of_noise_give_the_bound_of_evaluate(tmp_path, monkeypatch):
     pixels = np.array([[0, 1, 3], [2, 2, 0]], "uint8")
     of_draws = served["log_prob_uint8_draws"]
     got = of_draws(x=tf.constant(pixels), draws=tf.constant(5), seed=tf.constant([7, 0]))
+    other = of_draws(x=tf.constant(pixels), draws=tf.constant(5), seed=tf.constant([7, 1]))
+    assert (other["log_prob"] != got["log_prob"]).numpy().all()
     want = tfnvp.evaluation.log_probs(flow, pixels, draws=5, seed=7, bound="iwae")
     np.testing.assert_allclose(got["log_prob"], want, rtol=1e-5)
     np.testing.assert_allclose(got["bits_per_dim"], flow.bits_per_dim(want), rtol=1e-5)

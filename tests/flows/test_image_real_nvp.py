@@ -170,6 +170,15 @@ def test_latents_leave_in_checkerboards(three_scales):
     assert (after[:, scales > 0] != before[:, scales > 0]).any(axis=0).all()
 
 
+def test_learned_dequantization_samples_pixels_beyond_the_bounds():
+    """The logit with an `alpha` above 0 gives some: they are black or white."""
+    flow = perturb(tfnvp.ImageRealNVP((4, 4, 1), scales=1, **MODERN, **SMALL), 0.1)
+    x = flow.decode(np.random.default_rng(0).normal(scale=4.0, size=(20, 4, 4, 1))).numpy()
+    assert x.min() >= 0.0
+    assert x.max() <= 1.0
+    assert {0, 255} <= set(flow.sample_images(50, temperature=4.0, seed=0).numpy().flat)
+
+
 def test_bits_per_dim_of_a_known_density():
     shape = (2, 2, 1)
     uniform = tfd.Independent(tfd.Uniform(tf.zeros(shape), 0.5 * tf.ones(shape)), 3)

@@ -126,7 +126,8 @@ def gaussian_mixture(
       `GaussianMixture` with three variables.
 
     Raises:
-      ValueError: if `components` is below 1, or a ridge is not above 0.
+      ValueError: if `z` is no matrix of finite numbers, `components` is below 1, or a ridge is not
+        above 0.
 
     >>> import numpy as np, tfnvp
     >>> z = np.random.default_rng(0).normal(size=(1000, 2)).astype("float32")
@@ -139,9 +140,11 @@ def gaussian_mixture(
     Normalizing Flows), whose base it is.
     """
     z = np.asarray(unmasked(z), "float64")
-    ridges = (ridge,) if is_number(ridge) else tuple(ridge)
-    if not (ridges and all(is_number(value) and value > 0 for value in ridges)):
-        raise ValueError(f"`ridge` must be above 0. Received: {ridge!r}")
+    if z.ndim != 2 or not len(z) or not np.isfinite(z).all():
+        raise ValueError(f"`z` must be [n, D], of finite numbers. Received: shape {z.shape}")
+    ridges = (ridge,) if is_number(ridge) else tuple(ridge or ())
+    if not (ridges and all(is_number(value) and 0 < value < math.inf for value in ridges)):
+        raise ValueError(f"`ridge` must be above 0 and finite. Received: {ridge!r}")
     if components != "auto":
         check_int("components", components)
     counts, least_rows = (COMPONENTS, LEAST_ROWS) if components == "auto" else ((components,), 1)
@@ -224,6 +227,7 @@ def fit_mixture(
     z: np.ndarray, components: int, ridge: float, seed: int, iterations: int = ITERATIONS
 ) -> Any:
     """Returns scikit-learn's mixture of Gaussians with full covariances, fitted to `[n, D]`."""
+    z = np.repeat(z, 2, axis=0) if len(z) == 1 else z  # It takes two rows or more.
     with _without_warnings():
         return _mixture(components, ridge, seed, iterations).fit(z)
 

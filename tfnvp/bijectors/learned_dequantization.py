@@ -43,8 +43,8 @@ class LearnedDequantization(Bijector):
 
     `forward` maps `[..., height, width, channels]` in [0, 1] to the same shape, and log-dets have
     the batch shape and are in nats. Noise is rounded to `levels * eps` from the ends of its bin,
-    with the `eps` of the dtype, since nearer numbers round to the next bin. Numbers outside of
-    [0, 1] give NaN.
+    with the `eps` of the dtype, since nearer numbers round to the next bin. `forward` of numbers
+    outside of [0, 1] is NaN; `inverse`, which samples, takes the nearest number in [0, 1] for them.
 
     Raises:
       TypeError: if `inner` is not a bijector.
@@ -88,7 +88,9 @@ class LearnedDequantization(Bijector):
 
     def _move(self, x, inverse):
         check_event(self, x, self.event_shape)
-        x = tf.where((x >= 0.0) & (x <= 1.0), x, np.nan)
+        # A flow over logits with `alpha` above 0 samples a little outside of [0, 1].
+        inside = tf.clip_by_value(x, 0.0, 1.0)
+        x = tf.where(x == inside, x, np.nan) if inverse else inside
         grey = tf.clip_by_value(tf.floor(x * self.levels), 0.0, self.levels - 1.0)
         margin = self.levels * np.finfo(x.dtype.as_numpy_dtype).eps
         noise = tf.clip_by_value(x * self.levels - grey, margin, 1.0 - margin)

@@ -54,7 +54,8 @@ def export(
     network of several inputs, a `condition_NAME` for each. With a custom base distribution there is
     no `temperature`. The last two lines exist only for flows that take integers
     (`flow.accepts_integers`). Pixels count as the middles of their bins, `(x + 0.5) / levels`; with
-    `draws` they get noise, and the answer is `tfnvp.evaluate`'s importance-weighted bound.
+    `draws` they get noise, and the answer is the importance-weighted bound of
+    `tfnvp.evaluation.evaluate`.
 
     The same seed gives the same samples on every replica, compiled by XLA or not.
 

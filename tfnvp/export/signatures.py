@@ -17,6 +17,9 @@ from tfnvp.quantization import dequantize
 _MEMORY = 2**30
 _ARRAYS = 8
 
+# Between the noise of seeds whose second numbers are neighbours.
+_FAR = 1_000_003
+
 
 class Signature(NamedTuple):
     """A function of tensors that returns a dictionary of tensors, and the specs of its inputs."""
@@ -190,8 +193,8 @@ class _Answers:
         draws = self._few(draws, draws, "`draws`", least=1)
 
         def of_draw(i):
-            noisy = dequantize(x, self._flow.levels, seed=tf.stack([seed[0], seed[1] + i]))
-            return self._log_prob(noisy, condition)
+            noise = tf.stack([seed[0] + _FAR * seed[1], i])
+            return self._log_prob(dequantize(x, self._flow.levels, seed=noise), condition)
 
         rows = tf.TensorSpec((None,), tf.float32)
         nats = tf.map_fn(of_draw, tf.range(draws), parallel_iterations=1, fn_output_signature=rows)

@@ -7,13 +7,16 @@ import tensorflow as tf
 
 from tfnvp.arguments import check_choice
 
+# How the names of kernels end: those of Keras, and of `WeightNormalizedConvolution`.
+_KERNELS = ("kernel", "direction")
+
 
 class StoredWeights:
     """The weights of a flow in the type that a SavedModel stores them in.
 
-    With "bfloat16", kernels (trainable Keras weights of two or more axes) are stored as bfloat16,
-    rounded to 8 significant bits, and read as float32. Biases and scales stay float32: they are
-    few, and their rounding errors would not average out.
+    With "bfloat16", kernels of layers (trainable Keras weights whose name ends in "kernel" or
+    "direction") are stored as bfloat16, rounded to 8 significant bits, and read as float32. All
+    others stay float32: they are few, and their rounding errors would not average out.
 
     Args:
       flow: a `tfnvp.Flow`.
@@ -37,7 +40,7 @@ class StoredWeights:
             self.pairs = [
                 (weight, tf.Variable(tf.cast(weight.value, tf.bfloat16), name=weight.name))
                 for weight in flow.trainable_variables
-                if len(weight.shape) > 1 and weight.dtype == "float32"
+                if weight.name.endswith(_KERNELS) and weight.dtype == "float32"
             ]
 
     def scope(self) -> contextlib.AbstractContextManager:

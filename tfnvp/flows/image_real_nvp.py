@@ -47,10 +47,12 @@ class ImageRealNVP(ImageFlow):
     Images are floats in [0, 1], or whole grey levels (such as uint8), to which every call adds
     fresh uniform noise: `x = (level + u) / levels`. Likelihoods are densities of `x`, in nats, and
     `bits_per_dim = (D log levels - log p(x)) / (D log 2)`. Samples are floats that can lie a
-    little outside of [0, 1]; `sample_images` gives whole grey levels.
+    little outside of [0, 1], or in it with learned dequantization; `sample_images` gives whole grey
+    levels.
 
     Args:
-      image_shape: `(height, width, channels)`; height and width divisible by `2**(scales - 1)`.
+      image_shape: `(height, width, channels)`; height and width divisible by `2**(scales - 1)`, or
+        by `2**scales` with `squeeze_first`.
       scales: int, number of resolutions.
       base_filters: int, width of the networks of the first scale's checkerboard couplings.
       residual_blocks: int, number of residual blocks of each network.

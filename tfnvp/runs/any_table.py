@@ -3,6 +3,7 @@
 import contextlib
 import math
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -34,6 +35,9 @@ NOISES = (0.4, 0.2, 0.1, 0.05, 0.02)
 SMALL = 1000
 
 _BATCH_SIZE = 64
+
+# For threads that fit at the same time: Python's generator is one for all.
+_GENERATOR = threading.Lock()
 
 _MIXTURE = "gaussian_mixture"
 
@@ -266,9 +270,10 @@ def _seeded_weights(seed: int) -> Iterator[None]:
 
     Keras draws their seeds from Python's generator, whose state is as before afterwards.
     """
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
+    with _GENERATOR:
+        state = random.getstate()
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(state)

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from tfnvp import flows
-from tfnvp.arguments import check_one_of
+from tfnvp.arguments import check_one_of, unmasked
 from tfnvp.runs.any_table import TableSetting, fit_table
 from tfnvp.scoring import Explanation, replacement_gains
 
@@ -57,7 +57,9 @@ class FlowEstimator(BaseEstimator):
 
     def _fit_flow(self, X, sample_weight=None, **of_setting):
         """Fits `flows_` by a `TableSetting`, and returns the checked rows."""
-        X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2, ensure_min_features=2)
+        X = validate_data(
+            self, unmasked(X), dtype=FLOATS, ensure_min_samples=2, ensure_min_features=2
+        )
         check_one_of("kind", self.kind, _KINDS)
         make = functools.partial(_KINDS[self.kind], X.shape[1], hidden_units=self.hidden_units)
         setting = TableSetting(
@@ -76,7 +78,7 @@ class FlowEstimator(BaseEstimator):
 
     def _checked(self, X):
         check_is_fitted(self)
-        return validate_data(self, X, dtype=FLOATS, reset=False)
+        return validate_data(self, unmasked(X), dtype=FLOATS, reset=False)
 
     def score_samples(self, X: npt.ArrayLike) -> np.ndarray:
         """Log-densities of rows, in nats in the units of the data.

@@ -19,6 +19,12 @@ _BY_NOVELTY = {
 }
 
 
+def fields_of_detectors(novelty: bool) -> dict:
+    """Returns the fields of `TableSetting` that detectors have of their own."""
+    check_flags(novelty=novelty)
+    return _BY_NOVELTY[novelty]
+
+
 class FlowOutlierDetector(OutlierMixin, FlowEstimator):
     """An outlier detector of scikit-learn: rows of low density under a normalizing flow.
 
@@ -106,8 +112,7 @@ class FlowOutlierDetector(OutlierMixin, FlowEstimator):
                 '`contamination` must be "auto" or a number above 0, at most 0.5. '
                 f"Received: {self.contamination!r}"
             )
-        check_flags(novelty=self.novelty)
-        nats = self._log_densities(self._fit_flow(X, **_BY_NOVELTY[self.novelty]))
+        nats = self._log_densities(self._fit_flow(X, **fields_of_detectors(self.novelty)))
         if is_auto:
             low, high = np.quantile(nats, [0.25, 0.75])
             self.offset_ = float(low - 1.5 * (high - low))
