@@ -209,6 +209,17 @@ def test_writes_in_graphs():
     assert _internals.count_writes(object(), [variable]) is None
 
 
+def test_operations_of_loops():
+    @tf.function
+    def looped(x):
+        return tf.while_loop(lambda _: True, lambda x: (tf.sin(x),), (x,), maximum_iterations=3)
+
+    with tensorflow("FuncGraph._get_function, While"):
+        graph = looped.get_concrete_function(tf.TensorSpec([2])).graph
+        times = [times for op, times in _internals.operations_in(graph) if op.type == "Sin"]
+        assert times == [3]
+
+
 def test_objects_of_modules():
     with tensorflow("Module._flatten"):
         coupling = tfnvp.bijectors.DiagonalScaling(2)

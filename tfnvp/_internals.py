@@ -89,6 +89,16 @@ def count_writes(graph, variables) -> int | None:
     return sum(op.type != "ReadVariableOp" for op in consumers)
 
 
+def operations_in(graph, times: int = 1) -> Iterator[tuple[tf.Operation, int]]:
+    """Yields the operations of a graph and of its loops, and how often each runs at most."""
+    for op in graph.get_operations():
+        yield op, times
+        if op.type in ("While", "StatelessWhile"):
+            most = tf.get_static_value(op.inputs[1])  # -1 without a `maximum_iterations`.
+            body = graph._get_function(op.get_attr("body").name).graph
+            yield from operations_in(body, times * max(1, int(most or 1)))
+
+
 def objects_in(module: tf.Module, kind) -> list:
     """Returns the objects of a class that a `tf.Module` and its submodules hold as attributes."""
     return list(module._flatten(predicate=lambda value: isinstance(value, kind)))

@@ -152,10 +152,13 @@ def test_temperatures_of_requests_are_checked(served, temperature):
 
 
 def test_samples_of_a_request_fit_into_memory():
-    # The widest layer decides: 128 units, and 8 filters at each of 16 pixels.
+    # The widest layer decides: 128 units, 8 filters at each of 16 pixels, attention of 64 tokens.
     assert default_max_samples(tfnvp.RealNVP(3)) == 2**30 // (4 * 8 * 128)
     images = tfnvp.ImageRealNVP((4, 4, 1), 1, base_filters=8, residual_blocks=0)
     assert default_max_samples(images) == 2**30 // (4 * 8 * 8 * 16)
+    sizes = {"couplings": 2, "blocks": 1, "width": 8, "heads": 2, "patch": 1, "spatial_every": 0}
+    jet = tfnvp.Jet((8, 8, 2), **sizes)
+    assert default_max_samples(jet) == 2**30 // (4 * 8 * 2 * 64 * 64)
     assert default_max_samples(tfnvp.Flow(tfp.bijectors.Exp(), 5)) == 2**30 // (4 * 8 * 5)
 
 

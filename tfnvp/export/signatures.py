@@ -1,12 +1,12 @@
 """The signatures of an exported flow: functions with named inputs and outputs."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
+from tfnvp import _internals
 from tfnvp.bases.named import combined, heated
 from tfnvp.export.weights import StoredWeights
 from tfnvp.inputs.density import finite_weights
@@ -16,6 +16,9 @@ from tfnvp.quantization import dequantize
 # Bytes for the largest arrays of a request that draws samples, of which about eight live at once.
 _MEMORY = 2**30
 _ARRAYS = 8
+
+# Of the condition, and how the names of its parts begin.
+_NAME = "condition"
 
 # Between the noise of seeds whose second numbers are neighbours.
 _FAR = 1_000_003
@@ -71,11 +74,7 @@ def make_signatures(
             "encode_uint8": [pixels],
             "log_prob_uint8_draws": [pixels, tf.TensorSpec((), tf.int32, name="draws"), seed],
         }
-    conditions = flow.data_spec.conditions
-    given = [
-        _rows("condition" if part.key is None else f"condition_{part.key}", part.shape, part.dtype)
-        for part in (conditions.inputs if conditions else ())
-    ]
+    given = _given(flow)
     return {
         name: Signature(
             _checked(getattr(answers, name), specifications, given), [*specifications, *given]
@@ -85,17 +84,37 @@ def make_signatures(
 
 
 def default_max_samples(flow: keras.Model) -> int:
-    """Returns how many samples need about 1 GiB at most; the widest layer decides."""
-    pixels = math.prod(flow.event_shape[:-1])
-    kernels = [weight.shape for weight in flow.weights if len(weight.shape) > 1]
-    # A convolution's kernel, of four axes, has outputs at each pixel.
-    widths = [shape[-1] * (pixels if len(shape) == 4 else 1) for shape in kernels]
-    widest = max([math.prod(flow.event_shape), *widths])
-    return max(1, _MEMORY // (_ARRAYS * widest * tf.float32.size))
+    """Returns how many samples need about 1 GiB at most; the largest result of `decode` decides."""
+    spec = tf.TensorSpec((1, *flow.latent_shape), tf.float32)
+    condition = _as_condition(_given(flow, rows=1))
+    graph = tf.function(flow.decode).get_concrete_function(spec, condition).graph
+    results = [t for op, _ in _internals.operations_in(graph) for t in op.outputs]
+    of_one_row = [
+        t.shape.num_elements() * t.dtype.size
+        for t in results
+        if t.dtype.is_floating and t.shape.is_fully_defined() and t.shape.rank and t.shape[0] == 1
+    ]
+    return max(1, _MEMORY // (_ARRAYS * max(of_one_row)))
 
 
-def _rows(name, shape, dtype=tf.float32):
-    return tf.TensorSpec((None, *shape), dtype, name=name)
+def _rows(name, shape, dtype=tf.float32, rows=None):
+    return tf.TensorSpec((rows, *shape), dtype, name=name)
+
+
+def _given(flow, rows=None):
+    """Specs of the arrays of the condition, none for a flow without."""
+    conditions = flow.data_spec.conditions
+    return [
+        _rows(_NAME if part.key is None else f"{_NAME}_{part.key}", part.shape, part.dtype, rows)
+        for part in (conditions.inputs if conditions else ())
+    ]
+
+
+def _as_condition(arrays):
+    """What flows take as `condition`: an array, several, or None."""
+    if arrays and arrays[0].name != _NAME:
+        return tuple(arrays)
+    return arrays[0] if arrays else None
 
 
 def _checked(function, specifications, conditions):
@@ -107,8 +126,8 @@ def _checked(function, specifications, conditions):
     def checked(*tensors):
         named = zip((*specifications, *conditions), tensors, strict=True)
         tensors = {s.name: tf.ensure_shape(tensor, s.shape) for s, tensor in named}
-        if conditions and conditions[0].name != "condition":
-            tensors["condition"] = tuple(tensors.pop(s.name) for s in conditions)
+        if conditions and conditions[0].name != _NAME:
+            tensors[_NAME] = tuple(tensors.pop(s.name) for s in conditions)
         return function(**tensors)
 
     return tf.function(checked)

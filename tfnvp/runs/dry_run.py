@@ -6,6 +6,7 @@ import time
 import keras
 import tensorflow as tf
 
+from tfnvp import _internals
 from tfnvp.arguments import is_number
 from tfnvp.data import training_dataset
 from tfnvp.data.splits import Splits
@@ -107,7 +108,14 @@ def _activation_bytes(flow, batch_size):
     """Bytes of all floating-point results in the graph of one forward pass, except the weights."""
     spec = tf.TensorSpec((batch_size, *flow.event_shape), tf.float32)
     graph = tf.function(lambda x: flow(x, training=True)).get_concrete_function(spec).graph
-    operations = [op for op in graph.get_operations() if op.type != "ReadVariableOp"]
-    tensors = [t for op in operations for t in op.outputs if t.dtype.is_floating]
-    known = [t for t in tensors if t.shape.is_fully_defined() and t.shape.rank]
-    return sum(t.shape.num_elements() * t.dtype.size for t in known)
+    results = [
+        (tensor, times)
+        for op, times in _internals.operations_in(graph)
+        if op.type != "ReadVariableOp"
+        for tensor in op.outputs
+    ]
+    return sum(
+        times * tensor.shape.num_elements() * tensor.dtype.size
+        for tensor, times in results
+        if tensor.dtype.is_floating and tensor.shape.is_fully_defined() and tensor.shape.rank
+    )
