@@ -15,7 +15,7 @@ from tfnvp.sklearn.flow_estimator import FlowEstimator
 # must not get Gaussians of their own. Mixtures that have converged find no more outliers.
 _BY_NOVELTY = {
     True: {"bandwidth": 0.5, "components": (250,), "least_rows": 16, "iterations": 10},
-    False: {"bandwidth": 1.5, "components": (64,), "least_rows": 50, "iterations": 10},
+    False: {"bandwidth": 1.5, "components": (4,), "least_rows": 50, "iterations": 10},
 }
 
 
