@@ -175,8 +175,9 @@ def test_minutes_become_epochs(no_training, monkeypatch, capsys):
     for minutes, epochs in ((2, 15), (0.1, 1)):
         assert run("train", "--minutes", minutes, "--json") == 0
         assert no_training.recipe.epochs == epochs
-    assert run("train", "--minutes", 2, "--epochs", 3) == 2
-    assert "give --minutes or --epochs, not both" in capsys.readouterr().err
+    for epochs in (("--epochs", 3), ("--set", "epochs=3")):
+        assert run("train", "--minutes", 2, *epochs) == 2
+        assert "give --minutes or a number of epochs, not both" in capsys.readouterr().err
     assert run("train", "--minutes", 2, "--strategy", "mirrored") == 2
     assert "--minutes measures one process" in capsys.readouterr().err
     assert run("train", "--minutes", 0) == 2

@@ -333,6 +333,11 @@ def test_the_number_of_weights_is_that_of_the_paper():
     [
         ({"image_shape": (4, 4)}, "image_shape"),
         ({"image_shape": (6, 4, 1), "scales": 3}, r"divisible by .* = 4.*\(6, 4, 1\)"),
+        ({"image_shape": (4, 4, 1), "scales": 3}, "two pixels or more to the last of the `scales`"),
+        (
+            {"image_shape": (5, 5, 1), "scales": 1, "dequantization": "variational"},
+            "divisible by 2, for learned dequantization",
+        ),
         ({"scales": 0}, "scales"),
         ({"image_shape": (2, 2, 1), "scales": 2, "normalization": "layer"}, "normalization"),
         ({"image_shape": (1, 1, 1), "scales": 1}, "two pixels"),

@@ -88,13 +88,14 @@ def train(
     Example: tfnvp train --model nice --epochs 100 --seed 1
     """
     recipe = _recipe_name(model, recipe)
-    if minutes is not None and epochs is not None:
-        raise ValueError("give --minutes or --epochs, not both")
-    if minutes is not None and strategy != "none":
-        raise ValueError("--minutes measures one process: give --epochs with --strategy")
     fields = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     given = [f"{name}={value!r}" for name, value in fields.items() if value is not None]
-    plan = _plan(recipe, [*(changes or ()), *given], source.given, seed, output, resume)
+    changes = [*(changes or ()), *given]
+    if minutes is not None and any(change.startswith("epochs=") for change in changes):
+        raise ValueError("give --minutes or a number of epochs, not both")
+    if minutes is not None and strategy != "none":
+        raise ValueError("--minutes measures one process: give --epochs with --strategy")
+    plan = _plan(recipe, changes, source.given, seed, output, resume)
     everything = options.messages if json_output else console
     if resume:
         everything.print(f"{'resuming' if plan.is_resumed else 'starting'}     {plan.output}")
@@ -151,7 +152,7 @@ def _within_minutes(plan, recipe, splits, minutes, shown):
     if plan.is_resumed:
         raise ValueError("--minutes is of a new run: a resumed one keeps its epochs")
     recipe = within_minutes(recipe, splits, minutes, plan.seed)
-    shown.print(f"epochs       {recipe.epochs} within {minutes:g} minutes")
+    shown.print(f"epochs       {recipe.epochs} for {minutes:g} minutes (at least 1)")
     return recipe
 
 

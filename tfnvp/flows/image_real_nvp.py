@@ -177,6 +177,7 @@ class ImageRealNVP(ImageFlow):
         members = []
         if dequantization == "variational":
             check_int("levels", levels, least=2)
+            check_image_shape(image_shape, 2, "2, for learned dequantization")
             filters = max(1, base_filters // 2)
             members += [
                 dequantizer(image_shape, levels, filters, residual_blocks, conditioner_dtype)
@@ -237,4 +238,10 @@ def _image_shape(image_shape, scales, squeeze_first):
     check_int("scales", scales, most=30)
     halvings = "scales" if squeeze_first else "(scales - 1)"
     factor = 2 ** (scales - (not squeeze_first))
-    return check_image_shape(image_shape, factor, f"2**{halvings} = {factor}")
+    shape = check_image_shape(image_shape, factor, f"2**{halvings} = {factor}")
+    if shape[0] * shape[1] < 2 * factor**2:
+        raise ValueError(
+            f"`image_shape` must leave two pixels or more to the last of the `scales`, {scales}. "
+            f"Received: image_shape={shape}"
+        )
+    return shape
