@@ -6,11 +6,9 @@ import time
 import keras
 
 import tfnvp
+from tfnvp import recipes
 from tfnvp.data import training_dataset
 from tfnvp.evaluation import evaluate
-
-# The recipe `realnvp-mnist-small`.
-_PUBLISHED = {"scales": 2, "base_filters": 16, "residual_blocks": 2, "alpha": 1e-5}
 
 _OPTIONS = (
     {},
@@ -45,9 +43,10 @@ def compare(splits, steps, batch_size, test_rows, seed):
       Dicts of the options, the number of weights, milliseconds of a step, and bits per dimension
       of test images with their standard error, by one draw of noise.
     """
+    published = recipes.get("realnvp-mnist-small").options
     for options in _OPTIONS:
         keras.utils.set_random_seed(seed)
-        flow = tfnvp.ImageRealNVP(splits.event_shape, **_PUBLISHED, **options)
+        flow = tfnvp.ImageRealNVP(splits.event_shape, **published, **options)
         flow.compile(keras.optimizers.Adam(1e-3))
         batches = training_dataset(splits.train, splits.levels, batch_size, seed=seed)
         flow.fit(batches.take(_FIRST), verbose=0)

@@ -90,7 +90,7 @@ def flow(splits, seed, name, folder, steps):
 def measure(name, rows, seed, flows, folder, steps):
     """Yields one result for each model: nats of the test rows with their standard error.
 
-    The last one of several flows is that of the recipe with the best validation rows, once more.
+    After several flows, the one with the largest likelihood of the validation rows comes once more.
     """
     splits = prepare(name, rows, seed)
     models = {

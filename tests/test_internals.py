@@ -209,14 +209,14 @@ def test_writes_in_graphs():
     assert _internals.count_writes(object(), [variable]) is None
 
 
-def test_operations_of_loops():
+def test_results_of_loops():
     @tf.function
     def looped(x):
         return tf.while_loop(lambda _: True, lambda x: (tf.sin(x),), (x,), maximum_iterations=3)
 
     with tensorflow("FuncGraph._get_function, While"):
         graph = looped.get_concrete_function(tf.TensorSpec([2])).graph
-        times = [times for op, times in _internals.operations_in(graph) if op.type == "Sin"]
+        times = [times for x, times in _internals.results_in(graph) if x.op.type == "Sin"]
         assert times == [3]
 
 

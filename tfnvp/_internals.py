@@ -89,14 +89,19 @@ def count_writes(graph, variables) -> int | None:
     return sum(op.type != "ReadVariableOp" for op in consumers)
 
 
-def operations_in(graph, times: int = 1) -> Iterator[tuple[tf.Operation, int]]:
-    """Yields the operations of a graph and of its loops, and how often each runs at most."""
+def results_in(graph, times: int = 1) -> Iterator[tuple[tf.Tensor, int]]:
+    """Yields the floats that a graph and its loops compute, and how often each at most.
+
+    Scalars, reads of variables and tensors of unknown shape are left out.
+    """
     for op in graph.get_operations():
-        yield op, times
+        for tensor in op.outputs if op.type != "ReadVariableOp" else ():
+            if tensor.dtype.is_floating and tensor.shape.is_fully_defined() and tensor.shape.rank:
+                yield tensor, times
         if op.type in ("While", "StatelessWhile"):
             most = tf.get_static_value(op.inputs[1])  # -1 without a `maximum_iterations`.
             body = graph._get_function(op.get_attr("body").name).graph
-            yield from operations_in(body, times * max(1, int(most or 1)))
+            yield from results_in(body, times * max(1, int(most or 1)))
 
 
 def objects_in(module: tf.Module, kind) -> list:

@@ -370,6 +370,16 @@ def test_bfloat16_stores_rounded_kernels(tmp_path):
     assert {weight.dtype for weight in flow.trainable_variables} == {"float32"}
 
 
+def test_only_kernels_are_rounded():
+    """Biases of couplings in a loop have two axes, and must not be taken for kernels."""
+    sizes = {"couplings": 2, "blocks": 1, "width": 4, "heads": 2, "patch": 2, "spatial_every": 0}
+    rounded = {
+        weight.name for weight, _ in StoredWeights(tfnvp.Jet((4, 4, 1), **sizes), "bfloat16").pairs
+    }
+    assert "block_0_hidden_kernel" in rounded
+    assert all(name.endswith("kernel") for name in rounded)
+
+
 def test_weights_are_stored_once(flow, version):
     names = dict(tf.train.list_variables(str(version / "variables" / "variables")))
     stored = sum(int(np.prod(s)) for name, s in names.items() if "VARIABLE_VALUE" in name)

@@ -17,8 +17,8 @@ from tfnvp.quantization import dequantize
 _MEMORY = 2**30
 _ARRAYS = 8
 
-# Of the condition, and how the names of its parts begin.
-_NAME = "condition"
+# Name of the input that is a condition, and how the names of several begin.
+_CONDITION = "condition"
 
 # Between the noise of seeds whose second numbers are neighbours.
 _FAR = 1_000_003
@@ -86,15 +86,11 @@ def make_signatures(
 def default_max_samples(flow: keras.Model) -> int:
     """Returns how many samples need about 1 GiB at most; the largest result of `decode` decides."""
     spec = tf.TensorSpec((1, *flow.latent_shape), tf.float32)
-    condition = _as_condition(_given(flow, rows=1))
-    graph = tf.function(flow.decode).get_concrete_function(spec, condition).graph
-    results = [t for op, _ in _internals.operations_in(graph) for t in op.outputs]
-    of_one_row = [
-        t.shape.num_elements() * t.dtype.size
-        for t in results
-        if t.dtype.is_floating and t.shape.is_fully_defined() and t.shape.rank and t.shape[0] == 1
-    ]
-    return max(1, _MEMORY // (_ARRAYS * max(of_one_row)))
+    given = _given(flow, rows=1)
+    decode = tf.function(flow.decode).get_concrete_function(spec, _as_condition(given, given))
+    results = [t for t, _ in _internals.results_in(decode.graph) if t.shape[0] == 1]
+    largest = max(t.shape.num_elements() * t.dtype.size for t in results)
+    return max(1, _MEMORY // (_ARRAYS * largest))
 
 
 def _rows(name, shape, dtype=tf.float32, rows=None):
@@ -105,16 +101,21 @@ def _given(flow, rows=None):
     """Specs of the arrays of the condition, none for a flow without."""
     conditions = flow.data_spec.conditions
     return [
-        _rows(_NAME if part.key is None else f"{_NAME}_{part.key}", part.shape, part.dtype, rows)
+        _rows(
+            _CONDITION if part.key is None else f"{_CONDITION}_{part.key}",
+            part.shape,
+            part.dtype,
+            rows,
+        )
         for part in (conditions.inputs if conditions else ())
     ]
 
 
-def _as_condition(arrays):
-    """What flows take as `condition`: an array, several, or None."""
-    if arrays and arrays[0].name != _NAME:
+def _as_condition(given, arrays):
+    """What flows take as `condition`, from arrays of the specs `given`: one, several, or None."""
+    if given and given[0].name != _CONDITION:
         return tuple(arrays)
-    return arrays[0] if arrays else None
+    return arrays[0] if given else None
 
 
 def _checked(function, specifications, conditions):
@@ -122,13 +123,13 @@ def _checked(function, specifications, conditions):
 
     Its last arguments are the arrays of the condition.
     """
+    specs = [*specifications, *conditions]
 
     def checked(*tensors):
-        named = zip((*specifications, *conditions), tensors, strict=True)
-        tensors = {s.name: tf.ensure_shape(tensor, s.shape) for s, tensor in named}
-        if conditions and conditions[0].name != _NAME:
-            tensors[_NAME] = tuple(tensors.pop(s.name) for s in conditions)
-        return function(**tensors)
+        tensors = [tf.ensure_shape(t, spec.shape) for spec, t in zip(specs, tensors, strict=True)]
+        condition = _as_condition(conditions, tensors[len(specifications) :])
+        named = {spec.name: t for spec, t in zip(specifications, tensors, strict=False)}
+        return function(**named, condition=condition)
 
     return tf.function(checked)
 

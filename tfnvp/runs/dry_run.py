@@ -108,14 +108,5 @@ def _activation_bytes(flow, batch_size):
     """Bytes of all floating-point results in the graph of one forward pass, except the weights."""
     spec = tf.TensorSpec((batch_size, *flow.event_shape), tf.float32)
     graph = tf.function(lambda x: flow(x, training=True)).get_concrete_function(spec).graph
-    results = [
-        (tensor, times)
-        for op, times in _internals.operations_in(graph)
-        if op.type != "ReadVariableOp"
-        for tensor in op.outputs
-    ]
-    return sum(
-        times * tensor.shape.num_elements() * tensor.dtype.size
-        for tensor, times in results
-        if tensor.dtype.is_floating and tensor.shape.is_fully_defined() and tensor.shape.rank
-    )
+    results = _internals.results_in(graph)
+    return sum(times * t.shape.num_elements() * t.dtype.size for t, times in results)
