@@ -34,7 +34,8 @@ def norm(x, gamma, beta):
 
 
 def gelu(x):
-    return 0.5 * x * (1 + np.asarray(tf.math.erf(x / np.sqrt(2))))
+    # `flax.linen.gelu` is the form with tanh.
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
 def attention(x, w, block):

@@ -23,12 +23,14 @@ class VisionTransformer(keras.layers.Layer):
         h = h + dropout(attention(norm(h), condition))        with a condition only
         h = h + dropout(W_2 gelu(W_1 norm(h)))                W_1 to four times the width
         outputs = W norm(h) + b
+        gelu(x) = x sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3))
 
     where `norm` is a layer normalization and `attention` is softmax attention by several heads.
-    `positions` are learned, one for each token: a network is for one number of tokens. Images are
-    cut into square patches, row by row, each of which is a token; every token then gives the
-    outputs of its pixels. A condition becomes tokens with positions of its own: a vector
-    `[batch, features]` one, a sequence `[batch, length, features]` as many as it is long.
+    `gelu` is the form with tanh, as in the released code of Jet. `positions` are learned, one for
+    each token: a network is for one number of tokens. Images are cut into square patches, row by
+    row, each of which is a token; every token then gives the outputs of its pixels. A condition
+    becomes tokens with positions of its own: a vector `[batch, features]` one, a sequence
+    `[batch, length, features]` as many as it is long.
 
     The last layer starts at zero, so that a coupling starts as the identity. Under a mixed policy
     it computes in the dtype of its weights.
@@ -182,7 +184,7 @@ class _Block(keras.layers.Layer):
         self.attention_norm = _normalization("attention_norm", dtype)
         self.cross_attention = self.cross_norm = None
         self.hidden_norm = _normalization("hidden_norm", dtype)
-        self.hidden = keras.layers.Dense(_HIDDEN * width, "gelu", dtype=dtype, name="hidden")
+        self.hidden = keras.layers.Dense(_HIDDEN * width, dtype=dtype, name="hidden")
         self.narrow = keras.layers.Dense(width, dtype=dtype, name="narrow")
         self.dropout = keras.layers.Dropout(dropout, dtype=dtype) if dropout else None
 
@@ -209,10 +211,16 @@ class _Block(keras.layers.Layer):
         h = h + self._dropped(self.attention(normalized, normalized))
         if condition:
             h = h + self._dropped(self.cross_attention(self.cross_norm(h), *condition))
-        return h + self._dropped(self.narrow(self.hidden(self.hidden_norm(h))))
+        return h + self._dropped(self.narrow(_gelu(self.hidden(self.hidden_norm(h)))))
 
     def _dropped(self, x):
         return x if self.dropout is None else self.dropout(x)
+
+
+def _gelu(x):
+    """GELU with tanh, `x (1 + tanh(u)) / 2`, as `x sigmoid(2 u)`: fewer operations."""
+    slope = 2 * math.sqrt(2 / math.pi)
+    return x * keras.ops.sigmoid(x * (slope + slope * 0.044715 * keras.ops.square(x)))
 
 
 def _normalization(name, dtype):
