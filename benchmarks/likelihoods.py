@@ -107,14 +107,16 @@ def curves(
     plots.save_curves(histories, output, floor)
 
 
-def needs_of_images():
-    """Print what training the published image flows needs: operations, bytes, hours of an epoch.
+def needs_of_images(
+    names: Annotated[list[str] | None, typer.Argument(help="Recipes; default: all.")] = None,
+):
+    """Print what training image flows needs: weights, operations, bytes, hours.
 
-    Example: python -m benchmarks needs
+    Example: python -m benchmarks needs realnvp-cifar10 jet-imagenet64
     """
     from benchmarks import needs
 
-    print(needs.markdown())
+    print(needs.markdown(names))
 
 
 def patches(

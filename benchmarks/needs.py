@@ -1,20 +1,15 @@
-"""What training the published image flows needs: operations, memory traffic, hours of an epoch."""
+"""What training image flows needs: operations, memory traffic, hours."""
 
-from benchmarks.workloads import Cell, ImageWorkload
-from tfnvp import recipes
+import math
 
-#: Shapes and training images of the data sets, as the recipes divide them.
-IMAGES = {
-    "cifar10": ((32, 32, 3), 45_000),
-    "imagenet32": ((32, 32, 3), 1_276_149),
-    "imagenet64": ((64, 64, 3), 1_276_149),
-    "lsun_bedroom": ((64, 64, 3), 3_033_042),
-    "lsun_tower": ((64, 64, 3), 708_264),
-    "lsun_church": ((64, 64, 3), 126_227),
-    "celeb_a": ((64, 64, 3), 162_770),
-}
+import tensorflow as tf
 
-#: Rates of arithmetic, in TFLOP/s, at which an epoch's hours are told.
+from benchmarks.recipe_times import DATA
+from tfnvp import _internals, recipes
+from tfnvp.data.splits import Splits
+from tfnvp.runs.build import make_flow
+
+#: Rates of arithmetic, in TFLOP/s, for the hours of a training.
 RATES = (0.2, 5, 20, 100)
 
 _FLOAT = 4
@@ -24,52 +19,68 @@ _ADAM_PASSES = 7
 
 def need(recipe):
     """Returns weights, operations and bytes of a step, and steps of an epoch, of a recipe."""
-    shape, images = IMAGES[recipe.dataset]
-    work = ImageWorkload(
-        recipe.name,
-        recipe.description,
-        "image_real_nvp",
-        shape,
-        couplings=0,
-        hidden_units=(recipe.options["base_filters"],),
-        cells=(),
-        scales=recipe.options["scales"],
-        residual_blocks=recipe.options["residual_blocks"],
-    )
-    layers = [layer for conditioner in work.conditioners() for layer in conditioner]
-    weights = sum(layer.size**2 * layer.inputs * layer.outputs for layer in layers)
-    # Every convolution reads its inputs and writes its outputs: forward, and twice backward.
-    passed = sum(
-        layer.pixels[0] * layer.pixels[1] * (layer.inputs + layer.outputs) for layer in layers
-    )
+    images, shape = DATA[recipe.dataset]
+    rows = tf.zeros((1, *shape), tf.uint8).numpy()
+    flow = make_flow(recipe, Splits(recipe.dataset, rows, rows, rows, 256))
+    batch = tf.TensorSpec((recipe.batch_size, *shape), tf.float32)
+    graph = tf.function(lambda x: flow(x, training=True)).get_concrete_function(batch).graph
+    operations = numbers = 0
+    for result, times in _internals.results_in(graph):
+        found = _multiplications(result.op)
+        if found:
+            operations += 2 * times * found
+            numbers += times * sum(t.shape.num_elements() for t in (*result.op.inputs, result))
+    # Each product is one forward and two backward.
     return {
-        "weights": weights,
-        "operations": work.operations(Cell("train", recipe.batch_size, 1)),
-        "bytes": _FLOAT * (3 * recipe.batch_size * passed + _ADAM_PASSES * weights),
+        "weights": flow.count_params(),
+        "operations": 3 * operations,
+        "bytes": _FLOAT * (3 * numbers + _ADAM_PASSES * flow.count_params()),
         "steps": -(-images // recipe.batch_size),
     }
 
 
-def markdown():
-    """Table of what the published recipes of Real NVP on images need."""
+def _multiplications(op):
+    """Returns the multiplications of a convolution or a product of matrices, 0 of others."""
+    results = op.outputs[0].shape.num_elements()
+    if op.type == "Conv2D":
+        return results * math.prod(op.inputs[1].shape[:3])
+    if op.type in ("MatMul", "BatchMatMulV2"):
+        transposed = op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x")
+        return results * op.inputs[0].shape[-2 if transposed else -1]
+    if op.type == "Einsum":
+        terms = op.get_attr("equation").decode().partition("->")[0].split(",")
+        sizes = {
+            letter: size
+            for term, tensor in zip(terms, op.inputs, strict=True)
+            for letter, size in zip(term, tensor.shape, strict=True)
+        }
+        return math.prod(sizes.values())
+    return 0
+
+
+def markdown(names=None):
+    """Table of what recipes with convolutions or patches need; default: all of them."""
     rates = " | ".join(f"h at {rate:g}" for rate in RATES)
     lines = [
-        f"| recipe | weights, M | batch | TFLOP a step | GB a step | steps an epoch | {rates} |",
-        "|---" * (6 + len(RATES)) + "|",
+        f"| recipe | weights, M | batch | TFLOP a step | GB a step | epochs | steps | {rates} |",
+        "|---" * (7 + len(RATES)) + "|",
     ]
     for recipe in recipes.RECIPES.values():
-        if recipe.model != "image_real_nvp" or recipe.dataset not in IMAGES:
+        of_images = recipe.model in ("image_real_nvp", "jet") and recipe.dataset in DATA
+        if not (recipe.name in names if names else of_images):
             continue
         found = need(recipe)
         tera = found["operations"] / 1e12
-        hours = [tera * found["steps"] / rate / 3600 for rate in RATES]
+        steps = recipe.epochs * found["steps"]
+        hours = [tera * steps / rate / 3600 for rate in RATES]
         cells = [
             f"`{recipe.name}`",
             f"{found['weights'] / 1e6:.1f}",
             f"{recipe.batch_size}",
-            f"{tera:.2f}",
+            f"{tera:.3g}",
             f"{found['bytes'] / 1e9:.1f}",
-            f"{found['steps']:,}",
+            f"{recipe.epochs}",
+            f"{steps:,}",
             *(f"{number:.2g}" if number < 10 else f"{number:.0f}" for number in hours),
         ]
         lines.append(f"| {' | '.join(cells)} |")

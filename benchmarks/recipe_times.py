@@ -10,8 +10,8 @@ import numpy as np
 from tfnvp.data.splits import Splits
 from tfnvp.recipes import PARAMETERS, get
 
-# Training rows and shape of each data set.
-_DATA = {
+#: Training rows, as the recipes divide them, and shape of each data set.
+DATA = {
     "digits": (1437, (8, 8)),
     "mnist": (50_000, (28, 28, 1)),
     "fashion_mnist": (50_000, (28, 28, 1)),
@@ -42,7 +42,7 @@ def minutes(name: str) -> float:
     from tfnvp.runs.dry_run import dry_run
 
     recipe = get(name)
-    n, shape = _DATA[recipe.dataset]
+    n, shape = DATA[recipe.dataset]
     levels = (17 if recipe.dataset == "digits" else 256) if len(shape) > 1 else None
     generator = np.random.default_rng(0)
     size = (min(n, _ROWS), *shape)

@@ -141,3 +141,12 @@ def test_a_flow_over_gaussians_is_saved(clusters, tmp_path):
 def test_arguments_of_gaussians_out_of_range_are_errors(clusters, arguments, message):
     with pytest.raises(ValueError, match=message):
         tfnvp.bases.gaussian_mixture(clusters, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("logits", "loc", "factor"),
+    [([0.0] * 3, [2, 2], [2, 2, 2]), ([0.0] * 2, [2], [2, 2, 2]), ([0.0] * 2, [2, 2], [2, 2, 3])],
+)
+def test_arrays_of_a_mixture_must_fit(logits, loc, factor):
+    with pytest.raises(ValueError, match=r"must have the shapes \[k\], \[k, D\]"):
+        tfnvp.bases.GaussianMixture(logits, np.zeros(loc), np.ones(factor))

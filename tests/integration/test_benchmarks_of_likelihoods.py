@@ -154,7 +154,16 @@ def test_needs_are_those_of_the_paper():
     assert found["weights"] == pytest.approx(19.55e6, rel=0.01)
     assert found["operations"] == pytest.approx(2.48e12, rel=0.01)
     assert found["steps"] == 704
-    assert "| `realnvp-celeba` |" in run("needs")
+
+
+def test_needs_count_attention_and_loops():
+    recipe = recipes.get("jet-mnist-small")
+    printed = run("needs", recipe.name)
+    assert f"| `{recipe.name}` | {recipes.PARAMETERS[recipe.name] / 1e6:.1f} |" in printed
+    tokens, width, channels = 49, recipe.options["width"], 8
+    dense = width * (12 * width + 3 * channels)  # Four maps of attention, two of the hidden layer.
+    products = recipe.options["couplings"] * tokens * (dense + 2 * tokens * width)
+    assert needs.need(recipe)["operations"] == 6 * recipe.batch_size * products
 
 
 def test_curves_are_drawn_and_copied(tmp_path):

@@ -59,6 +59,9 @@ class GaussianMixture(Unbatched):
       loc: `[k, D]`, their means.
       precision_factor: `[k, D, D]`, upper triangular; the diagonal has no zero.
 
+    Raises:
+      ValueError: if the three do not have these shapes.
+
     >>> base = GaussianMixture([0.0], [[0.0, 0.0]], [[[1.0, 0.0], [0.0, 1.0]]])
     >>> print(f"{float(base.log_prob([0.0, 0.0])):.4f}")
     -1.8379
@@ -72,6 +75,13 @@ class GaussianMixture(Unbatched):
             value if isinstance(value, tf.Variable) else tf.constant(value, tf.float32)
             for value in (logits, loc, precision_factor)
         )
+        shapes = [tuple(t.shape) for t in (self.logits, self.loc, self.precision_factor)]
+        k, size = shapes[1] if len(shapes[1]) == 2 else (None, None)
+        if shapes != [(k,), (k, size), (k, size, size)]:
+            raise ValueError(
+                "`logits`, `loc` and `precision_factor` must have the shapes [k], [k, D] and "
+                f"[k, D, D]. Received: {shapes}"
+            )
         super().__init__(self.loc.shape[-1:], parameters, "gaussian_mixture")
 
     def _log_prob(self, z):
