@@ -1,8 +1,9 @@
 """The affine flow of nflows by the recipe of Neural Spline Flows, on the rows of BSDS300.
 
-`python -m benchmarks.nflows_recipe rows.npz --steps 56250 --output nflows.jsonl`, in the environment
-of the other libraries. `rows.npz` is written by `python -m benchmarks patches`. The weights that
-validation rows like best are tested. A checkpoint beside the output continues a stopped run.
+`python -m benchmarks.nflows_recipe rows.npz --steps 56250 --output nflows.jsonl`, in the
+environment of the other libraries. `rows.npz` is written by `python -m benchmarks patches`. The
+weights that validation rows like best are tested. A checkpoint beside the output continues a
+stopped run.
 """
 
 import argparse

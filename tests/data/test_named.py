@@ -153,6 +153,12 @@ def test_classes_that_a_folder_names_are_not_imported(tmp_path, prepared, monkey
         data.load_named("small", tmp_path)
 
 
+def test_images_are_read_without_a_generator(tmp_path, prepared, monkeypatch):
+    # A data set of a generator makes all later tensors of the process slow to allocate.
+    monkeypatch.setattr(tf.data.Dataset, "from_generator", None)
+    assert len(data.load_named("small", tmp_path).train)
+
+
 @pytest.mark.parametrize(
     "name", ["huggingface:small", "kaggle:small", "small/../small", "../small", "small/a=1", ""]
 )

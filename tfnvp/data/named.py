@@ -224,33 +224,16 @@ def _holds_images(feature):
     return isinstance(feature, tfds.features.Image)
 
 
-def _decoded(builder, split, faults):
-    """Returns the images of a split, up to those whose headers say that they take too much memory.
-
-    The error of these is added to a list: TensorFlow would raise it as one of its own.
-    """
+def _decoded(builder, split):
+    """Returns a data set of the images of a split, whose headers say that they fit into memory."""
     import tensorflow as tf
     from tensorflow_datasets import decode
 
     feature = builder.info.features["image"]
     only = decode.PartialDecoding({"image": feature}, {"image": decode.SkipDecoding()})
     files = builder.as_dataset(split=split, decoders=only).map(lambda example: example["image"])
-    sized = files.map(lambda file: (file, _pixels(file)), tf.data.AUTOTUNE).batch(512)
-    folder, channels = pathlib.Path(builder.data_path), feature.shape[-1] or 4
-
-    def checked():
-        total = 0
-        for batch, pixels in sized.as_numpy_iterator():
-            total += int(pixels.sum())
-            try:
-                check_values(channels * total, folder)
-            except ValueError as error:
-                faults.append(error)
-                return
-            yield batch
-
-    spec = tf.TensorSpec([None], tf.string)
-    files = tf.data.Dataset.from_generator(checked, output_signature=spec).unbatch()
+    pixels = files.map(_pixels, tf.data.AUTOTUNE).reduce(np.float64(0.0), tf.add)
+    check_values((feature.shape[-1] or 4) * int(pixels), pathlib.Path(builder.data_path))
     return files.map(feature.decode_example, tf.data.AUTOTUNE)
 
 
@@ -263,21 +246,18 @@ def _pixels(file):
 
     is_png = tf.strings.substr(file, 0, 4) == b"\x89PNG"
     size = tf.cond(is_png, of_png, lambda: tf.image.extract_jpeg_shape(file)[:2])
-    return tf.reduce_prod(tf.cast(size, tf.int64))
+    # As a float, since a false header can name a number beyond all integers.
+    return tf.reduce_prod(tf.cast(size, tf.float64))
 
 
 def _images(builder, split, prepare):
     import tensorflow as tf
 
-    faults = []
     with reading(builder.data_path, "a prepared data set"):
-        dataset = _decoded(builder, split, faults)
+        dataset = _decoded(builder, split)
         if prepare is not None:
             dataset = dataset.map(prepare, tf.data.AUTOTUNE)
-        batches = list(dataset.batch(512).as_numpy_iterator())
-        if faults:
-            raise faults[0]
-        images = np.concatenate(batches)
+        images = np.concatenate(list(dataset.batch(512).as_numpy_iterator()))
     if images.dtype != np.uint8:
         raise ValueError(f"{builder.data_path} must hold images in uint8. Received: {images.dtype}")
     return images if images.ndim == 4 else images[..., np.newaxis]
