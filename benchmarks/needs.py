@@ -2,12 +2,13 @@
 
 import math
 
-import tensorflow as tf
+import numpy as np
 
 from benchmarks.recipe_times import DATA
-from tfnvp import _internals, recipes
+from tfnvp import recipes
 from tfnvp.data.splits import Splits
 from tfnvp.runs.build import make_flow
+from tfnvp.runs.dry_run import results_of_forward_pass
 
 #: Rates of arithmetic, in TFLOP/s, for the hours of a training.
 RATES = (0.2, 5, 20, 100)
@@ -20,12 +21,10 @@ _ADAM_PASSES = 7
 def need(recipe):
     """Returns weights, operations and bytes of a step, and steps of an epoch, of a recipe."""
     images, shape = DATA[recipe.dataset]
-    rows = tf.zeros((1, *shape), tf.uint8).numpy()
+    rows = np.zeros((1, *shape), "uint8")
     flow = make_flow(recipe, Splits(recipe.dataset, rows, rows, rows, 256))
-    batch = tf.TensorSpec((recipe.batch_size, *shape), tf.float32)
-    graph = tf.function(lambda x: flow(x, training=True)).get_concrete_function(batch).graph
     operations = numbers = 0
-    for result, times in _internals.results_in(graph):
+    for result, times in results_of_forward_pass(flow, recipe.batch_size):
         found = _multiplications(result.op)
         if found:
             operations += 2 * times * found
@@ -65,10 +64,12 @@ def markdown(names=None):
         f"| recipe | weights, M | batch | TFLOP a step | GB a step | epochs | steps | {rates} |",
         "|---" * (7 + len(RATES)) + "|",
     ]
-    for recipe in recipes.RECIPES.values():
-        of_images = recipe.model in ("image_real_nvp", "jet") and recipe.dataset in DATA
-        if not (recipe.name in names if names else of_images):
-            continue
+    chosen = [recipes.get(name) for name in names or ()] or [
+        recipe
+        for recipe in recipes.RECIPES.values()
+        if recipe.model in ("image_real_nvp", "jet") and recipe.dataset in DATA
+    ]
+    for recipe in chosen:
         found = need(recipe)
         tera = found["operations"] / 1e12
         steps = recipe.epochs * found["steps"]

@@ -10,9 +10,8 @@ import argparse
 import json
 import math
 import pathlib
-import time
+from importlib import metadata
 
-import nflows
 import numpy as np
 import torch
 from nflows import distributions, flows, transforms
@@ -65,15 +64,14 @@ def train(rows, steps, dropout, seed, checkpoint):
     optimizer = torch.optim.Adam(flow.parameters(), lr=_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     trained = {"flow": flow, "optimizer": optimizer, "schedule": schedule}
-    step, history, best, seconds = 0, [], flow.state_dict(), 0.0
+    step, history, best = 0, [], flow.state_dict()
     if checkpoint.exists():
         kept = torch.load(checkpoint, weights_only=False)
-        step, history, best, seconds = (kept[k] for k in ("step", "history", "best", "seconds"))
+        step, history, best = (kept[k] for k in ("step", "history", "best"))
         for name, part in trained.items():
             part.load_state_dict(kept[name])
         torch.set_rng_state(kept["random"])
     while step < steps:
-        start = time.monotonic()
         for _ in range(min(_BETWEEN_VALIDATIONS, steps - step)):
             chosen = torch.randint(len(rows["train"]), (_BATCH,))
             optimizer.zero_grad(set_to_none=True)
@@ -82,17 +80,16 @@ def train(rows, steps, dropout, seed, checkpoint):
             optimizer.step()
             schedule.step()
             step += 1
-        seconds += time.monotonic() - start
         nats = float(log_densities(flow, rows["validation"]).mean())
         if not history or nats > max(of_step for _, of_step in history):
             best = {name: tensor.clone() for name, tensor in flow.state_dict().items()}
         history.append((step, nats))
-        print(f"step {step}   validation {nats:.3f} nats   {seconds:.0f} s", flush=True)
+        print(f"step {step}   validation {nats:.3f} nats", flush=True)
         state = {name: part.state_dict() for name, part in trained.items()}
-        state |= {"step": step, "history": history, "best": best, "seconds": seconds}
+        state |= {"step": step, "history": history, "best": best}
         torch.save({**state, "random": torch.get_rng_state()}, checkpoint)
     flow.load_state_dict(best)
-    return flow, history, seconds
+    return flow, history
 
 
 def main():
@@ -108,15 +105,14 @@ def main():
     torch.set_num_threads(options.threads)
     rows = {name: torch.from_numpy(part) for name, part in np.load(options.rows).items()}
     checkpoint = options.output.with_suffix(".checkpoint")
-    flow, history, seconds = train(rows, options.steps, options.dropout, options.seed, checkpoint)
+    flow, history = train(rows, options.steps, options.dropout, options.seed, checkpoint)
     nats = log_densities(flow, rows["test"])
     line = {
-        "library": f"nflows {nflows.__version__}" if hasattr(nflows, "__version__") else "nflows",
+        "library": f"nflows {metadata.version('nflows')}",
         "steps": options.steps,
         "dropout": options.dropout,
         "seed": options.seed,
         "parameters": sum(p.numel() for p in flow.parameters()),
-        "seconds": round(seconds),
         "validation": max(of_step for _, of_step in history),
         "test": float(nats.mean()),
         "error": float(nats.std() / math.sqrt(len(nats))),

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -10,6 +11,7 @@ from tfnvp import _internals
 from tfnvp.arguments import is_number
 from tfnvp.data import training_dataset
 from tfnvp.data.splits import Splits
+from tfnvp.flows import Flow
 from tfnvp.recipes import Recipe
 from tfnvp.runs.build import compile_flow, make_flow, validation_dataset
 
@@ -106,7 +108,12 @@ def _bytes(variables):
 
 def _activation_bytes(flow, batch_size):
     """Bytes of all floating-point results in the graph of one forward pass, except the weights."""
+    results = results_of_forward_pass(flow, batch_size)
+    return sum(times * t.shape.num_elements() * t.dtype.size for t, times in results)
+
+
+def results_of_forward_pass(flow: Flow, batch_size: int) -> Iterator[tuple[tf.Tensor, int]]:
+    """Yields the floats that a forward pass of training computes, and how often each at most."""
     spec = tf.TensorSpec((batch_size, *flow.event_shape), tf.float32)
     graph = tf.function(lambda x: flow(x, training=True)).get_concrete_function(spec).graph
-    results = _internals.results_in(graph)
-    return sum(times * t.shape.num_elements() * t.dtype.size for t, times in results)
+    yield from _internals.results_in(graph)
