@@ -8,7 +8,7 @@ server, a data set or hours are not run, but their options are parsed.
 import configparser
 import contextlib
 import functools
-import importlib
+import importlib.util
 import json
 import os
 import re
@@ -182,20 +182,20 @@ def test_commands_have_the_options_that_a_page_gives_them(page, monkeypatch):
     for words in _commands(page):
         while re.match(r"[A-Z_]+=", words[0]):
             words = words[1:]
-        program, *rest = words
+        program, rest = words[0].rsplit("bin/")[-1], words[1:]  # Also `ENVIRONMENT/bin/python`.
         if program == "tfnvp":
             _parse("tfnvp", rest)
             if "--recipe" in rest:
                 tfnvp.recipes.get(rest[rest.index("--recipe") + 1])
-        elif words[:3] == ["python", "-m", "benchmarks"]:
+        elif (program, *rest[:2]) == ("python", "-m", "benchmarks"):
             _parse("benchmarks", rest[2:])
-        elif words[:3] == ["python", "-m", "pytest"]:
+        elif (program, *rest[:2]) == ("python", "-m", "pytest"):
             assert all((ROOT / word).exists() for word in rest[2:] if word.startswith("tests/"))
-        elif words[:3] == ["python", "-m", "venv"]:
-            continue
+        elif program == "python" and rest[0] == "-m":
+            assert importlib.util.find_spec(rest[1]), words
         elif program == "python":  # test_examples runs them.
             assert (ROOT / rest[0]).is_file(), words
-        elif program.endswith("pip"):
+        elif program == "pip":
             assert rest[0] == "install"
             for extra in re.findall(r"\.\[([\w,]+)\]", " ".join(rest)):
                 assert set(extra.split(",")) <= set(extras["options.extras_require"]), words
