@@ -3,12 +3,12 @@
 import math
 
 import numpy as np
+import tensorflow as tf
 
 from benchmarks.recipe_times import DATA
-from tfnvp import recipes
+from tfnvp import _internals, recipes
 from tfnvp.data.splits import Splits
 from tfnvp.runs.build import make_flow
-from tfnvp.runs.dry_run import results_of_forward_pass
 
 #: Rates of arithmetic, in TFLOP/s, for the hours of a training.
 RATES = (0.2, 5, 20, 100)
@@ -23,8 +23,10 @@ def need(recipe):
     images, shape = DATA[recipe.dataset]
     rows = np.zeros((1, *shape), "uint8")
     flow = make_flow(recipe, Splits(recipe.dataset, rows, rows, rows, 256))
+    spec = tf.TensorSpec((recipe.batch_size, *flow.event_shape), tf.float32)
+    graph = tf.function(lambda x: flow(x, training=True)).get_concrete_function(spec).graph
     operations = numbers = 0
-    for result, times in results_of_forward_pass(flow, recipe.batch_size):
+    for result, times in _internals.results_in(graph):
         found = _multiplications(result.op)
         if found:
             operations += 2 * times * found

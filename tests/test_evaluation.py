@@ -77,6 +77,8 @@ def test_the_importance_weighted_bound_is_the_mean_of_densities(conditional, pix
     assert found.nats > evaluate(conditional, rows, 4, condition=condition).nats
     with pytest.raises(ValueError, match="`bound` must be one of elbo, iwae"):
         evaluate(conditional, rows, condition=condition, bound="best")
+    with pytest.raises(ValueError, match=r"`seed` must be an int of 0 .* Received: \(1, 2\)"):
+        evaluate(conditional, rows, condition=condition, seed=(1, 2))
 
 
 def test_rows_without_a_finite_density_are_counted(conditional):

@@ -220,6 +220,26 @@ def test_results_of_loops():
         assert times == [3]
 
 
+def test_results_that_gradients_read():
+    forward = []
+
+    @tf.function
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.sqrt(tf.exp(x) + 1.0)
+            (y,) = tf.while_loop(lambda _: True, lambda y: (tf.sin(y),), (y,), maximum_iterations=3)
+        forward.extend(y.graph.get_operations())
+        return tape.gradient(y, x)
+
+    with tensorflow("FuncGraph._get_function, While, TensorListPushBack"):
+        graph = gradient.get_concrete_function(tf.TensorSpec([2])).graph
+        backward = graph.get_operations()[len(forward) :]
+        kept = {t.op.type: times for t, times in _internals.results_kept(graph, forward, backward)}
+        # The sum is not read; the sines' gradient reads their inputs.
+        assert kept == {"Exp": 1, "Sqrt": 1, "Placeholder": 3}
+
+
 def test_objects_of_modules():
     with tensorflow("Module._flatten"):
         coupling = tfnvp.bijectors.DiagonalScaling(2)

@@ -95,13 +95,38 @@ def results_in(graph, times: int = 1) -> Iterator[tuple[tf.Tensor, int]]:
     Scalars, reads of variables and tensors of unknown shape are left out.
     """
     for op in graph.get_operations():
-        for tensor in op.outputs if op.type != "ReadVariableOp" else ():
-            if tensor.dtype.is_floating and tensor.shape.is_fully_defined() and tensor.shape.rank:
-                yield tensor, times
-        if op.type in ("While", "StatelessWhile"):
-            most = tf.get_static_value(op.inputs[1])  # -1 without a `maximum_iterations`.
-            body = graph._get_function(op.get_attr("body").name).graph
-            yield from results_in(body, times * max(1, int(most or 1)))
+        yield from ((tensor, times) for tensor in op.outputs if _is_result(tensor))
+        for body, again in _loop_body(graph, op):
+            yield from results_in(body, times * again)
+
+
+def results_kept(graph, operations: list, readers: list, times: int = 1) -> Iterator:
+    """Yields the floats of operations that others, of their gradients, read, as `results_in` does.
+
+    What the gradients read of an iteration, the body of a loop puts into lists.
+    """
+    inner = set(operations)
+    read = {t.ref(): t for op in readers for t in op.inputs if t.op in inner and _is_result(t)}
+    yield from ((tensor, times) for tensor in read.values())
+    for op in operations:
+        for body, again in _loop_body(graph, op):
+            inside = body.get_operations()
+            lists = [other for other in inside if other.type == "TensorListPushBack"]
+            yield from results_kept(body, inside, lists, times * again)
+
+
+def _is_result(tensor):
+    is_array = tensor.shape.is_fully_defined() and tensor.shape.rank
+    return tensor.dtype.is_floating and is_array and tensor.op.type != "ReadVariableOp"
+
+
+def _loop_body(graph, op):
+    """Returns the graph of a loop's body and how often it runs at most, if an operation is one."""
+    if op.type not in ("While", "StatelessWhile"):
+        return []
+    most = tf.get_static_value(op.inputs[1])  # -1 without a `maximum_iterations`.
+    body = graph._get_function(op.get_attr("body").name).graph
+    return [(body, max(1, int(most or 1)))]
 
 
 def objects_in(module: tf.Module, kind) -> list:

@@ -18,6 +18,8 @@ __all__ = ["Likelihood", "evaluate", "log_probs"]
 
 # Rows that are dequantized and evaluated at a time.
 _ROWS = 1000
+# With the number of a row added, TensorFlow still takes it as a seed.
+_LARGEST_SEED = 2**30
 
 
 class Likelihood(NamedTuple):
@@ -58,7 +60,7 @@ def evaluate(
       flow: a `tfnvp.Flow`.
       rows: `[n, *event_shape]`: whole grey levels for a flow with `levels`, else real numbers.
       draws: int, draws of the noise for each data point; real numbers need only one evaluation.
-      seed: int, of the noise; the same seed gives the same result.
+      seed: int from 0 to 2^30, of the noise; the same seed gives the same result.
       condition: as for `flow.log_prob`, for conditional flows.
       bound: "elbo", the mean over draws, or "iwae", importance-weighted: the logarithm of the mean
         of densities.
@@ -68,7 +70,7 @@ def evaluate(
 
     Raises:
       ValueError: as `flow.log_prob`, for data without rows, for pixels of a flow with `levels` that
-        are no whole numbers, and for `draws` or a `bound` out of range.
+        are no whole numbers, and for `draws`, `seed` or a `bound` out of range.
 
     >>> import numpy as np, tfnvp
     >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,), standardize=False)
@@ -128,6 +130,7 @@ def log_probs(
     """
     check_choice("bound", bound)
     check_int("draws", draws)
+    check_int("seed", seed, least=0, most=_LARGEST_SEED)
     rows = to_array(rows, "rows")
     if not len(rows):
         raise ValueError("`rows` must hold one row or more. Received: none")

@@ -10,7 +10,12 @@ from tests.bijector_builders import points, scanned
 from tests.conftest import perturb
 from tfnvp.bijectors import AdditiveCoupling, AffineCoupling, Chain, ScannedCouplings
 from tfnvp.bijectors.compose import value_and_log_det, walk
-from tfnvp.conditioners import MLP, GradientCheckpointing, StandardizedCondition
+from tfnvp.conditioners import (
+    MLP,
+    GatedConvNet,
+    GradientCheckpointing,
+    StandardizedCondition,
+)
 from tfnvp.partitions import Checkerboard, EvenOdd, RandomHalves, Split
 
 PARTITIONS = (Split(2), EvenOdd(), RandomHalves(3, swapped=True))
@@ -127,6 +132,11 @@ def test_regularizers_count_for_every_coupling():
     np.testing.assert_allclose(flow.losses, [0.01 * np.sum(np.square(kernel))], rtol=1e-5)
 
 
+class WithoutConfig(MLP):
+    def get_config(self):
+        raise NotImplementedError
+
+
 def dense(**kwargs):
     return AffineCoupling(keras.Sequential([keras.layers.Dense(4, **kwargs)]), Split(2), 4)
 
@@ -145,7 +155,25 @@ def dense(**kwargs):
         (
             lambda: ScannedCouplings(dense(), [Checkerboard()], (2, 2, 1)),
             ValueError,
-            "without padding",
+            r"\[2, 2\], and fill none with zeros",
+        ),
+        # Here the sizes agree: 4 pixels pass, padded, and 2 move.
+        (
+            lambda: ScannedCouplings(
+                AffineCoupling(GatedConvNet(2, 2, 0), Checkerboard(), (2, 2, 1)), [Checkerboard()]
+            ),
+            ValueError,
+            r"PackedCheckerboard.*\[4, 2\] of 4",
+        ),
+        (
+            lambda: scanned(WithoutConfig),
+            ValueError,
+            "needs `get_config`",
+        ),
+        (
+            lambda: ScannedCouplings(dense(activity_regularizer="l2"), PARTITIONS)(points(2, 4)),
+            ValueError,
+            "without `activity_regularizer`",
         ),
         (
             lambda: ScannedCouplings(dense(kernel_constraint="non_neg"), PARTITIONS),

@@ -12,7 +12,7 @@ import tensorflow as tf
 import tfnvp
 from tests.conftest import perturb
 from tfnvp.bijectors import AffineCoupling
-from tfnvp.conditioners import MLP, GradientCheckpointing
+from tfnvp.conditioners import MLP, GatedConvNet, GradientCheckpointing
 from tfnvp.partitions import Split
 
 pytestmark = pytest.mark.slow
@@ -160,6 +160,14 @@ def test_fit_saves_and_goes_on_as_the_plain_flow(name, policy, tmp_path, request
     options = {"batch_size": 8, "shuffle": False, "verbose": 0}
     again = [flow.fit(x, **options).history["loss"] for flow in (loaded, checkpointed)]
     np.testing.assert_allclose(again[0], again[1], rtol=1e-6)
+
+
+def test_networks_of_learned_dequantization_are_checkpointed():
+    make = functools.partial(tfnvp.ImageRealNVP, (4, 4, 1), 1, 2, 1, network="gated")
+    flow = make(dequantization="variational", gradient_checkpointing=True)
+    kinds = [type(layer) for layer in flow.keras_layers]
+    assert kinds.count(GradientCheckpointing) == 4 + 4
+    assert GatedConvNet not in kinds
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

@@ -109,8 +109,25 @@ def test_patches_are_blocks_of_pixels():
         ({}, (2, None, 3), "of known size"),
         ({"patch": 2}, (2, 4, 3, 1), "`patch` must divide .* Received: 2"),
         ({"patch": 2}, (2, 4, 3), "be 1 for tokens"),
+        ({}, [(2, 4, 3), (2,)], "needs conditions"),
     ],
 )
 def test_wrong_arguments_and_shapes_are_named(arguments, shape, message):
     with pytest.raises(ValueError, match=message):
         transformer(**arguments).build(shape)
+
+
+@pytest.mark.parametrize(
+    ("built", "shapes", "message"),
+    [
+        ([(2, 1, 4)], [(2, 5, 4)], r"expected shape=\(None, 1, 4\), found shape=\(2, 5, 4\)"),
+        ([(2, 2, 6, 4)], [(2, 3, 4, 4)], r"expected shape=\(None, 2, 6, 4\)"),
+        ([(2, 3, 4), (2, 1, 5)], [(2, 3, 4), (2, 4, 5)], r"expected shape=\(None, 1, 5\)"),
+        ([(2, 3, 4), (2, 5)], [(2, 3, 4)], r"expects 2 input\(s\)"),
+    ],
+)
+def test_sizes_stay_those_of_the_first_call(built, shapes, message):
+    network = transformer()
+    network.build(built)
+    with pytest.raises(ValueError, match=message):
+        network([tf.ones(shape) for shape in shapes])

@@ -37,11 +37,15 @@ def test_numbers_follow_from_the_recipe(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_activations_grow_with_the_batch():
+def test_activations_are_what_the_gradients_read():
     splits = splits_of(200)
-    few, many = (
-        dry_run(recipe_of(64, batch_size), splits)["bytes_activations"] for batch_size in (20, 200)
-    )
-    # At least the hidden layer before and after its activation, of two couplings.
-    assert few >= 20 * 64 * 4 * 2 * 2
-    assert many > 8 * few
+
+    def activations(batch_size, *changes):
+        recipe = recipe_of(64, batch_size).override(changes)
+        return dry_run(recipe, splits)["bytes_activations"]
+
+    hidden = 20 * 64 * 4 * 2  # Of two couplings.
+    few = activations(20)
+    assert hidden <= few < 2 * hidden
+    assert activations(200) - few >= 9 * hidden
+    assert activations(20, "gradient_checkpointing=true") < few - 0.9 * hidden

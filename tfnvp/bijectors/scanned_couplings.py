@@ -54,7 +54,8 @@ class ScannedCouplings(Bijector):
       TypeError: if `coupling` is not a coupling, or `partitions` holds something else.
       ValueError: if `coupling` has no event shape; if its conditioner has variables that do not
         train, such as those of dropout and batch normalization, or constraints, or layers that
-        compute their gradients again; if partitions and shapes do not fit.
+        compute their gradients again, or no configuration to make others from; if partitions and
+        shapes do not fit; in calls, if layers of the conditioner add losses.
 
     >>> import tensorflow as tf, tfnvp
     >>> half = tfnvp.partitions.Split(2)
@@ -166,8 +167,14 @@ class ScannedCouplings(Bijector):
 
         def evaluate(flat, *values, condition=None):
             x = reshape_event(flat, 1, coupling.event_shape)
-            with keras.StatelessScope(list(zip(variables, values, strict=True))):
+            pairs = list(zip(variables, values, strict=True))
+            with keras.StatelessScope(pairs, collect_losses=True) as scope:
                 y, log_det, _ = coupling.evaluate(x, inverse, condition=condition, mark=False)
+            if scope.losses:  # They cannot leave the loop.
+                raise ValueError(
+                    "`coupling` must have a conditioner without `activity_regularizer` and "
+                    f"`add_loss`. Received: {coupling.conditioner!r}"
+                )
             return reshape_event(y, len(coupling.event_shape), flat.shape[-1:]), log_det
 
         if not (self.gradient_checkpointing and _internals.is_training()):
@@ -229,11 +236,12 @@ def _order(coupling, partition, event_shape):
         parts = partition.split(tf.reshape(tf.range(size), event_shape))
         shapes = coupling.partition.shapes(coupling.event_shape)
         sizes = [part.shape.num_elements() for part in parts]
-        if sizes != [math.prod(shape) for shape in shapes]:
+        expected = [math.prod(shape) for shape in shapes]
+        if sizes != expected or sum(sizes) != size:
             raise ValueError(
                 "`partitions` must let as many variables pass, and move, as the partition of "
-                f"`coupling`, without padding: {[math.prod(shape) for shape in shapes]}. "
-                f"Received: {partition}, with {sizes}"
+                f"`coupling`, {expected}, and fill none with zeros, as a Checkerboard does and a "
+                f"PackedCheckerboard does not. Received: {partition}, with {sizes} of {size}"
             )
         parts = [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
         return np.ravel(coupling.partition.merge(*parts))
@@ -245,8 +253,8 @@ def _stacked(coupling, count):
     rows = [[v.numpy() for v in variables]]
     for _ in range(count - 1):
         # Initialisers without a seed draw other numbers for each.
-        fresh = type(conditioner).from_config(conditioner.get_config())
-        rows.append([v.numpy() for v in _variables(coupling.copy(conditioner=fresh))])
+        fresh = coupling.copy(conditioner=_made_again(conditioner))
+        rows.append([v.numpy() for v in _variables(fresh)])
     stacks = []
     for variable, values in zip(variables, zip(*rows, strict=True), strict=True):
         name = variable.path.partition("/")[2].replace("/", "_") or variable.name
@@ -254,3 +262,15 @@ def _stacked(coupling, count):
         stack.regularizer = variable.regularizer
         stacks.append(stack)
     return stacks
+
+
+def _made_again(conditioner):
+    """Returns another conditioner of the same configuration, with weights of its own."""
+    try:
+        return type(conditioner).from_config(conditioner.get_config())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise ValueError(
+            "`coupling` must have a conditioner that Keras can make from its configuration, once "
+            "for each of the couplings: a class of your own needs `get_config`, and `Lambda` "
+            f"layers have none. Received: {conditioner!r}"
+        ) from error

@@ -53,7 +53,8 @@ class VisionTransformer(keras.layers.Layer):
 
     Raises:
       ValueError: if a size or `dropout` is out of range, or `width` is not a multiple of `heads`;
-        for inputs of another rank, of unknown size, or that `patch` does not divide.
+        for inputs of another rank, of unknown size, or that `patch` does not divide; for inputs of
+        other sizes than when the layer was built.
 
     >>> import tensorflow as tf, tfnvp
     >>> network = tfnvp.conditioners.VisionTransformer(4, width=8, blocks=1, heads=2)
@@ -119,6 +120,15 @@ class VisionTransformer(keras.layers.Layer):
                 "`patch` must divide the height and width of images, and be 1 for tokens. "
                 f"Received: {self.patch} for inputs of shape {inputs}"
             )
+        if any(len(shape) < 2 or None in shape[1:] for shape in conditions):
+            raise ValueError(
+                "a VisionTransformer needs conditions [batch, ..., features], of known size. "
+                f"Received: {conditions}"
+            )
+        # Keras compares the inputs of every call with these.
+        self.input_spec = [
+            keras.layers.InputSpec(shape=(None, *shape[1:])) for shape in (inputs, *conditions)
+        ]
         pixels = self.patch**2
         tokens = (None, math.prod(inputs[1:-1]) // pixels, inputs[-1] * pixels)
         shapes = [tokens, *map(_sequence_shape, conditions)]

@@ -155,10 +155,10 @@ class ImageRealNVP(ImageFlow):
         if network == "residual":
             make_network = functools.partial(ResidualCNN, batch_norm=network_batch_norm)
 
-        def coupling(partition, shape, filters, name):
-            """Returns a coupling, with the map before it and the normalization after it."""
+        def conditioner(network, partition, shape, filters, name, standardize=False):
+            """Returns the network of an affine coupling; all of the flow's are made here."""
             moved_channels = partition.shapes(shape)[1][-1]
-            conditioner = make_network(
+            made = network(
                 AffineCoupling.parameters_per_variable * moved_channels,
                 filters,
                 residual_blocks,
@@ -166,8 +166,12 @@ class ImageRealNVP(ImageFlow):
                 dtype=conditioner_dtype,
                 name=f"{name}_network",
             )
-            conditioner = wrapped(conditioner, gradient_checkpointing, standardize)
-            members = [AffineCoupling(conditioner, partition, shape, scale, seen, name)]
+            return wrapped(made, gradient_checkpointing, standardize)
+
+        def coupling(partition, shape, filters, name):
+            """Returns a coupling, with the map before it and the normalization after it."""
+            network = conditioner(make_network, partition, shape, filters, name, standardize)
+            members = [AffineCoupling(network, partition, shape, scale, seen, name)]
             if channel_maps is not None:
                 members.insert(0, LULinear(shape, name=f"{name}_map", per_pixel=True))
             if normalization is not None:
@@ -178,10 +182,8 @@ class ImageRealNVP(ImageFlow):
         if dequantization == "variational":
             check_int("levels", levels, least=2)
             check_image_shape(image_shape, 2, "2, for learned dequantization")
-            filters = max(1, base_filters // 2)
-            members += [
-                dequantizer(image_shape, levels, filters, residual_blocks, conditioner_dtype)
-            ]
+            small = functools.partial(conditioner, GatedConvNet, filters=max(1, base_filters // 2))
+            members.append(dequantizer(image_shape, levels, small))
         if alpha is not None:
             members.append(tfp.bijectors.Invert(Logit(alpha)))
         if squeeze_first:

@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 
 from tfnvp.arguments import check_flags, check_int
 from tfnvp.bijectors import AffineCoupling, Chain, ScannedCouplings, Squeeze
+from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.conditioners import VisionTransformer
 from tfnvp.flows.image_flow import ImageFlow, check_image_shape, stored_arguments
 from tfnvp.flows.vector_flow import policy_name, wrapped_inputs
@@ -130,6 +131,7 @@ class Jet(ImageFlow):
 
         condition_network = wrapped_inputs(condition_network, standardize_condition)
         if condition_shape is not None and condition_network is None and standardize_condition:
+            condition_shape = event_shape_tuple(condition_shape, "condition_shape")
             condition_network = wrapped_inputs(keras.layers.Identity(), standardize_condition)
         _, seen = describe_conditions(condition_network, condition_shape)
 
@@ -165,7 +167,7 @@ class Jet(ImageFlow):
 def _partitions(couplings: int, spatial_every: int, seed: int) -> list[Partition]:
     """Returns the partition of each coupling, from the data to the latents."""
     spatial = itertools.cycle(part for first in _SPATIAL for part in (first, first.swap()))
-    # NumPy changes this generator's numbers no more.
+    # NumPy guarantees that this generator's numbers stay the same.
     seeds = np.random.RandomState(seed).randint(2**31, size=couplings)
     return [
         next(spatial)

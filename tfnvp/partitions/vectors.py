@@ -119,7 +119,7 @@ class RandomHalves(OfLastAxis):
 
     def _permutation(self, event_shape):
         size, half = sum(self._sizes(event_shape)), self._sizes(event_shape)[0]
-        # NumPy changes this generator's numbers no more, but may change those of newer ones.
+        # NumPy guarantees that this generator's numbers stay the same, but not those of newer ones.
         order = np.random.RandomState(self.seed).permutation(size)
         return np.concatenate([np.sort(order[:half]), np.sort(order[half:])])
 

@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -11,7 +10,6 @@ from tfnvp import _internals
 from tfnvp.arguments import is_number
 from tfnvp.data import training_dataset
 from tfnvp.data.splits import Splits
-from tfnvp.flows import Flow
 from tfnvp.recipes import Recipe
 from tfnvp.runs.build import compile_flow, make_flow, validation_dataset
 
@@ -23,9 +21,8 @@ _SECONDS = 10.0
 def dry_run(recipe: Recipe, splits: Splits, seed: int = 0) -> dict[str, int | float]:
     """Measures a few training steps of a recipe on its data, and writes nothing.
 
-    The memory of activations is that of all results of the forward pass of a batch, which the
-    backward pass can need. The real peak is lower if TensorFlow frees some of them early, and
-    higher by its workspace.
+    The memory of activations is that of the results of the forward pass of a batch that the
+    backward pass reads. The real peak is higher by the workspace of both.
 
     Args:
       recipe: `tfnvp.recipes.Recipe`.
@@ -107,13 +104,18 @@ def _bytes(variables):
 
 
 def _activation_bytes(flow, batch_size):
-    """Bytes of all floating-point results in the graph of one forward pass, except the weights."""
-    results = results_of_forward_pass(flow, batch_size)
-    return sum(times * t.shape.num_elements() * t.dtype.size for t, times in results)
+    """Bytes of the floats of one forward pass that its gradients read, except the weights."""
+    forward = []
 
+    @tf.function
+    def gradients(x):
+        with tf.GradientTape() as tape:
+            log_prob = flow(x, training=True)
+        forward.extend(log_prob.graph.get_operations())
+        return tape.gradient(log_prob, flow.trainable_variables)
 
-def results_of_forward_pass(flow: Flow, batch_size: int) -> Iterator[tuple[tf.Tensor, int]]:
-    """Yields the floats that a forward pass of training computes, and how often each at most."""
     spec = tf.TensorSpec((batch_size, *flow.event_shape), tf.float32)
-    graph = tf.function(lambda x: flow(x, training=True)).get_concrete_function(spec).graph
-    yield from _internals.results_in(graph)
+    graph = gradients.get_concrete_function(spec).graph
+    backward = graph.get_operations()[len(forward) :]
+    kept = _internals.results_kept(graph, forward, backward)
+    return sum(times * t.shape.num_elements() * t.dtype.size for t, times in kept)
