@@ -98,6 +98,10 @@ def test_a_walk_sees_one_bijector_and_one_copy_of_the_weights():
     assert b.submodules == ()
     assert [tuple(v.shape) for v in flow.weights] == [(2, 2, 8), (2, 8), (2, 8, 4), (2, 4), (2, 2)]
     assert len({v.path for v in flow.weights}) == 5
+    stack = flow.layers[0]
+    assert (stack.name, stack.count_params()) == ("scanned_couplings", 2 * (16 + 8 + 32 + 4 + 2))
+    stack.trainable = False
+    assert not flow.trainable_weights
 
 
 def test_the_program_is_as_long_for_many_couplings_as_for_few():

@@ -93,14 +93,19 @@ class ScannedCouplings(Bijector):
         orders.append(inverses[0])
         self._orders = np.stack([back[order] for back, order in zip(inverses, orders, strict=True)])
         self._inverse_orders = np.argsort(self._orders, axis=-1)
-        self.weights = _stacked(coupling, len(partitions))
+        self.stack = StackedWeights(coupling, len(partitions), name)
         parameters = {
             "partitions": partitions,
             "event_shape": event_shape,
             "gradient_checkpointing": gradient_checkpointing,
             "name": name,
         }
-        super().__init__(len(self.event_shape), self.weights, parameters, name)
+        super().__init__(len(self.event_shape), [self.stack], parameters, name)
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """The stacked weights, `[couplings, ...]` for each weight of the coupling."""
+        return self.stack.weights
 
     @property
     def parameters(self) -> dict:
@@ -186,6 +191,29 @@ class ScannedCouplings(Bijector):
         return again(condition, flat, *values)
 
 
+class StackedWeights(keras.layers.Layer):
+    """The weights of a coupling and of others like it: models list, freeze and save this layer."""
+
+    def __init__(self, coupling, count, name):
+        conditioner, variables = coupling.conditioner, _variables(coupling)
+        super().__init__(name=name, dtype=conditioner.dtype_policy)
+        rows = [[v.numpy() for v in variables]]
+        for _ in range(count - 1):
+            # Initialisers without a seed draw other numbers for each.
+            fresh = coupling.copy(conditioner=_made_again(conditioner))
+            rows.append([v.numpy() for v in _variables(fresh)])
+        for variable, values in zip(variables, zip(*rows, strict=True), strict=True):
+            stack = np.stack(values)
+            self.add_weight(
+                stack.shape,
+                lambda *_, stack=stack, **__: stack,
+                variable.dtype,
+                regularizer=variable.regularizer,
+                name=variable.path.partition("/")[2].replace("/", "_") or variable.name,
+            )
+        self.built = True
+
+
 @dataclasses.dataclass(frozen=True)
 class _Pattern:
     """A coupling and its Keras variables, hidden from TensorFlow's search for variables."""
@@ -245,23 +273,6 @@ def _order(coupling, partition, event_shape):
             )
         parts = [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]
         return np.ravel(coupling.partition.merge(*parts))
-
-
-def _stacked(coupling, count):
-    """Returns Keras variables that hold the weights of a coupling and of others like it."""
-    conditioner, variables = coupling.conditioner, _variables(coupling)
-    rows = [[v.numpy() for v in variables]]
-    for _ in range(count - 1):
-        # Initialisers without a seed draw other numbers for each.
-        fresh = coupling.copy(conditioner=_made_again(conditioner))
-        rows.append([v.numpy() for v in _variables(fresh)])
-    stacks = []
-    for variable, values in zip(variables, zip(*rows, strict=True), strict=True):
-        name = variable.path.partition("/")[2].replace("/", "_") or variable.name
-        stack = keras.Variable(np.stack(values), dtype=variable.dtype, name=name)
-        stack.regularizer = variable.regularizer
-        stacks.append(stack)
-    return stacks
 
 
 def _made_again(conditioner):
