@@ -194,7 +194,7 @@ class ScannedCouplings(Bijector):
 class StackedWeights(keras.layers.Layer):
     """The weights of a coupling and of others like it: models list, freeze and save this layer."""
 
-    def __init__(self, coupling, count, name):
+    def __init__(self, coupling: Coupling, count: int, name: str):
         conditioner, variables = coupling.conditioner, _variables(coupling)
         super().__init__(name=name, dtype=conditioner.dtype_policy)
         rows = [[v.numpy() for v in variables]]
