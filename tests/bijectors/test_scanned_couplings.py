@@ -10,12 +10,7 @@ from tests.bijector_builders import points, scanned
 from tests.conftest import perturb
 from tfnvp.bijectors import AdditiveCoupling, AffineCoupling, Chain, ScannedCouplings
 from tfnvp.bijectors.compose import value_and_log_det, walk
-from tfnvp.conditioners import (
-    MLP,
-    GatedConvNet,
-    GradientCheckpointing,
-    StandardizedCondition,
-)
+from tfnvp.conditioners import MLP, GatedConvNet, GradientCheckpointing, StandardizedCondition
 from tfnvp.partitions import Checkerboard, EvenOdd, RandomHalves, Split
 
 PARTITIONS = (Split(2), EvenOdd(), RandomHalves(3, swapped=True))
@@ -169,11 +164,7 @@ def dense(**kwargs):
             ValueError,
             r"PackedCheckerboard.*\[4, 2\] of 4",
         ),
-        (
-            lambda: scanned(WithoutConfig),
-            ValueError,
-            "needs `get_config`",
-        ),
+        (lambda: scanned(WithoutConfig), ValueError, "needs `get_config`"),
         (
             lambda: ScannedCouplings(dense(activity_regularizer="l2"), PARTITIONS)(points(2, 4)),
             ValueError,
