@@ -33,22 +33,8 @@ def dry_run(recipe: Recipe, splits: Splits, seed: int = 0) -> dict[str, int | fl
       Dictionary of numbers: counts, bytes and seconds. `seconds_at_most` is for all epochs;
       training stops earlier when the validation loss no longer improves.
     """
-    keras.utils.set_random_seed(seed)
-    flow = make_flow(recipe, splits)
-    compile_flow(flow, recipe, len(splits.train))
-    batches = training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip)
-    first = _epoch_seconds(flow, batches.take(1))
-    steps = math.ceil(len(splits.train) / recipe.batch_size)
-    timed = min(steps, _STEPS, max(1, int(_SECONDS / _epoch_seconds(flow, batches.take(1)))))
-    # The first of two runs compiles for every size of batch.
-    warm_up = _epoch_seconds(flow, batches.take(timed))
-    step = _epoch_seconds(flow, batches.take(timed)) / timed
-    validation = validation_dataset(splits)
-    flow.evaluate(validation, verbose=0)
-    start = time.perf_counter()
-    flow.evaluate(validation, verbose=0)
-    epoch = steps * step + time.perf_counter() - start
-    compiling = first + warm_up - (1 + timed) * step
+    flow = _compiled(recipe, splits, seed)
+    compiling, step, epoch = _seconds(flow, recipe, splits, seed)
     return {
         "parameters": flow.count_params(),
         "bytes_weights": _bytes(flow.variables),
@@ -56,7 +42,7 @@ def dry_run(recipe: Recipe, splits: Splits, seed: int = 0) -> dict[str, int | fl
         "bytes_optimizer": _bytes(flow.optimizer.variables),
         "bytes_activations": _activation_bytes(flow, min(recipe.batch_size, len(splits.train))),
         "batch_size": recipe.batch_size,
-        "steps_per_epoch": steps,
+        "steps_per_epoch": _steps(recipe, splits),
         "epochs": recipe.epochs,
         "seconds_to_compile": compiling,
         "seconds_per_step": step,
@@ -82,21 +68,54 @@ def within_minutes(recipe: Recipe, splits: Splits, minutes: float, seed: int = 0
     """
     if not (is_number(minutes) and 0 < minutes < math.inf):
         raise ValueError(f"`minutes` must be a number above 0. Received: {minutes!r}")
-    measured = dry_run(recipe, splits, seed)
-    seconds = 60 * minutes - measured["seconds_to_compile"]
-    return recipe.replace(epochs=max(1, int(seconds / measured["seconds_per_epoch"])))
+    flow = _compiled(recipe, splits, seed)
+    compiling, _, epoch = _seconds(flow, recipe, splits, seed)
+    return recipe.replace(epochs=max(1, int((60 * minutes - compiling) / epoch)))
 
 
-def _epoch_seconds(flow, batches):
-    """Times one epoch. No callback watches single batches: many steps can run in one program."""
-    times = []
+def _compiled(recipe, splits, seed):
+    keras.utils.set_random_seed(seed)
+    flow = make_flow(recipe, splits)
+    compile_flow(flow, recipe, len(splits.train))
+    return flow
 
-    def record(*_):
-        times.append(time.perf_counter())
 
-    clock = keras.callbacks.LambdaCallback(on_epoch_begin=record, on_epoch_end=record)
-    flow.fit(batches, callbacks=[clock], verbose=0)
-    return times[1] - times[0]
+def _steps(recipe, splits):
+    return math.ceil(len(splits.train) / recipe.batch_size)
+
+
+def _seconds(flow, recipe, splits, seed):
+    """Returns the seconds of compiling, of one training step, and of one epoch with validation."""
+    batches = training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip)
+    validation = validation_dataset(splits)
+    steps = _steps(recipe, splits)
+    compiling, step = _seconds_of_batches(flow.fit, batches, steps)
+    compiling_too, batch = _seconds_of_batches(flow.evaluate, validation, len(validation))
+    return compiling + compiling_too, step, steps * step + len(validation) * batch
+
+
+def _seconds_of_batches(run, batches, most):
+    """Returns the seconds of compiling, and those of one batch, of a function of batches."""
+
+    def seconds(count):
+        times = []
+
+        def record(*_):
+            times.append(time.perf_counter())
+
+        # No callback watches single batches: many steps can run in one program.
+        clock = keras.callbacks.LambdaCallback(
+            on_epoch_begin=record, on_epoch_end=record, on_test_begin=record, on_test_end=record
+        )
+        run(batches.take(count), callbacks=[clock], verbose=0)
+        return times[1] - times[0]
+
+    first = seconds(1)
+    timed = min(most, _STEPS, max(1, int(_SECONDS / seconds(1))))
+    # The first of two runs compiles for every size of batch.
+    again = seconds(timed)
+    each = seconds(timed) / timed
+    return first + again - (1 + timed) * each, each
 
 
 def _bytes(variables):

@@ -253,7 +253,7 @@ class _Training:
                 rows,
                 initial_epoch=begin,
                 epochs=recipe.epochs,
-                validation_data=validation_dataset(splits),
+                validation_data=validation_dataset(splits).cache(),
                 callbacks=callbacks,
                 verbose=self.verbose,
             )
