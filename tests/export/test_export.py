@@ -295,6 +295,10 @@ def test_draws_of_noise_give_the_bound_of_evaluate(tmp_path, monkeypatch):
     want = tfnvp.evaluation.log_probs(flow, pixels, draws=5, seed=7, bound="iwae")
     np.testing.assert_allclose(got["log_prob"], want, rtol=1e-5)
     np.testing.assert_allclose(got["bits_per_dim"], flow.bits_per_dim(want), rtol=1e-5)
+    pixels[1, 1] = 4  # No level.
+    got = of_draws(x=tf.constant(pixels), draws=tf.constant(5), seed=tf.constant([7, 0]))
+    assert np.isfinite(got["log_prob"]).tolist() == [True, False]
+    assert got["log_prob"][1] == -np.inf
     with pytest.raises(tf.errors.InvalidArgumentError, match="`draws` must be from 1"):
         of_draws(x=tf.constant(pixels), draws=tf.constant(0), seed=tf.constant([7, 0]))
 

@@ -1,5 +1,6 @@
 """The signatures of an exported flow: functions with named inputs and outputs."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -214,7 +215,10 @@ class _Answers:
 
         def of_draw(i):
             noise = tf.stack([seed[0] + _FAR * seed[1], i])
-            return self._log_prob(dequantize(x, self._flow.levels, seed=noise), condition)
+            noisy = dequantize(x, self._flow.levels, seed=noise)
+            # Other numbers than levels are outside of the support, as for `log_prob_uint8`.
+            noisy = tf.where(tf.math.is_nan(noisy), math.inf, noisy)
+            return self._log_prob(noisy, condition)
 
         rows = tf.TensorSpec((None,), tf.float32)
         nats = tf.map_fn(of_draw, tf.range(draws), parallel_iterations=1, fn_output_signature=rows)
