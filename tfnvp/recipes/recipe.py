@@ -58,6 +58,7 @@ _RULES = {
     "patience": (_or_none(_is_count), "null, to train for all epochs, or an int of 1 or more"),
     "warmup_epochs": (functools.partial(_is_count, least=0), "an int of 0 or more"),
     "learning_rate": _POSITIVE,
+    "optimizer": (("adamw", "muon").__contains__, "adamw or muon"),
     "epsilon": _POSITIVE,
     "clipnorm": _POSITIVE,
     "beta_2": (_SHARE, "a number between 0 and 1"),
@@ -85,9 +86,10 @@ class Recipe:
       learning_rate: peak of the schedule.
       warmup_epochs: epochs over which the learning rate rises to its peak, at most a fifth of all
         epochs; afterwards it falls to zero along a cosine.
+      optimizer: "adamw" or "muon", of `tfnvp.optimizers`.
       beta_2: of Adam.
       epsilon: of Adam.
-      weight_decay: decoupled weight decay (AdamW), or None.
+      weight_decay: decoupled weight decay, or None.
       clipnorm: largest global norm of a step's gradient, in nats; the loose default only catches
         explosions.
       ema_momentum: momentum of the moving average of the weights, which is evaluated and saved, or
@@ -112,6 +114,7 @@ class Recipe:
     batch_size: int
     learning_rate: float
     warmup_epochs: int = 0
+    optimizer: str = "adamw"
     beta_2: float = 0.999
     epsilon: float = 1e-7
     weight_decay: float | None = None

@@ -80,7 +80,7 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
 def compile_flow(flow: Flow, recipe: Recipe, rows: int) -> None:
     """Compiles a flow with the recipe's optimizer and schedule, for `rows` training rows.
 
-    The optimizer is AdamW, the schedule a warm-up and a cosine.
+    The schedule is a warm-up and a cosine.
     """
     steps = math.ceil(rows / recipe.batch_size)
     total = recipe.epochs * steps
@@ -91,7 +91,7 @@ def compile_flow(flow: Flow, recipe: Recipe, rows: int) -> None:
         warmup_steps=warmup,
         decay_steps=max(1, total - warmup),
     )
-    optimizer = optimizers.AdamW(
+    optimizer = optimizers.NAMED[recipe.optimizer](
         schedule,
         beta_2=recipe.beta_2,
         epsilon=recipe.epsilon,
@@ -115,4 +115,4 @@ def validation_dataset(splits: Splits) -> tf.data.Dataset:
         rows = tf.concat(noisy, axis=0)
     # Batches of one size, so that evaluation is compiled once.
     batch = min(len(splits.validation), _VALIDATION_BATCH)
-    return without_tuning(tf.data.Dataset.from_tensor_slices(rows).batch(batch).cache())
+    return without_tuning(tf.data.Dataset.from_tensor_slices(rows).batch(batch))
