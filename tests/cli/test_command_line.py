@@ -171,7 +171,7 @@ def test_a_dry_run_is_printed_and_writes_nothing(no_training, monkeypatch, tmp_p
 
 def test_minutes_become_epochs(no_training, monkeypatch, capsys):
     found = {"seconds_to_compile": 10.0, "seconds_per_epoch": 7.0}
-    monkeypatch.setattr(dry_run, "dry_run", lambda *_: found)
+    monkeypatch.setattr(dry_run, "measure", lambda *_: (None, found))
     for minutes, epochs in ((2, 15), (0.1, 1)):
         assert run("train", "--minutes", minutes, "--json") == 0
         assert no_training.recipe.epochs == epochs

@@ -41,11 +41,13 @@ def test_a_saved_flow_gives_the_numbers_of_the_version_that_wrote_it(name, expec
     condition = expected.get(f"{name}/condition")
     log_prob = flow.log_prob(expected[f"{name}/x"], condition).numpy()
     wanted = expected[f"{name}/log_prob"]
-    np.testing.assert_allclose(log_prob, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
+    # Processors round bfloat16, of eight bits, at different places of a product.
+    digits = 2**-8 if "mixed_bfloat16" in str(flow.get_config()) else 1e-4
+    np.testing.assert_allclose(log_prob, wanted, rtol=digits, atol=digits * np.abs(wanted).max())
     one = None if condition is None else condition[0]
     wanted = expected[f"{name}/sample"]
     sample = flow.sample(3, seed=1, condition=one)
-    np.testing.assert_allclose(sample, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
+    np.testing.assert_allclose(sample, wanted, rtol=1e-3, atol=digits * np.abs(wanted).max())
     with zipfile.ZipFile(FOLDER / f"{name}.keras") as archive:
         stored = json.loads(archive.read("config.json"))["config"]
     config = flow.get_config()

@@ -269,7 +269,7 @@ def test_requests_of_the_pages_get_the_answers_that_they_show():
                 )
             outputs = signature(**{k: tf.constant(v, inputs[k].dtype) for k, v in given.items()})
             (answer,) = json.loads(block.code).values()
-            # Other processors round differently, so a small number beside a large one has fewer digits.
+            # Processors round differently: a small number beside a large one has fewer digits.
             digits = 1e-5 * np.abs(answer).max()
             np.testing.assert_allclose(next(iter(outputs.values())), answer, rtol=0, atol=digits)
             found += 1

@@ -191,6 +191,16 @@ def test_short_trainings_warm_up_and_average_less(epochs):
     assert optimizer.ema_momentum == pytest.approx(min(0.99, 1 - 1.5 / steps))
 
 
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_recipes_name_their_optimizer(name):
+    recipe = get("realnvp-digits").override([f"optimizer={name}"])
+    flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
+    compile_flow(flow, recipe, rows=100)
+    assert type(flow.optimizer) is tfnvp.optimizers.NAMED[name]
+    with pytest.raises(ValueError, match="`optimizer` must be adamw or muon"):
+        recipe.override(["optimizer=sgd"])
+
+
 def test_a_kind_of_data_or_a_model_has_a_recipe():
     names = [recipes.default(data).name for data in ("digits", "table", "images")]
     assert names == ["realnvp-digits", "realnvp-table", "realnvp-images"]

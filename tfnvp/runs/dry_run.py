@@ -10,6 +10,7 @@ from tfnvp import _internals
 from tfnvp.arguments import is_number
 from tfnvp.data import training_dataset
 from tfnvp.data.splits import Splits
+from tfnvp.flows import Flow
 from tfnvp.recipes import Recipe
 from tfnvp.runs.build import compile_flow, make_flow, validation_dataset
 
@@ -33,8 +34,7 @@ def dry_run(recipe: Recipe, splits: Splits, seed: int = 0) -> dict[str, int | fl
       Dictionary of numbers: counts, bytes and seconds. `seconds_at_most` is for all epochs;
       training stops earlier when the validation loss no longer improves.
     """
-    flow = _compiled(recipe, splits, seed)
-    compiling, step, epoch = _seconds(flow, recipe, splits, seed)
+    flow, seconds = measure(recipe, splits, seed)
     return {
         "parameters": flow.count_params(),
         "bytes_weights": _bytes(flow.variables),
@@ -42,12 +42,11 @@ def dry_run(recipe: Recipe, splits: Splits, seed: int = 0) -> dict[str, int | fl
         "bytes_optimizer": _bytes(flow.optimizer.variables),
         "bytes_activations": _activation_bytes(flow, min(recipe.batch_size, len(splits.train))),
         "batch_size": recipe.batch_size,
-        "steps_per_epoch": _steps(recipe, splits),
+        "steps_per_epoch": math.ceil(len(splits.train) / recipe.batch_size),
         "epochs": recipe.epochs,
-        "seconds_to_compile": compiling,
-        "seconds_per_step": step,
-        "seconds_per_epoch": epoch,
-        "seconds_at_most": compiling + recipe.epochs * epoch,
+        **seconds,
+        "seconds_at_most": seconds["seconds_to_compile"]
+        + recipe.epochs * seconds["seconds_per_epoch"],
     }
 
 
@@ -68,30 +67,29 @@ def within_minutes(recipe: Recipe, splits: Splits, minutes: float, seed: int = 0
     """
     if not (is_number(minutes) and 0 < minutes < math.inf):
         raise ValueError(f"`minutes` must be a number above 0. Received: {minutes!r}")
-    flow = _compiled(recipe, splits, seed)
-    compiling, _, epoch = _seconds(flow, recipe, splits, seed)
-    return recipe.replace(epochs=max(1, int((60 * minutes - compiling) / epoch)))
+    _, seconds = measure(recipe, splits, seed)
+    left = 60 * minutes - seconds["seconds_to_compile"]
+    return recipe.replace(epochs=max(1, int(left / seconds["seconds_per_epoch"])))
 
 
-def _compiled(recipe, splits, seed):
+def measure(recipe: Recipe, splits: Splits, seed: int = 0) -> tuple[Flow, dict[str, float]]:
+    """Returns the recipe's flow after a few steps, and the seconds of its training.
+
+    They are those to compile, of one training step, and of one epoch with its validation.
+    """
     keras.utils.set_random_seed(seed)
     flow = make_flow(recipe, splits)
     compile_flow(flow, recipe, len(splits.train))
-    return flow
-
-
-def _steps(recipe, splits):
-    return math.ceil(len(splits.train) / recipe.batch_size)
-
-
-def _seconds(flow, recipe, splits, seed):
-    """Returns the seconds of compiling, of one training step, and of one epoch with validation."""
     batches = training_dataset(splits.train, splits.levels, recipe.batch_size, seed, splits.flip)
     validation = validation_dataset(splits)
-    steps = _steps(recipe, splits)
+    steps = math.ceil(len(splits.train) / recipe.batch_size)
     compiling, step = _seconds_of_batches(flow.fit, batches, steps)
     compiling_too, batch = _seconds_of_batches(flow.evaluate, validation, len(validation))
-    return compiling + compiling_too, step, steps * step + len(validation) * batch
+    return flow, {
+        "seconds_to_compile": compiling + compiling_too,
+        "seconds_per_step": step,
+        "seconds_per_epoch": steps * step + len(validation) * batch,
+    }
 
 
 def _seconds_of_batches(run, batches, most):
