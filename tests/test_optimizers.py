@@ -77,6 +77,7 @@ def test_muon_moves_filters_and_stacks_by_orthogonal_matrices():
         "kernel": ((3, 3, 4, 8), (36, 8)),
         "hidden_kernel": ((5, 6, 2), (5, 6, 2)),
         "query_kernel": ((5, 6, 2, 3), (5, 12, 3)),
+        "recurrent_kernel": ((6, 5), (6, 5)),
     }
     rng = np.random.default_rng(0)
     weights = [keras.Variable(np.zeros(s, "float32"), name=name) for name, (s, _) in shapes.items()]

@@ -147,7 +147,8 @@ class Muon(AdamW):
         gradient = tf.cast(gradient, variable.dtype)
         average.assign(self.momentum * average + gradient)
         # Of a stack of couplings: one kernel for each index of the first axis.
-        stack = variable.shape[:1] if name.endswith("_kernel") else []
+        is_stack = name.endswith("_kernel") and len(variable.shape) > 2
+        stack = variable.shape[:1] if is_stack else []
         matrices = tf.reshape(gradient + self.momentum * average, [*stack, -1, variable.shape[-1]])
         step = self._orthogonal(matrices)
         size = _RMS * max(matrices.shape[-2:]) ** 0.5 * tf.cast(learning_rate, variable.dtype)
