@@ -75,9 +75,10 @@ def test_muon_moves_filters_and_stacks_by_orthogonal_matrices():
     # By name: the shape of the weight, and of its matrices.
     shapes = {
         "kernel": ((3, 3, 4, 8), (36, 8)),
-        "hidden_kernel": ((5, 6, 2), (5, 6, 2)),
-        "query_kernel": ((5, 6, 2, 3), (5, 12, 3)),
+        "stack_of_hidden_kernel": ((5, 6, 2), (5, 6, 2)),
+        "stack_of_query_kernel": ((5, 6, 2, 3), (5, 12, 3)),
         "recurrent_kernel": ((6, 5), (6, 5)),
+        "depthwise_kernel": ((3, 3, 4, 2), (36, 2)),
     }
     rng = np.random.default_rng(0)
     weights = [keras.Variable(np.zeros(s, "float32"), name=name) for name, (s, _) in shapes.items()]
@@ -122,7 +123,8 @@ def test_names_mean_the_fused_ones(name):
 @pytest.mark.parametrize("name", ["Adam", "Muon"])
 def test_training_goes_on_after_saving(name, tmp_path):
     flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(4,))
-    flow.compile(getattr(tfnvp.optimizers, name)(0.01, epsilon=1e-4))
+    options = {"exclude_layers": ("last",)} if name == "Muon" else {}
+    flow.compile(getattr(tfnvp.optimizers, name)(0.01, epsilon=1e-4, **options))
     x = np.random.default_rng(0).normal(size=(32, 2)).astype("float32")
     flow.fit(x, verbose=0)
     flow.save(tmp_path / "flow.keras")

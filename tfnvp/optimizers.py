@@ -15,6 +15,9 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 # Root mean square of an update at a learning rate of 1, about as large as Adam's (Liu et al. 2025).
 _RMS = 0.2
 
+#: Names of weights that hold those of several layers alike, along their first axis, start so.
+STACK = "stack_of_"
+
 
 class _FusedUpdate:
     """Updates each variable by one operation, where Keras uses a dozen."""
@@ -146,9 +149,7 @@ class Muon(AdamW):
         average, _ = _internals.adam_slots(self, variable)
         gradient = tf.cast(gradient, variable.dtype)
         average.assign(self.momentum * average + gradient)
-        # Of a stack of couplings: one kernel for each index of the first axis.
-        is_stack = name.endswith("_kernel") and len(variable.shape) > 2
-        stack = variable.shape[:1] if is_stack else []
+        stack = variable.shape[:1] if name.rpartition("/")[2].startswith(STACK) else []
         matrices = tf.reshape(gradient + self.momentum * average, [*stack, -1, variable.shape[-1]])
         step = self._orthogonal(matrices)
         size = _RMS * max(matrices.shape[-2:]) ** 0.5 * tf.cast(learning_rate, variable.dtype)

@@ -380,7 +380,7 @@ def test_only_kernels_are_rounded():
     rounded = {
         weight.name for weight, _ in StoredWeights(tfnvp.Jet((4, 4, 1), **sizes), "bfloat16").pairs
     }
-    assert "block_0_hidden_kernel" in rounded
+    assert "stack_of_block_0_hidden_kernel" in rounded
     assert all(name.endswith("kernel") for name in rounded)
 
 

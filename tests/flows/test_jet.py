@@ -106,7 +106,7 @@ def test_densities_are_those_of_the_published_arithmetic():
     sizes = {"couplings": 12, "blocks": 1, "width": 8, "heads": 2, "patch": 2, "spatial_every": 2}
     flow = perturb(tfnvp.Jet((8, 8, 2), **sizes, seed=3))
     b = scanned(flow)
-    weights = {v.name: np.asarray(v, "float64") for v in b.weights}
+    weights = {v.name.removeprefix("stack_of_"): np.asarray(v, "float64") for v in b.weights}
     orders = []
     for partition in b.parameters["partitions"]:
         spatial = not isinstance(partition, RandomHalves)

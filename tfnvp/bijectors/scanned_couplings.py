@@ -15,6 +15,7 @@ from tfnvp.arguments import check_flags
 from tfnvp.bijectors.bijector import Bijector, check_event, event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling, broadcast, mark_not_finite
 from tfnvp.conditioners import GradientCheckpointing
+from tfnvp.optimizers import STACK
 from tfnvp.partitions import Partition
 from tfnvp.partitions.gather import permute_by, reshape_event
 
@@ -209,7 +210,7 @@ class StackedWeights(keras.layers.Layer):
                 lambda *_, stack=stack, **__: stack,
                 variable.dtype,
                 regularizer=variable.regularizer,
-                name=variable.path.partition("/")[2].replace("/", "_") or variable.name,
+                name=STACK + (variable.path.partition("/")[2].replace("/", "_") or variable.name),
             )
         self.built = True
 
