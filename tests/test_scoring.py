@@ -155,6 +155,13 @@ def test_rows_without_score_are_no_reference(flow):
     np.testing.assert_allclose(reference.log_density, expected, rtol=1e-5)
     with pytest.raises(ValueError, match=r"usual\.csv must hold rows .*: 900 rows, none"):
         scoring.make_reference(flow, gaps, source="usual.csv")
+    # What `score` takes: integers, and events of several axes.
+    assert len(scoring.make_reference(flow, np.zeros((19, 2), int)).log_density) == 19
+    images = np.zeros((9, 2, 2), "float32")
+    images[4, 1, 0] = np.inf
+    with pytest.warns(UserWarning, match="1 of 9 rows .* the first is row 5"):
+        reference = scoring.make_reference(tfnvp.Flow(tfp.bijectors.Identity(), (2, 2)), images)
+    assert len(reference.log_density) == 8
 
 
 @pytest.mark.parametrize("columns", [None, NAMES])

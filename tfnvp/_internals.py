@@ -247,6 +247,11 @@ def adam_slots(optimizer: keras.Optimizer, variable) -> tuple:
     return optimizer._momentums[index], optimizer._velocities[index]
 
 
+def trained_variable(optimizer: keras.Optimizer, variable) -> keras.Variable:
+    """Returns the Keras variable of which an optimizer moves `variable`, or a replica of it."""
+    return optimizer._trainable_variables[optimizer._get_variable_index(variable)]
+
+
 def strategy_of(optimizer: keras.Optimizer, default):
     """Returns the `tf.distribute` strategy that an optimizer was made under."""
     return getattr(optimizer, "_distribution_strategy", default)

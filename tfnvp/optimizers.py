@@ -142,14 +142,14 @@ class Muon(AdamW):
         self.exclude_layers = tuple(exclude_layers)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        name = getattr(variable, "path", variable.name).partition(":")[0]
-        excluded = any(layer in name for layer in self.exclude_layers)
-        if excluded or len(variable.shape) < 2 or not name.endswith("kernel"):
+        weight = _internals.trained_variable(self, variable)
+        excluded = any(layer in weight.path for layer in self.exclude_layers)
+        if excluded or len(weight.shape) < 2 or not weight.name.endswith("kernel"):
             return super().update_step(gradient, variable, learning_rate)
         average, _ = _internals.adam_slots(self, variable)
         gradient = tf.cast(gradient, variable.dtype)
         average.assign(self.momentum * average + gradient)
-        stack = variable.shape[:1] if name.rpartition("/")[2].startswith(STACK) else []
+        stack = weight.shape[:1] if weight.name.startswith(STACK) else []
         matrices = tf.reshape(gradient + self.momentum * average, [*stack, -1, variable.shape[-1]])
         step = self._orthogonal(matrices)
         size = _RMS * max(matrices.shape[-2:]) ** 0.5 * tf.cast(learning_rate, variable.dtype)

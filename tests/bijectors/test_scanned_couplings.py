@@ -8,7 +8,13 @@ import tensorflow as tf
 import tfnvp
 from tests.bijector_builders import points, scanned
 from tests.conftest import perturb
-from tfnvp.bijectors import AdditiveCoupling, AffineCoupling, Chain, ScannedCouplings
+from tfnvp.bijectors import (
+    AdditiveCoupling,
+    AffineCoupling,
+    Chain,
+    ScannedCouplings,
+    SplineCoupling,
+)
 from tfnvp.bijectors.compose import value_and_log_det, walk
 from tfnvp.conditioners import MLP, GatedConvNet, GradientCheckpointing, StandardizedCondition
 from tfnvp.partitions import Checkerboard, EvenOdd, RandomHalves, Split
@@ -163,6 +169,14 @@ def dense(**kwargs):
             ),
             ValueError,
             r"PackedCheckerboard.*\[4, 2\] of 4",
+        ),
+        (
+            lambda: ScannedCouplings(
+                SplineCoupling(MLP(13, (4,)), Split(1), 2, bins=4, tails=("circular", "affine")),
+                [Split(1)],
+            ),
+            ValueError,
+            "same tails for all variables",
         ),
         (lambda: scanned(WithoutConfig), ValueError, "needs `get_config`"),
         (

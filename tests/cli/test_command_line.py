@@ -1,5 +1,6 @@
 """Training, evaluation, samples and SavedModels by the command line."""
 
+import dataclasses
 import io
 import json
 import pathlib
@@ -169,7 +170,7 @@ def test_a_dry_run_is_printed_and_writes_nothing(no_training, monkeypatch, tmp_p
     assert not hasattr(no_training, "recipe")
 
 
-def test_minutes_become_epochs(no_training, monkeypatch, capsys):
+def test_minutes_become_epochs(no_training, monkeypatch, tmp_path, capsys):
     found = {"seconds_to_compile": 10.0, "seconds_per_epoch": 7.0}
     monkeypatch.setattr(dry_run, "measure", lambda *_: (None, found))
     for minutes, epochs in ((2, 15), (0.1, 1)):
@@ -180,6 +181,12 @@ def test_minutes_become_epochs(no_training, monkeypatch, capsys):
         assert "give --minutes or a number of epochs, not both" in capsys.readouterr().err
     assert run("train", "--minutes", 2, "--strategy", "mirrored") == 2
     assert "--minutes measures one process" in capsys.readouterr().err
+    # The same command continues a run that has begun.
+    begun = RunFolder(tmp_path / "begun")
+    begun.path.mkdir()
+    begun.write_config({**dataclasses.asdict(get("realnvp-digits")), "epochs": 9, "run": "1f"})
+    assert run("train", "--resume", "--output", begun.path, "--minutes", 2, "--json") == 0
+    assert no_training.recipe.epochs == 9
     assert run("train", "--minutes", 0) == 2
     assert "minutes` must be a number above 0. Received: 0.0" in capsys.readouterr().err
 

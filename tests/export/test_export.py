@@ -274,6 +274,8 @@ def test_uint8_counts_as_the_middle_of_the_bin(tmp_path, monkeypatch):
     flow = small_flow(levels=4)
     monkeypatch.setattr(type(flow), "accepts_integers", True)
     served = load(flow.export(tmp_path, signatures=["log_prob_uint8", "encode_uint8"]))
+    other = served["log_prob_uint8"](x=tf.constant([[0, 4, 0]], tf.uint8))  # 4 is no level.
+    assert other["log_prob"][0] == -np.inf
     pixels = np.array([[0, 1, 3]], "uint8")
     got = served["log_prob_uint8"](x=tf.constant(pixels))
     x = np.array([[0.125, 0.375, 0.875]], "float32")

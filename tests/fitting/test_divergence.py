@@ -123,6 +123,7 @@ def test_a_validation_loss_that_is_nan_stops_or_rolls_back(moons):
         def on_test_begin(self, logs=None):
             self.count = getattr(self, "count", 0) + 1
             self.kept = self.model.get_weights()
+            self.seen = [*getattr(self, "seen", []), self.kept[0]]
             if self.count == 2:
                 self.model.set_weights([np.nan * w for w in self.kept])
 
@@ -131,13 +132,18 @@ def test_a_validation_loss_that_is_nan_stops_or_rolls_back(moons):
 
     flow = tfnvp.RealNVP(2, standardize=False, **SMALL)
     flow.compile("adam", jit_compile=False)
-    options = {"validation_data": moons[:100], "epochs": 3, "verbose": 0}
+    options = {"validation_data": moons[:100], "epochs": 5, "verbose": 0}
     with pytest.raises(NonFiniteLossError, match="validation loss became nan in epoch 2"):
         flow.fit(moons, callbacks=[BadEpoch()], **options)
-    roll_back = tfnvp.callbacks.RollBackOnNonFinite()
+    roll_back, bad_epoch = tfnvp.callbacks.RollBackOnNonFinite(), BadEpoch()
     with pytest.warns(RuntimeWarning, match="validation loss became nan in epoch 2"):
-        flow.fit(moons, callbacks=[roll_back, BadEpoch()], **options)
+        flow.fit(moons, callbacks=[roll_back, bad_epoch], **options)
     assert roll_back.rolled_back == 1
+    # Later epochs go on from each other, and the last weights stay.
+    third, fourth, fifth = bad_epoch.seen[2:]
+    assert not np.allclose(third, fourth)
+    assert not np.allclose(fourth, fifth)
+    np.testing.assert_array_equal(flow.get_weights()[0], fifth)
 
 
 @pytest.mark.parametrize("roll_back", [False, True])

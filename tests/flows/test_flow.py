@@ -107,7 +107,7 @@ def test_sampling_follows_the_distribution_and_the_seed(trained, moons):
 @pytest.mark.parametrize("base", ["normal", "logistic"])
 def test_base_noise_has_the_distribution_of_the_base(base):
     flow = tfnvp.Flow(tfb.Identity(), 1, base=base)
-    samples = np.sort(flow.sample(20_000, seed=0).numpy().ravel())
+    samples = np.sort(flow.sample(np.int64(20_000), seed=0).numpy().ravel())
     cdf = flow.distribution.distribution.distribution.cdf(samples[:, None]).numpy().ravel()
     uniform = (np.arange(len(samples)) + 0.5) / len(samples)
     # Kolmogorov's distance stays below 1.95 / sqrt(n) with probability 0.999.

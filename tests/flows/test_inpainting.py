@@ -56,6 +56,15 @@ def test_each_step_adds_its_own_noise():
     assert (wide.min(), wide.max()) == (0, 1)
 
 
+def test_grey_levels_are_dequantized():
+    flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1, levels=8)
+    grey = np.random.default_rng(0).integers(0, 8, (2, 4, 4, 1))
+    hidden = hidden_mask("left", (4, 4, 1))
+    filled = inpaint(flow, grey, hidden, steps=2, seed=3)
+    np.testing.assert_array_equal(filled, inpaint(flow, grey, hidden, steps=2, seed=3))
+    np.testing.assert_array_equal(np.floor(8 * filled[:, :, 2:]), grey[:, :, 2:])
+
+
 def test_bad_arguments_are_named():
     flow = tfnvp.Flow(tfp.bijectors.Identity(), (4, 4))
     with pytest.raises(ValueError, match="`mask` must be one of"):

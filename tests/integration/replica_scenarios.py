@@ -56,6 +56,10 @@ def averaged_weights():
     return dense(optimizer=optimizer, validation_data=(ROWS,), callbacks=[swap])
 
 
+def orthogonal_steps():
+    return dense(optimizer=lambda: tfnvp.optimizers.Muon(0.01))
+
+
 def weighted():
     # With options that replicas must ignore.
     return dense(
@@ -151,6 +155,7 @@ SCENARIOS = {
     for function in (
         clipped,
         averaged_weights,
+        orthogonal_steps,
         weighted,
         conditional,
         image,

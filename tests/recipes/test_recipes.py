@@ -201,6 +201,15 @@ def test_recipes_name_their_optimizer(name):
         recipe.override(["optimizer=sgd"])
 
 
+def test_only_matrices_and_filters_decay():
+    options = {"normalization": "act_norm", "channel_maps": "lu"}
+    flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=2, residual_blocks=1, **options)
+    compile_flow(flow, get("realnvp-mnist-small").replace(weight_decay=0.1), rows=100)
+    decays = {w.name: flow.optimizer._use_weight_decay(w) for w in flow.trainable_variables}
+    names = {name for name, decayed in decays.items() if decayed}
+    assert names == {"lower", "upper", "direction"}
+
+
 def test_a_kind_of_data_or_a_model_has_a_recipe():
     names = [recipes.default(data).name for data in ("digits", "table", "images")]
     assert names == ["realnvp-digits", "realnvp-table", "realnvp-images"]

@@ -73,12 +73,15 @@ def test_small_tables_get_small_batches_unless_their_size_is_given(tmp_path):
 )
 def test_runs_of_the_first_version_keep_their_flows(tmp_path, recipe, changes, expected):
     options = recipes.get(recipe).override(changes).options
-    begin(tmp_path / "run", recipe, options=options)
-    config = RunFolder(tmp_path / "run").config()
-    del config["run"]
-    RunFolder(tmp_path / "run").write_config(config)
+    run = begin(tmp_path / "run", recipe, options=options)
+    # Nor had recipes an optimizer then.
+    config = {k: v for k, v in run.config().items() if k not in ("run", "optimizer")}
+    run.write_config(config)
     plan = resuming.plan(output=tmp_path / "run", resume=True)
     assert plan.recipe.options["standardize"] == expected
+    resuming.check_same(run, config | dataclasses.asdict(plan.recipe))
+    with pytest.raises(ValueError, match="seed was 4, now 5"):
+        resuming.check_same(run, config | dataclasses.asdict(plan.recipe) | {"seed": 5})
 
 
 def test_a_resumed_run_keeps_what_is_not_given_again(tmp_path):
@@ -88,6 +91,13 @@ def test_a_resumed_run_keeps_what_is_not_given_again(tmp_path):
     assert plan.output == run.path
     assert (plan.recipe.epochs, plan.recipe.options["dropout"], plan.seed) == (5, 0.3, 4)
     assert plan.source == {"table": str(tmp_path / "t.csv")}
+    # Options of the data do not replace its name, nor its name the options.
+    run.write_config(run.config() | {"source_of_data": {"columns": "a,b", **plan.source}})
+    for given in ({"skip_bad": True}, {"table": "u.csv"}):
+        expected = {"columns": "a,b", **plan.source, **given}
+        assert resuming.plan(output=run.path, resume=True, source=given).source == expected
+    run = begin(tmp_path / "other" / "run")
+    plan = resuming.plan(output=run.path, resume=True)
     # The name of the same recipe adds nothing.
     assert resuming.plan("realnvp-table", output=run.path, resume=True) == plan
     plan = resuming.plan("nice-digits", ["epochs=6"], {"dataset": "digits"}, 1, run.path, True)

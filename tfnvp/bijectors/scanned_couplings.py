@@ -234,11 +234,22 @@ def _check(coupling, partitions):
         raise TypeError(f"`coupling` must be a coupling of tfnvp.bijectors. Received: {coupling!r}")
     if coupling.event_shape is None:
         raise ValueError(f"`coupling` must be made with an `event_shape`. Received: {coupling}")
+    tails = getattr(coupling, "tails", "linear")
+    if not isinstance(tails, str) and len(set(tails)) > 1:
+        raise ValueError(
+            "`coupling` must have the same tails for all variables, since each partition puts "
+            f"others in their places. Received: tails={tails}"
+        )
     if not partitions:
         raise ValueError("`partitions` must hold one partition or more. Received: []")
     for partition in partitions:
         if not isinstance(partition, Partition):
             raise TypeError(f"`partitions` must be of tfnvp.partitions. Received: {partition!r}")
+    _check_weights(coupling)
+
+
+def _check_weights(coupling):
+    """Raises an error unless the weights of a coupling can be stacked with those of others."""
     conditioner = coupling.conditioner
     if state := [v.path for v in conditioner.variables if not v.trainable]:
         raise ValueError(

@@ -146,11 +146,12 @@ def _plan(recipe, changes, source, seed, output, resume):
 
 
 def _within_minutes(plan, recipe, splits, minutes, shown):
-    """Returns the recipe with the epochs that end in time."""
+    """Returns the recipe with the epochs that end in time; a resumed run keeps its epochs."""
     from tfnvp.runs.dry_run import within_minutes
 
     if plan.is_resumed:
-        raise ValueError("--minutes is of a new run: a resumed one keeps its epochs")
+        shown.print(f"epochs       {recipe.epochs}, as when the run began")
+        return recipe
     recipe = within_minutes(recipe, splits, minutes, plan.seed)
     shown.print(f"epochs       {recipe.epochs} for {minutes:g} minutes (at least 1)")
     return recipe

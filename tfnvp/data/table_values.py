@@ -149,19 +149,13 @@ def as_floats(column: "pyarrow.ChunkedArray") -> tuple[np.ndarray, np.ndarray]:
     return numbers.to_numpy(), np.asarray(pc.and_(texts.is_valid(), numbers.is_null()))
 
 
-def finite_rows(
-    rows: np.ndarray,
-    source: Any,
-    skip_bad: bool = False,
-    names: Sequence[str] | None = None,
-) -> np.ndarray:
+def finite_rows(rows: np.ndarray, source: Any, skip_bad: bool = False) -> np.ndarray:
     """Returns rows without missing or infinite values.
 
     Args:
       rows: `[n, columns]`.
       source: what messages call the table.
       skip_bad: bool, leave out other rows, with a warning that counts them.
-      names: names of the columns, for messages, or None.
 
     Raises:
       ValueError: if values are missing or infinite, without `skip_bad` or in all rows.
@@ -169,15 +163,13 @@ def finite_rows(
     good = np.isfinite(rows).all(axis=1)
     if good.all():
         return rows
-    bad, total, index = np.sum(~good), len(rows), int(np.argmin(good))
-    row = f"row {index + 1}"
+    bad, total, row = np.sum(~good), len(rows), f"row {np.argmin(good) + 1}"
     if skip_bad and good.any():
         warn_of_skipped(bad, total, f"rows of {source}", row)
         return rows[good]
-    column = "" if names is None else f", column {names[np.argmin(np.isfinite(rows[index]))]!r}"
     raise ValueError(
-        f"{source} has missing or infinite values in {bad} of {total} rows, the first in "
-        f"{row}{column}" + "; `skip_bad` leaves such rows out" * bool(good.any())
+        f"{source} has missing or infinite values in {bad} of {total} rows, the first in {row}"
+        + "; `skip_bad` leaves such rows out" * bool(good.any())
     )
 
 

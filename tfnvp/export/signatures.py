@@ -242,7 +242,9 @@ class _Answers:
             return tf.identity(tensor)
 
     def _middles(self, pixels):
-        return (tf.cast(pixels, tf.float32) + 0.5) / float(self._flow.levels)
+        pixels, levels = tf.cast(pixels, tf.float32), float(self._flow.levels)
+        # Other numbers than levels are outside of the support, whatever it is.
+        return tf.where(pixels < levels, (pixels + 0.5) / levels, math.inf)
 
 
 #: Names of all signatures.

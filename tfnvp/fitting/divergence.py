@@ -155,6 +155,7 @@ class RollBackOnNonFinite(StopOnNonFinite):
         super().on_epoch_begin(epoch, logs)
         if self._bad_validation:
             self._restore()
+            self._bad_validation = False
         # `Backup` restores a learning rate that is a number, as a variable, but not a schedule.
         self._lower_schedule()
         self._good = [v.numpy() for v in self._variables()]

@@ -45,7 +45,8 @@ class MaximumLikelihood(Steps):
         with the whole batch; `jit_compile` and `steps_per_execution` then have no effect.
 
         Args:
-          optimizer: name or Keras optimizer; "adam" and "adamw" are those of `tfnvp.optimizers`.
+          optimizer: name or Keras optimizer; "adam", "adamw" and "muon" are those of
+            `tfnvp.optimizers`.
           jit_compile: bool, whether XLA compiles the steps. "auto": where it is known to be
             faster, which is for flows whose networks are dense.
           steps_per_execution: int, how many batches run in one call, after which Keras calls its

@@ -263,7 +263,7 @@ class FlowCalls(keras.Model):
             x = self._calls.run("_decode", z, tf.repeat(condition, n, axis=0))
             return tf.reshape(x, (count, n, *self.event_shape))
         check_conditions(condition, n, self.data_spec.conditions)
-        return self.decode(self._latents(tf.constant(n), seed, temperature), condition)
+        return self.decode(self._latents(tf.constant(n, tf.int32), seed, temperature), condition)
 
     def _latents(self, n, seed, temperature):
         # The noise is drawn outside of what is compiled: XLA makes it slowly on CPUs.

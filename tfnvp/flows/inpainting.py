@@ -72,7 +72,8 @@ def inpaint(
 
     Args:
       flow: a `tfnvp.Flow` over images in [0, 1].
-      images: `[n, *event_shape]`; hidden pixels are ignored.
+      images: `[n, *event_shape]` in [0, 1], or grey levels, which get noise; hidden pixels are
+        ignored.
       hidden: boolean array of `event_shape`, or `[n, *event_shape]`, true where hidden.
       steps: int, number of steps; about 100,000 for the paper's pictures.
       step_size: float.
@@ -87,7 +88,7 @@ def inpaint(
 
     Source: Dinh, Krueger and Bengio 2014 (NICE), section 5.2.
     """
-    images = tf.convert_to_tensor(images, tf.float32)
+    images = flow.data_spec.to_floats(images, (seed, 0))
     hidden = np.asarray(hidden, bool)
     if hidden.shape not in (flow.event_shape, tuple(images.shape)):
         raise ValueError(

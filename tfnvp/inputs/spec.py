@@ -99,11 +99,11 @@ class DataSpec:
             )
         return self.to_floats(tf.reshape(x, (-1, *self.event_shape))), tf.shape(x)[1]
 
-    def to_floats(self, x: Any) -> tf.Tensor:
-        """Returns data as float32, whole grey levels dequantized where they are accepted."""
+    def to_floats(self, x: Any, seed: Any = None) -> tf.Tensor:
+        """Returns data as float32; whole grey levels, where accepted, get the noise of a seed."""
         x = to_array(x, self.name)
         if rules.check_dtype(x.dtype, self.name, self.whole_numbers):
-            return dequantize(x, self.levels)
+            return dequantize(x, self.levels, seed)
         return tf.cast(x, tf.float32)
 
     # --- Batches of Keras' methods, in graphs ---------------------------------------------------

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 
 import keras
 import tensorflow as tf
@@ -30,8 +31,11 @@ _LEARNED_BASES = {
 # Training rows that a learned base is initialised from.
 _ROWS_FOR_BASE = 40_000
 
-# Patterns of the names of weights without weight decay.
-_NOT_DECAYED = ("bias", "scale", "shift", "gamma", "beta", "^loc$", "logits", "precision_factor")
+# Weights without weight decay, by parts of their own names, without those of layers: only matrices
+# and filters decay, since learned scales and shifts need not tend to 1 and 0.
+_NOT_DECAYED = re.compile(
+    "bias|scale|shift|gamma|beta|^loc$|logits|precision_factor|log_diagonal|magnitude|offset"
+)
 
 
 def make_flow(recipe: Recipe, splits: Splits) -> Flow:
@@ -77,8 +81,8 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
     return make(**options)
 
 
-def compile_flow(flow: Flow, recipe: Recipe, rows: int) -> None:
-    """Compiles a flow with the recipe's optimizer and schedule, for `rows` training rows.
+def compile_flow(flow: Flow, recipe: Recipe, rows: int) -> keras.Optimizer:
+    """Compiles a flow with the recipe's optimizer, which it returns, for `rows` training rows.
 
     The schedule is a warm-up and a cosine.
     """
@@ -100,8 +104,9 @@ def compile_flow(flow: Flow, recipe: Recipe, rows: int) -> None:
         use_ema=recipe.ema_momentum is not None,
         ema_momentum=min(recipe.ema_momentum or 0.99, max(0.0, 1 - 1 / (_AVERAGED_SHARE * total))),
     )
-    # Only matrices and filters decay: learned scales need not tend to 1.
-    optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    optimizer.exclude_from_weight_decay(
+        [weight for weight in flow.trainable_variables if _NOT_DECAYED.search(weight.name)]
+    )
     flow.compile(optimizer)
     return optimizer
 

@@ -11,6 +11,9 @@ from tfnvp.data.splits import PARTS, Splits
 # Entries of `source_of_data` that are paths.
 _PATHS = ("images", "table", "records", "data_dir")
 
+# Entries that name the data itself; one at most is there.
+_NAMES = {"dataset", "images", "table", "records"}
+
 #: Entries of the configuration that tell data apart.
 CHECKSUMS = ("data_crc32", "held_out_crc32")
 
@@ -80,7 +83,10 @@ def followed(
     Raises:
       ValueError: for another path, which the user has to give.
     """
-    source = {**config.get("source_of_data", {}), **given}
+    stored = config.get("source_of_data", {})
+    if not _NAMES.isdisjoint(given):
+        stored = {name: value for name, value in stored.items() if name not in _NAMES}
+    source = {**stored, **given}
     for name in set(_PATHS) & (source.keys() - given.keys()):
         known = config.get("inodes", {}).get(name)
         if known is None or known != _inode(source[name]):

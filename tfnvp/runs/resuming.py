@@ -86,13 +86,12 @@ def plan(
                 "folder a recipe or data (`recipe`, `dataset`, `images`, `table`, `records`)"
             )
     if stored and recipe in (None, stored.get("name")):
-        chosen = Recipe(**{name: stored[name] for name in recipes.FIELDS if name in stored})
-        chosen = chosen if "run" in stored else _as_in_0_1_0(chosen)
+        chosen = _recipe_of(stored)
     else:
         chosen = recipes.get(recipe) if recipe else recipes.default(_kind(source))
     return Plan(
         recipe=chosen.override(changes),
-        source=source or (run.source_of_data({}) if stored else {}),
+        source=run.source_of_data(source) if stored else source,
         seed=stored.get("seed", 0) if seed is None else seed,
         output=None if output is None else pathlib.Path(output),
         is_resumed=bool(stored),
@@ -110,10 +109,12 @@ def division_of(config: Mapping[str, Any]) -> str | None:
     return config.get("division") if config else BY_CONTENT
 
 
-def _as_in_0_1_0(recipe):
-    """Returns the recipe of a run of 0.1.0, whose flows had a trained standardisation, or none."""
-    if recipe.model not in ("nice", "real_nvp"):
+def _recipe_of(config):
+    """Returns the recipe of a run; fields that are younger than the run have their defaults."""
+    recipe = Recipe(**{name: config[name] for name in recipes.FIELDS if name in config})
+    if "run" in config or recipe.model not in ("nice", "real_nvp"):
         return recipe
+    # Flows of 0.1.0 had a trained standardisation, or none.
     standardize = recipe.options.get("standardize", recipe.model == "real_nvp")
     standardize = "trained" if standardize is True else standardize
     return recipe.replace(options={**recipe.options, "standardize": standardize})
@@ -174,9 +175,10 @@ def check_same(run: RunFolder, config: dict[str, Any]) -> None:
       run: the folder of the run.
       config: the configuration with which the training would continue.
     """
-    # As in the file: with lists in place of tuples.
-    config = json.loads(json.dumps(config))
     stored = run.config()
+    # With lists in place of tuples, as in the file.
+    stored |= json.loads(json.dumps(dataclasses.asdict(_recipe_of(stored))))
+    config = json.loads(json.dumps(config))
     for name in data_of_run.CHECKSUMS:
         if stored.get(name) is None:  # A run of an older version.
             config.pop(name, None)

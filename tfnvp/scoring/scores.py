@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from tfnvp.data import table_values
+from tfnvp.advice import warn_of_skipped
 from tfnvp.evaluation import log_probs
 from tfnvp.inputs.chunks import conditions_of
 from tfnvp.inputs.conversion import to_array
@@ -62,17 +62,17 @@ def make_reference(
       than 10,000 rows it keeps evenly spaced order statistics.
 
     Raises:
-      ValueError: if no row is finite.
+      ValueError: if no row is finite, or for rows of another shape.
     """
-    rows = np.asarray(to_array(rows, "rows"))
-    whole = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    rows, whole = checked_rows(flow, rows)
     if not whole.any():
         raise ValueError(
             f"{source} must hold rows of finite numbers. Received: {len(rows)} rows, none of them"
         )
+    if bad := len(rows) - np.count_nonzero(whole):
+        warn_of_skipped(bad, len(rows), f"rows of {source}", f"row {np.argmin(whole) + 1}")
     condition = conditions_of(whole, len(rows), condition, flow.data_spec.conditions)
-    rows = table_values.finite_rows(rows, source, skip_bad=True)
-    log_density = np.sort(_log_density(flow, rows, condition))
+    log_density = np.sort(_log_density(flow, rows[whole], condition))
     if len(log_density) > _MOST:
         log_density = log_density[np.linspace(0, len(log_density) - 1, _MOST).round().astype(int)]
     return Reference(None if columns is None else tuple(columns), log_density)
