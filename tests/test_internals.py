@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import runpy
 import sys
 
 import keras
@@ -374,3 +375,9 @@ def test_clipping_of_optimizers():
             _internals.sum_gradients_before_clipping(optimizer, lambda gs: [3 * g for g in gs])
         optimizer.apply([tf.constant(0.25)], [variable])
         np.testing.assert_allclose(variable, -0.75)
+
+
+def test_other_backends_of_keras_are_refused(monkeypatch):
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(ImportError, match=r"KERAS_BACKEND=tensorflow .*\. Received: jax"):
+        runpy.run_path(_internals.__file__)

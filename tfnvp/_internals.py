@@ -24,6 +24,12 @@ from tensorflow_probability.python.bijectors.invert import _Invert
 from tensorflow_probability.python.internal import cache_util
 from tensorflow_probability.python.internal import prefer_static as prefer_static
 
+if keras.config.backend() != "tensorflow":
+    raise ImportError(
+        "tfnvp needs TensorFlow as the backend of Keras: set KERAS_BACKEND=tensorflow before Keras "
+        f"is imported. Received: {keras.config.backend()}"
+    )
+
 # --- TensorFlow Probability -------------------------------------------------------------------
 
 
