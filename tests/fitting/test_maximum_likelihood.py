@@ -143,6 +143,11 @@ def test_tables_lists_and_dictionaries_are_arrays(conditional):
 
 def test_the_last_rows_may_be_for_validation(flow):
     assert "val_loss" in flow.fit(X, validation_split=0.25, verbose=0).history
+    for share in (1.0, 20, -0.5):
+        with pytest.raises(ValueError, match=r"`validation_split` must leave rows .* of 64 rows"):
+            flow.fit(X, validation_split=share)
+    with pytest.raises(ValueError, match="`validation_split` must be of arrays"):
+        flow.fit(tf.data.Dataset.from_tensor_slices(X).batch(8), validation_split=0.25)
 
 
 def test_conditions_that_are_not_finite_are_not_hidden_by_the_network(conditional):

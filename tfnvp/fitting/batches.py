@@ -69,12 +69,24 @@ class Data(NamedTuple):
 
 
 def split_validation(data: Data, fraction: float | None) -> tuple[Data, Data | None]:
-    """Returns training data, and the last rows of arrays for validation, as Keras divides them."""
-    if not fraction or not data.is_arrays:
+    """Returns training data, and the last rows of arrays for validation, as Keras divides them.
+
+    Raises:
+      ValueError: for other data, and where rows of one of the two are missing.
+    """
+    if not fraction:
         return data, None
+    if not data.is_arrays:
+        raise ValueError(
+            "`validation_split` must be of arrays: give `validation_data` for data sets and "
+            f"generators. Received: {type(data.x).__name__}"
+        )
     train = math.floor(data.rows * (1.0 - fraction))
     if not 0 < train < data.rows:
-        return data, None
+        raise ValueError(
+            "`validation_split` must leave rows for training and for validation. Received: "
+            f"{fraction} of {data.rows} rows"
+        )
     return data.map(lambda part: part[:train]), data.map(lambda part: part[train:])
 
 
