@@ -57,7 +57,7 @@ class ImageRealNVP(ImageFlow):
       base_filters: int, width of the networks of the first scale's checkerboard couplings.
       residual_blocks: int, number of residual blocks of each network.
       scale: how raw outputs become log-scales: "tanh" (bounded by a learned factor), "sigmoid",
-        "softclamp" or "exp"; see `tfnvp.bijectors.AffineCoupling`.
+        "softclamp", "double_sigmoid" or "exp"; see `tfnvp.bijectors.AffineCoupling`.
       alpha: float in [0, 0.5), of the `tfnvp.bijectors.Logit` between pixels and real numbers.
         None leaves it out.
       normalization: what follows each coupling: "batch_norm" (the paper's), "act_norm" or None.

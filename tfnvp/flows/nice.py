@@ -101,27 +101,7 @@ class NICE(VectorFlow):
         condition_network: keras.layers.Layer | None = None,
     ):
         super().__init__(
-            VectorOptions(
-                event_shape=event_shape,
-                couplings=couplings,
-                hidden_units=hidden_units,
-                base=base,
-                partition=partition,
-                activation=activation,
-                dropout=dropout,
-                residual=residual,
-                logit_alpha=logit_alpha,
-                standardize=standardize,
-                whiten=whiten,
-                condition_shape=condition_shape,
-                levels=levels,
-                conditioner_dtype=conditioner_dtype,
-                gradient_checkpointing=gradient_checkpointing,
-                standardize_condition=standardize_condition,
-                bounds=bounds,
-                name=name,
-                condition_network=condition_network,
-            ),
+            VectorOptions.of(locals()),
             AdditiveCoupling,
             arrange=lambda couplings, size: [*couplings, DiagonalScaling(size)],
         )

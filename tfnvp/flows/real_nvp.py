@@ -28,7 +28,7 @@ class RealNVP(VectorFlow):
       hidden_units: widths of the hidden layers of each coupling's `MLP`; or one such sequence for
         each coupling.
       scale: how raw outputs become log-scales: "tanh" (bounded by a learned factor), "sigmoid",
-        "softclamp" or "exp"; see `tfnvp.bijectors.AffineCoupling`.
+        "softclamp", "double_sigmoid" or "exp"; see `tfnvp.bijectors.AffineCoupling`.
       condition_shape: int or tuple, for a conditional flow `p(x | condition)`; with a
         `condition_network`, the shape or shapes of its inputs, which functional models know.
       standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
@@ -119,27 +119,7 @@ class RealNVP(VectorFlow):
         condition_network: keras.layers.Layer | None = None,
     ):
         super().__init__(
-            VectorOptions(
-                event_shape=event_shape,
-                couplings=couplings,
-                hidden_units=hidden_units,
-                base=base,
-                partition=partition,
-                activation=activation,
-                dropout=dropout,
-                residual=residual,
-                logit_alpha=logit_alpha,
-                standardize=standardize,
-                whiten=whiten,
-                condition_shape=condition_shape,
-                levels=levels,
-                conditioner_dtype=conditioner_dtype,
-                gradient_checkpointing=gradient_checkpointing,
-                standardize_condition=standardize_condition,
-                bounds=bounds,
-                name=name,
-                condition_network=condition_network,
-            ),
+            VectorOptions.of(locals()),
             AffineCoupling,
             coupling_options={"scale": scale},
             other_options={"linear": linear},

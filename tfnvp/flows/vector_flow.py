@@ -54,7 +54,12 @@ class VectorOptions:
     standardize_condition: bool | str
     bounds: Mapping[int, Pair] | Sequence[Pair | None] | None
     name: str | None
-    condition_network: keras.layers.Layer | None = None
+    condition_network: keras.layers.Layer | None
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> "VectorOptions":
+        """Returns the options among the `locals()` of a constructor."""
+        return cls(**{field.name: arguments[field.name] for field in dataclasses.fields(cls)})
 
     def check(self) -> None:
         """Raises `ValueError` for invalid couplings or flags, or two maps of the same data."""
