@@ -36,6 +36,7 @@ _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UT
 _SAID = r"sep=([^\"\r\n])"
 
 _DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$"
+_DECIMAL_POINT = r"^(\s*)([+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?\s*)$"
 
 # Numbers such as 1,234 may have a decimal comma, or one between thousands.
 _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
@@ -287,7 +288,7 @@ class _Lines:
 
     def __init__(self, form):
         self._form = form
-        self._rest, self._in_quotes = b"", False
+        self._rest, self._in_quotes, self._is_first = b"", False, True
 
     def __call__(self, read):
         read = bytes(read)
@@ -297,6 +298,8 @@ class _Lines:
         return b"".join(map(self._changed, lines))
 
     def _changed(self, line):
+        if self._is_first:  # Its mark would hide the beginning of a comment.
+            line, self._is_first = line.removeprefix(codecs.BOM_UTF8), False
         begins_in_quotes = self._in_quotes
         self._in_quotes ^= line.count(b'"') % 2 == 1
         if self._form.has_comments and line.startswith(b"#") and not begins_in_quotes:
@@ -308,10 +311,16 @@ class _Lines:
 
 
 def _with_points(table):
-    """Returns texts with a decimal point for a decimal comma."""
+    """Returns texts with a decimal point for a decimal comma.
+
+    A number with a point, which may stand between thousands, is no number beside decimal commas. It
+    gets an apostrophe in front, with which it is a text, as for spreadsheets.
+    """
     import pyarrow.compute as pc
 
-    points = [
-        pc.replace_substring_regex(column, _DECIMAL_COMMA, r"\1.\2") for column in table.columns
-    ]
-    return type(table).from_arrays(points, names=table.column_names)
+    def changed(column):
+        texts = pc.replace_substring_regex(column, _DECIMAL_POINT, r"\1'\2")
+        return pc.replace_substring_regex(texts, _DECIMAL_COMMA, r"\1.\2")
+
+    columns = [changed(column) for column in table.columns]
+    return type(table).from_arrays(columns, names=table.column_names)
