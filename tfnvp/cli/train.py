@@ -140,6 +140,11 @@ def _plan(recipe, changes, source, seed, output, resume):
         if not resume:
             RunFolder(plan.output).require_new()
     named = Source(**plan.source)
+    if not named.names_data and plan.recipe.dataset in ("table", "images"):
+        raise ValueError(
+            f"the recipe {plan.recipe.name} has no data set of its own: give "
+            f"--{plan.recipe.dataset}"
+        )
     if not named.names_files:
         files.require_dataset(named.dataset or plan.recipe.dataset, named.data_dir)
     return plan
