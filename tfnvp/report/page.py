@@ -67,11 +67,8 @@ def write_report(
             f"Received: condition_shape={flow.condition_shape}"
         )
     for data in (splits, other):
-        if data is not None and (data.event_shape, data.levels) != (flow.event_shape, flow.levels):
-            raise ValueError(
-                f"{data.name} must be of the flow's shape {flow.event_shape} and levels "
-                f"{flow.levels}. Received: shape {data.event_shape}, levels {data.levels}"
-            )
+        if data is not None:
+            data.check_form(flow.event_shape, flow.levels)
     folder = None if folder is None else pathlib.Path(folder)
     report = ReportData(flow, splits, other, folder, rows, seed)
     sections = [section for make in progress(_SECTIONS) if (section := make(report)) is not None]
