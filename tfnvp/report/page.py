@@ -94,6 +94,7 @@ def _figures(report):
             figures["test bits per dimension"] = bits
         shown = f"{len(nats)} of {len(report.splits.test)}"
         figures["test rows, one draw of noise" if report.flow.levels else "test rows"] = shown
-    figures["largest round-trip error"] = f"{report.diagnostics.round_trip_max:.1e}"
+    if report.diagnostics is not None:
+        figures["largest round-trip error"] = f"{report.diagnostics.round_trip_max:.1e}"
     figures["parameters"] = f"{report.flow.count_params():,}"
     return figures
