@@ -175,7 +175,7 @@ def _recipe_name(model, recipe):
         raise ValueError("give --model or --recipe, not both")
     if model is not None:
         return tfnvp.recipes.default(model=model).name
-    return None if recipe is None else tfnvp.recipes.get(recipe).name
+    return recipe
 
 
 def _print_run(run, recipe):
