@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tfnvp.data.foreign_files import DamagedTableError, reading
-from tfnvp.data.table_values import is_number
+from tfnvp.data.table_values import DECIMAL_COMMA, is_number, with_decimal_points
 from tfnvp.data.text_headers import Header, find_header, values_of_line
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UT
 
 # A first line that says the delimiter, for Excel.
 _SAID = r"sep=([^\"\r\n])"
-
-_DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$"
-_DECIMAL_POINT = r"^(\s*)([+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?\s*)$"
 
 # Numbers such as 1,234 may have a decimal comma, or one between thousands.
 _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
@@ -166,7 +163,7 @@ class TextTable:
         with self._reading():
             for batch in self._batches(columns):
                 table = pyarrow.Table.from_batches([batch])
-                yield _with_points(table) if self._form.decimal == "," else table
+                yield with_decimal_points(table) if self._form.decimal == "," else table
 
     def _reading(self):
         return reading(self._file, _KIND.format(self._form.encoding))
@@ -267,7 +264,7 @@ def _most_even(lines):
         divided = [values_of_line(line, delimiter) for line in lines]
         ((count, even),) = Counter(map(len, divided)).most_common(1)
         values = [value for line in divided if len(line) == count for value in line]
-        numbers = sum(is_number(v) or bool(re.match(_DECIMAL_COMMA, v)) for v in values)
+        numbers = sum(is_number(v) or bool(re.match(DECIMAL_COMMA, v)) for v in values)
         return even / len(lines) * (1 + numbers / len(values)) if count > 1 else 0.0
 
     return max(_DELIMITERS, key=score) if lines else ","
@@ -275,7 +272,7 @@ def _most_even(lines):
 
 def _has_decimal_commas(lines, delimiter):
     values = [value for line in lines for value in values_of_line(line, delimiter)]
-    with_comma = [value for value in values if re.match(_DECIMAL_COMMA, value)]
+    with_comma = [value for value in values if re.match(DECIMAL_COMMA, value)]
     with_point = any("." in value and is_number(value) for value in values)
     return not (with_point or all(re.fullmatch(_THOUSANDS, value) for value in with_comma))
 
@@ -308,19 +305,3 @@ class _Lines:
         if self._form.delimiter == " ":
             return re.sub(rb"[ \t]+", b" ", line.strip()) + b"\n"
         return line
-
-
-def _with_points(table):
-    """Returns texts with a decimal point for a decimal comma.
-
-    A number with a point, which may stand between thousands, is no number beside decimal commas. It
-    gets an apostrophe in front, with which it is a text, as for spreadsheets.
-    """
-    import pyarrow.compute as pc
-
-    def changed(column):
-        texts = pc.replace_substring_regex(column, _DECIMAL_POINT, r"\1'\2")
-        return pc.replace_substring_regex(texts, _DECIMAL_COMMA, r"\1.\2")
-
-    columns = [changed(column) for column in table.columns]
-    return type(table).from_arrays(columns, names=table.column_names)
