@@ -55,7 +55,8 @@ def to_request(model, signature, inputs, version=None):
     if version:
         request.model_spec.version.value = version
     for name, value in inputs.items():
-        dtype = tf.int32 if name in ("num_samples", "seed") else tf.float32
+        dtype = tf.int32 if name in ("num_samples", "seed", "draws") else tf.float32
+        dtype = tf.uint8 if name == "x" and "uint8" in signature else dtype
         dtype = getattr(value, "dtype", dtype)
         request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype))
     return request

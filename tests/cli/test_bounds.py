@@ -11,7 +11,8 @@ import tfnvp
 from tests.cli.conftest import TINY
 from tests.command_line import run
 from tests.conftest import functions_eager
-from tfnvp.cli.options import Source, bounds_in
+from tfnvp.cli.loading import bounds_in
+from tfnvp.cli.options import Source
 from tfnvp.runs import resuming
 from tfnvp.runs.folder import RunFolder, load_model
 

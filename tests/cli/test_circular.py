@@ -9,7 +9,8 @@ from pyarrow import csv
 import tfnvp
 from tests.cli.conftest import TINY
 from tests.command_line import run
-from tfnvp.cli.options import Source, bounds_in
+from tfnvp.cli.loading import bounds_in
+from tfnvp.cli.options import Source
 from tfnvp.runs import resuming
 from tfnvp.runs.folder import RunFolder, load_model
 

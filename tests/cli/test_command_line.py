@@ -262,6 +262,23 @@ def test_sample_writes_pictures_and_arrays(trained):
     assert np.load("a.npy").shape == (5, 8, 8)
 
 
+def test_an_array_is_written_whole_or_not(trained, monkeypatch, capsys):
+    def fail(file, array):
+        pathlib.Path(file).write_bytes(b"half")
+        raise OSError("no room")
+
+    pathlib.Path("a.npy").write_bytes(b"before")
+    monkeypatch.setattr(np, "save", fail)
+    assert run("sample", trained.run.path, "-n", 2, "--force", "-o", "a.npy") == 1
+    assert "no room" in capsys.readouterr().err
+    assert [path.read_bytes() for path in pathlib.Path().iterdir()] == [b"before"]
+
+
+def test_options_of_images_are_for_the_images_of_the_run_too(scans_run, capsys):
+    assert run("evaluate", scans_run.path, "--image-size", 4, "--draws", 1, "--json") == 0
+    assert json_of(capsys)["rows"] == 2
+
+
 def test_outputs_lie_beside_the_run_and_replace_no_file(scans_run, scans, capsys):
     made = pathlib.Path(shutil.copytree(scans_run.path, "made"))
     (made / "samples.png").write_text("of the training")

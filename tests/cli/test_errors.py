@@ -36,7 +36,18 @@ BAD_USE = [
     (["train", "--images", "runs/empty"], "no images in runs/empty"),
     (["train", "--levels", "2"], "--levels are those of --images"),
     (["train", "--background", "black"], "--background is that of --images"),
+    (["train", "--dry-run", "--image-size", "8"], "--image-size is that of --images"),
+    (["evaluate", "RUN", "--follow-links"], "--follow-links are those of --images"),
+    (
+        ["evaluate", "RUN", "--table", "RUN/history.csv", "--image-size", "8", "--follow-links"],
+        "--image-size and --follow-links are those of --images",
+    ),
     (["train", "--columns", "a"], "--columns are those of a --table"),
+    (
+        ["train", "--recipe", "realnvp-table"],
+        "the recipe realnvp-table has no data set of its own: give --table",
+    ),
+    (["train", "--recipe", "realnvp-images"], "has no data set of its own: give --images"),
     (["records", "x", "--table", "a.csv", "--levels", "2"], "--levels are those of --images"),
     (["records", "x"], "give one of --images and --table"),
     (["report", "RUN", "-o", "nowhere/x.html"], "no folder nowhere"),
@@ -75,6 +86,12 @@ def test_bad_use_ends_with_code_2_and_a_message(trained, tmp_path, capsys, argum
     text = " ".join((captured.out + captured.err).replace("│", " ").split())
     assert message in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("name", ["mass [kg]", "rate [/s]", "scores[final].csv", "a:car:"])
+def test_names_are_printed_as_they_are(capsys, name):
+    options.print_result(name, {}, json_output=False)
+    assert capsys.readouterr().out == f"{name}\n"
 
 
 @pytest.fixture

@@ -28,6 +28,14 @@ def test_image_folders_are_read_cropped_and_split(tmp_path):
         data.load_images(tmp_path, size=4)
 
 
+def test_the_current_folder_has_its_name(tmp_path, monkeypatch):
+    (tmp_path / "faces.v2").mkdir()
+    monkeypatch.chdir(tmp_path / "faces.v2")
+    for i in range(10):
+        Image.new("L", (4, 4), i).save(f"{i}.png")
+    assert data.load_images(".").name == "faces.v2"
+
+
 def test_grey_folders_have_one_channel(tmp_path):
     for i in range(10):
         Image.fromarray(np.full((4, 4), i, "uint8")).save(tmp_path / f"{i}.png")

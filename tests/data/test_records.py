@@ -179,6 +179,14 @@ def test_meaning_of_rows_is_kept(tmp_path):
         data.write_records([ROWS], 1000, tmp_path / "table")
 
 
+def test_columns_with_bounds_have_names(tmp_path):
+    rows = np.random.default_rng(0).uniform(1, 2, (20, 3)).astype("float32")
+    made = data.write_records([rows], 20, tmp_path / "made", bounds={"0": (0, None)})
+    splits = data.read_records(made)
+    assert splits.columns == ("0", "1", "2")
+    assert splits.bounds == ((0.0, None), None, None)
+
+
 def test_bounds_are_kept_or_given_and_hold_for_all_rows(tmp_path):
     rows = np.random.default_rng(0).uniform(1, 2, (300, 2)).astype("float32")
     names, bounds = ("a", "b"), {"b": (0, np.inf)}

@@ -63,6 +63,9 @@ def test_an_archive_that_is_divided_keeps_its_division(tmp_path, rows):
     np.savez(file, train=rows[:12], validation=rows[12], test=rows[15:])
     with pytest.raises(ValueError, match=r"validation of .* must hold rows"):
         data.load_table(file)
+    np.savez(file, train=rows[:12], validation=rows[12:15, :2], test=rows[15:])
+    with pytest.raises(ValueError, match=r"of the same columns. Received: 3, 2, 3 columns"):
+        data.load_table(file)
 
 
 def test_broken_tables_are_refused(tmp_path, rows):
@@ -285,6 +288,22 @@ def test_blank_rows_and_columns_of_sheets_are_not_there(tmp_path, monkeypatch, r
         np.testing.assert_array_equal(np.concatenate(list(chunks)), rows.astype("float32"))
         assert (count, data.table_columns(file)) == (12, ("a", "b"))
     assert not recwarn.list
+
+
+def test_columns_of_sheets_have_one_type_in_all_pieces(tmp_path, monkeypatch):
+    pytest.importorskip("openpyxl")
+    monkeypatch.setattr("tfnvp.data.typed_tables._EXCEL_ROWS", 4)
+    a, day = [1, 2, 3, 4.5, 5, 6, 7], datetime.datetime(2026, 11, 30)
+    columns = {"a": a, "b": [*a[:6], "?"], "c": [None] * 6 + [2.5], "d": [True] * 7, "e": [day] * 7}
+    write_columns(tmp_path / "t.xlsx", columns)
+    table = tables.read_table(tmp_path / "t.xlsx")
+    types = [str(table[name].type) for name in columns]
+    assert types[:4] == ["double", "string", "double", "bool"]
+    assert types[4].startswith("timestamp")
+    assert table["a"].to_pylist() == a
+    assert table["b"].to_pylist() == ["1", "2", "3", "4.5", "5", "6", "?"]
+    tables.store_pieces(tables.open_table(tmp_path / "t.xlsx").pieces("ab"), tmp_path / "t.parquet")
+    assert tables.read_table(tmp_path / "t.parquet")["a"].to_pylist() == a
 
 
 def write_columns(file, columns):

@@ -165,3 +165,23 @@ def test_codes_for_missing_values_get_a_warning(tmp_path, rows):
     (tmp_path / "t.csv").write_text("a,b,c\n" + lines_of(rows))
     with pytest.warns(UserWarning, match="far from all other values: -999 in 'b'. If it stands"):
         data.load_table(tmp_path / "t.csv")
+
+
+def test_a_point_beside_decimal_commas_is_in_no_number(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("a;b\n" + "0,5;1,25\n" * 120 + "2,5;1.234\n")
+    with pytest.raises(ValueError, match=r"'b' holds no numbers in 1 of 121 rows.*121: .*1\.234"):
+        data.load_table(file)
+    chunks, count = data.table_chunks(file, skip_bad=True)
+    assert (count, np.concatenate(list(chunks)).max()) == (120, 1.25)
+    # Texts of other columns stay as they are.
+    file.write_text("a;b;note\n" + "0,5;1,25;No. 1\n" * 12)
+    assert tables.read_table(file)["note"].to_pylist() == ["No. 1"] * 12
+
+
+def test_a_mark_of_the_encoding_hides_no_comment(tmp_path, rows):
+    file = tmp_path / "t.csv"
+    file.write_bytes(f"# by hand\na,b,c\n{lines_of(rows)}".encode("utf-8-sig"))
+    found, names = read(file)
+    np.testing.assert_array_equal(found, rows)
+    assert names == ("a", "b", "c")

@@ -426,6 +426,16 @@ def test_predict_requests_of_the_client(exported, client):
 
 
 @needs_serving_api
+def test_lists_get_the_types_of_the_signature(client):
+    inputs = {"x": [[0, 255]], "draws": 4, "seed": [1, 2]}
+    request = client.to_request("image", "log_prob_uint8_draws", inputs)
+    types = {name: tf.dtypes.as_dtype(tensor.dtype) for name, tensor in request.inputs.items()}
+    assert types == {"x": tf.uint8, "draws": tf.int32, "seed": tf.int32}
+    request = client.to_request("image", "log_prob", {"x": [[0.5]]})
+    assert tf.dtypes.as_dtype(request.inputs["x"].dtype) == tf.float32
+
+
+@needs_serving_api
 def test_warmup_requests_run(exported):
     from tensorflow_serving.apis import prediction_log_pb2
 

@@ -182,6 +182,29 @@ def test_colour_images(tmp_path):
     splits = Splits("noise", images[:10], images[10:20], images[20:], 256)
     page, _ = check(write_report(flow, tmp_path / "r.html", splits))
     assert "Interpolation" in page.titles
+    splits = splits._replace(test=images[:3])
+    page, _ = check(write_report(flow, tmp_path / "r.html", splits))
+    assert "Interpolation" not in page.titles
+    assert page.tags.count("img") == 3
+
+
+def test_a_single_test_row_has_no_errors(tmp_path):
+    flow = tfnvp.RealNVP(3, couplings=2, hidden_units=(8,))
+    rows = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
+    splits = Splits("short", rows, rows[:1], rows[:1])
+    page, text = check(write_report(flow, tmp_path / "r.html", splits))
+    assert page.titles == ["Samples", "Likelihoods", "Latents", "Reconstruction", "Model"]
+    assert "1 of 1" in text
+    assert "round-trip error</" not in text
+
+
+def test_arrays_that_are_no_images_have_no_pictures(tmp_path):
+    flow = tfnvp.RealNVP((4, 4, 2), couplings=2, hidden_units=(8,))
+    rows = np.random.default_rng(0).normal(size=(20, 4, 4, 2)).astype("float32")
+    page, text = check(write_report(flow, tmp_path / "r.html", Splits("x", rows, rows, rows)))
+    assert page.titles == ["Likelihoods", "Latents", "Reconstruction", "Model"]
+    assert "img" not in page.tags
+    assert "columns shuffled" in text
 
 
 def test_flows_and_data_that_do_not_fit(tmp_path):

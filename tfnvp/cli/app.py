@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     end_training_by_sigterm()
 
     def show(text, style):
-        options.messages.print(with_flags(text, words), style=style, markup=False)
+        options.messages.print(with_flags(text, words), style=style)
 
     def warn(message, *_, **__):
         show(f"warning: {message}", "yellow")

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, NamedTuple
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 import tfnvp
 from tfnvp.cli import options
 
 _PACKAGES = ("tensorflow", "tensorflow-probability", "tf-keras", "keras", "numpy", "scikit-learn")
 _OPTIONAL = ("tensorboard", "tensorflow-serving-api")
-_MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "–"}
+_MARKS = {True: Text("✓", "green"), False: Text("✗", "red"), None: Text("–")}
 
 
 def doctor(
@@ -38,7 +38,7 @@ def doctor(
     else:
         table = Table("", "", Column(overflow="fold"), box=None, show_header=False)
         for check in checks:
-            table.add_row(_MARKS[check.works], check.name, escape(check.details))
+            table.add_row(_MARKS[check.works], check.name, check.details)
         options.console.print(table)
     if any(check.works is False for check in checks):
         raise typer.Exit(1)

@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tfnvp
-from tfnvp.cli.options import Source, bounds_in
+from tfnvp.cli.options import Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ def load_data(
     columns: Sequence[str] | None = None,
     **division: str | None,
 ) -> "Splits":
-    """Loads data, and checks that it has the flow's shape and columns, if there is a flow.
+    """Loads data, and checks that it has the flow's shape, levels and columns, if there is a flow.
 
     Args:
       source: where the data comes from.
@@ -61,7 +61,11 @@ def load_data(
         columns that the source names stand for them.
       **division: `division`, how rows without a division of their own are divided, as for
         `split_at_random`.
+
+    Raises:
+      ValueError: for other data than the flow's, and for options of images without images.
     """
+    source.require_images()
     if source.images is not None:
         splits = tfnvp.data.load_images(**_image_options(source, flow), **division)
     elif source.table is not None:
@@ -87,7 +91,7 @@ def load_data(
     else:
         splits = tfnvp.data.load_named(source.dataset or default, source.data_dir, **division)
     if flow is not None:
-        require_shape(flow, splits.event_shape, splits.name)
+        splits.check_form(flow.event_shape, flow.levels)
     return splits
 
 
@@ -175,9 +179,32 @@ def source_of(model: Path, source: Source) -> Source:
         return Source(**stored)
 
 
-def require_shape(flow: "Flow", event_shape: tuple[int, ...], name: Any) -> None:
-    """Raises `ValueError` if data does not have the flow's shape."""
-    if event_shape != flow.event_shape:
-        raise ValueError(
-            f"the model is for data of shape {flow.event_shape}; {name} has {event_shape}"
-        )
+def bounds_in(
+    text: str | None, option: str = "--bounds"
+) -> dict[str, tuple[float | None, float | None]]:
+    """Returns the bounds in a text NAME=LOW:HIGH, or several with commas between, by name.
+
+    Args:
+      text: the text, or None.
+      option: what messages call it.
+
+    Raises:
+      ValueError: for another text, or a name that is given twice.
+
+    >>> bounds_in("rain=0:, share=0:1")
+    {'rain': (0.0, None), 'share': (0.0, 1.0)}
+    """
+    found = {}
+    for part in text.split(",") if text else ():
+        name, ends = (text.strip() for text in part.rpartition("=")[::2])
+        try:
+            low, high = (float(end) if end.strip() else None for end in ends.split(":"))
+        except ValueError:
+            name = ""
+        if not name or (low is None and high is None):
+            some = ", one may be left out" * (option == "--bounds")
+            raise ValueError(f"{option} must be NAME=LOW:HIGH{some}. Got: {part!r}")
+        if name in found:
+            raise ValueError(f"{option} must name a column once. Received twice: {name!r}")
+        found[name] = low, high
+    return found

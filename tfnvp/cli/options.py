@@ -30,8 +30,10 @@ class Lines(Console):
     soft_wrap = property(lambda self: not self.is_terminal, lambda self, value: None)
 
 
-console = Lines(highlight=False)
-messages = Lines(highlight=False, stderr=True)
+# Names of files and columns are printed as they are: nothing in them is markup or an emoji.
+_PLAIN = {"highlight": False, "markup": False, "emoji": False}
+console = Lines(**_PLAIN)
+messages = Lines(**_PLAIN, stderr=True)
 
 Model = Annotated[
     Path,
@@ -159,10 +161,8 @@ class Source:
         named = (self.dataset, self.images, self.table, self.records)
         if sum(option is not None for option in named) > 1:
             raise ValueError("give one of --dataset, --images, --table and --records")
-        if self.levels is not None and self.images is None:
-            raise ValueError("--levels are those of --images")
-        if self.background is not None and self.images is None:
-            raise ValueError("--background is that of --images")
+        if self.names_data:  # Otherwise a run can name images.
+            self.require_images()
         # One text, as the configuration of a run keeps it.
         for name in ("bounds", "circular"):
             given = getattr(self, name)
@@ -174,6 +174,15 @@ class Source:
         given = [f"--{name}" for name in of_table if getattr(self, name) is not None]
         if given and self.table is None:
             raise ValueError(f"{' and '.join(given)} are those of a --table")
+
+    def require_images(self) -> None:
+        """Raises `ValueError` for options of images without images."""
+        of_images = ("image_size", "levels", "background", "follow_links")
+        given = [f"--{name.replace('_', '-')}" for name in of_images if name in self.given]
+        if given and self.images is None:
+            is_one = len(given) == 1 and not given[0].endswith("s")
+            verb = "is that" if is_one else "are those"
+            raise ValueError(f"{' and '.join(given)} {verb} of --images")
 
     @property
     def given(self) -> dict[str, Any]:
@@ -286,34 +295,3 @@ def import_tensorflow() -> None:
         # A strategy of several workers must be made before anything looks at devices.
         if "TF_CONFIG" not in os.environ:
             tf.zeros(())
-
-
-def bounds_in(
-    text: str | None, option: str = "--bounds"
-) -> dict[str, tuple[float | None, float | None]]:
-    """Returns the bounds in a text NAME=LOW:HIGH, or several with commas between, by name.
-
-    Args:
-      text: the text, or None.
-      option: what messages call it.
-
-    Raises:
-      ValueError: for another text, or a name that is given twice.
-
-    >>> bounds_in("rain=0:, share=0:1")
-    {'rain': (0.0, None), 'share': (0.0, 1.0)}
-    """
-    found = {}
-    for part in text.split(",") if text else ():
-        name, ends = (text.strip() for text in part.rpartition("=")[::2])
-        try:
-            low, high = (float(end) if end.strip() else None for end in ends.split(":"))
-        except ValueError:
-            name = ""
-        if not name or (low is None and high is None):
-            some = ", one may be left out" * (option == "--bounds")
-            raise ValueError(f"{option} must be NAME=LOW:HIGH{some}. Got: {part!r}")
-        if name in found:
-            raise ValueError(f"{option} must name a column once. Received twice: {name!r}")
-        found[name] = low, high
-    return found

@@ -1,6 +1,5 @@
 """The command that lists the recipes."""
 
-from rich.markup import escape
 from rich.table import Column, Table
 
 import tfnvp
@@ -34,7 +33,7 @@ def recipes(json_output: Json = False) -> None:
         )
         return
     for kind, title in _KINDS.items():
-        console.print(f"[bold]{title}[/]")
+        console.print(title, style="bold")
         chosen = [
             recipe for recipe in tfnvp.recipes.RECIPES.values() if _kind(recipe.dataset) == kind
         ]
@@ -60,7 +59,7 @@ def _table(chosen, is_wide):
         size = _size(tfnvp.recipes.PARAMETERS.get(recipe.name))
         time = _time(tfnvp.recipes.MINUTES.get(recipe.name))
         cells = [recipe.name, recipe.dataset, size, time, recipe.description]
-        table.add_row(*map(escape, [*cells, *[recipe.published] * is_wide]))
+        table.add_row(*cells, *[recipe.published] * is_wide)
     return table
 
 

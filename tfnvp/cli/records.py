@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from tfnvp.cli import options
+from tfnvp.cli import loading, options
 from tfnvp.cli.options import Source
 
 _TABLE = ("table", "columns", "bounds", "delimiter", "encoding")
@@ -35,9 +35,10 @@ def records(
         chunks, count = data.image_chunks(images, size, meaning["levels"], *how)
     else:
         how = source.columns, source.delimiter, source.encoding
-        bounds = options.bounds_in(source.bounds)
+        bounds = loading.bounds_in(source.bounds)
         chunks, count = data.table_chunks(table, skip_bad, *how, bounds)
         meaning = {"columns": data.table_columns(table, *how), "bounds": bounds}
-    data.write_records(chunks, count, output, (images or table).stem, seed=seed, **meaning)
+    name = data.images.folder_name(images) if images else table.stem
+    data.write_records(chunks, count, output, name, seed=seed, **meaning)
     result = {"output": str(output), "rows": count}
     options.print_result(f"{count} rows in {output}", result, json_output)

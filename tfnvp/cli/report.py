@@ -57,8 +57,9 @@ def report(
     flow = loading.load_flow(model)
     run = RunFolder.of(model)
     splits = other = None
-    # Data sets of vectors cannot be loaded by name.
-    if flow.levels is not None or loading.source_of(model, source).names_files:
+    # Other data sets of vectors cannot be loaded by name.
+    is_known = run.config().get("dataset") in tfnvp.data.named.KNOWN
+    if flow.levels is not None or is_known or loading.source_of(model, source).names_data:
         splits = loading.load_data_of(model, flow, source)
     if ood is not None:
         other = loading.load_data(Source(ood, data_dir=source.data_dir), flow)

@@ -61,6 +61,7 @@ def sample(
     options.import_tensorflow()
     import numpy as np
 
+    from tfnvp._atomic import replacing
     from tfnvp.plotting import save_samples, save_separately
     from tfnvp.runs.folder import SAMPLES
 
@@ -80,7 +81,8 @@ def sample(
     elif output.suffix in (".csv", ".parquet") and is_table:
         tfnvp.data.tables.write_table(output, samples, columns)
     elif output.suffix == ".npy":
-        np.save(output, samples)
+        with replacing(output) as temporary:
+            np.save(temporary, samples)
     elif output.suffix != ".png" or save_samples(output, samples, flow.levels) is None:
         raise ValueError(
             f"samples of shape {flow.event_shape} cannot be written to {output}: give an --output "

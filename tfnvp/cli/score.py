@@ -50,7 +50,7 @@ def score(
     columns: options.Columns = None,
     delimiter: options.Delimiter = None,
     encoding: options.Encoding = None,
-    force: Annotated[bool, Option("--force", help="Replace a file.")] = False,
+    force: options.Force = False,
     json_output: options.Json = False,
 ) -> None:
     """Score rows of a table, or images: log-density, quantile among usual rows, and a flag.

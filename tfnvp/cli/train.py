@@ -140,6 +140,11 @@ def _plan(recipe, changes, source, seed, output, resume):
         if not resume:
             RunFolder(plan.output).require_new()
     named = Source(**plan.source)
+    if not named.names_data and plan.recipe.dataset in ("table", "images"):
+        raise ValueError(
+            f"the recipe {plan.recipe.name} has no data set of its own: give "
+            f"--{plan.recipe.dataset}"
+        )
     if not named.names_files:
         files.require_dataset(named.dataset or plan.recipe.dataset, named.data_dir)
     return plan
@@ -171,7 +176,7 @@ def _recipe_name(model, recipe):
         raise ValueError("give --model or --recipe, not both")
     if model is not None:
         return tfnvp.recipes.default(model=model).name
-    return None if recipe is None else tfnvp.recipes.get(recipe).name
+    return recipe
 
 
 def _print_run(run, recipe):

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import hashlib
+import os
 import pathlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -241,7 +242,12 @@ def load_images(
     if how.get("event_shape") is None:
         _check_levels(levels)
     images = ImageFolder(folder, size, skip_bad, levels, **how)
-    return split_at_random(images.folder.name, images.rows(), levels, division=division)
+    return split_at_random(folder_name(folder), images.rows(), levels, division=division)
+
+
+def folder_name(folder: str | pathlib.Path) -> str:
+    """Returns what the data set of a folder is called, also for "." and ".."; links keep theirs."""
+    return os.path.basename(os.path.abspath(folder))
 
 
 def image_chunks(

@@ -59,7 +59,7 @@ def write_records(
       name: what the data set is called. Default: the name of the folder.
       levels: int, number of grey levels of quantized data.
       seed: int, of the division.
-      columns: names of a table's columns, or None.
+      columns: names of a table's columns, or None. With `bounds` the default is "0", "1" and so on.
       bounds: mapping of names of columns to `(low, high)`, None for no bound, between which all
         values lie; or None. `read_records` gives them to `Splits`.
 
@@ -82,23 +82,25 @@ def write_records(
         raise ValueError(f"{folder} exists already and is not overwritten: choose another")
     if count < 10:
         raise ValueError(f"{folder.name}: at least 10 rows are needed to split them. Got {count}")
+    chunks = map(_little_endian, chunks)
+    first = next(chunks)
+    chunks = itertools.chain([first], chunks)
+    if bounds and columns is None:
+        columns = [str(i) for i in range(first.shape[-1])]
     pairs = bounds_of_columns(bounds or {}, columns or (), folder.name)
     folder.mkdir(parents=True, exist_ok=True)
-    chunks = map(_little_endian, chunks)
     share = min(0.1, _MOST_HELD_OUT / count)
     limits = division.cuts(share)
     if count <= division.FEW:
         chunks = list(chunks)
         hashes = [division.row_hashes(rows, seed) for rows in chunks]
         limits = division.cuts(share, np.concatenate(hashes))
-    chunks = iter(chunks)
-    first = next(chunks)
     files = _files(count, first.dtype.itemsize * math.prod(first.shape[1:]))
     generator = np.random.default_rng(seed)
     rows_of_file = np.zeros(len(files), "int64")
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(tf.io.TFRecordWriter(str(folder / file))) for file in files]
-        for rows in itertools.chain([first], chunks):
+        for rows in chunks:
             number, kind = rows_of_file.sum() + len(rows), (rows.dtype, rows.shape[1:])
             if kind != (first.dtype, first.shape[1:]) or number > count:
                 raise ValueError(

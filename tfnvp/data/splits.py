@@ -176,6 +176,14 @@ class Splits(NamedTuple):
         names = self.columns or [str(i) for i in range(len(pairs))]
         return {name: pair for name, pair in zip(names, pairs, strict=False) if pair}
 
+    def check_form(self, event_shape: tuple[int, ...], levels: int | None) -> None:
+        """Raises `ValueError` unless data points have the shape and the grey levels of a flow."""
+        if (self.event_shape, self.levels) != (event_shape, levels):
+            raise ValueError(
+                f"{self.name} must be of the flow's shape {event_shape} and levels {levels}. "
+                f"Received: shape {self.event_shape}, levels {self.levels}"
+            )
+
     def fingerprint(self, parts: Sequence[str] = PARTS) -> int | None:
         """Returns a checksum of the rows of some parts; None if a source has none."""
         checksum: int | None = 0

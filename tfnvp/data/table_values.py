@@ -21,6 +21,10 @@ NUMBER = (
     r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[nN][aA][nN]|[iI][nN][fF]([iI][nN][iI][tT][yY])?)$"
 )
 
+# Numbers with a decimal comma, and with a decimal point.
+DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$"
+_DECIMAL_POINT = r"^([\s\pZ]*)([+-]?(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?[\s\pZ]*)$"
+
 
 def names_in(columns: str | Sequence[str] | None) -> tuple[str, ...] | None:
     """Returns names, which may stand in one text with commas between them, or None for None.
@@ -88,6 +92,26 @@ def with_types(table: "pyarrow.Table", columns: Iterable[str] | None = None) -> 
         for name, column in zip(table.column_names, table.columns, strict=True)
     ]
     return type(table).from_arrays(changed, names=table.column_names)
+
+
+def with_decimal_points(table: "pyarrow.Table") -> "pyarrow.Table":
+    """Returns texts with a decimal point for a decimal comma.
+
+    A number with a point, which may stand between thousands, is no number beside decimal commas. It
+    gets an apostrophe in front, with which it is a text, as for spreadsheets.
+
+    >>> import pyarrow
+    >>> with_decimal_points(pyarrow.table({"a": ["2,5", "1.234", "No. 1"]}))["a"].to_pylist()
+    ['2.5', "'1.234", 'No. 1']
+    """
+    import pyarrow.compute as pc
+
+    def changed(column):
+        texts = pc.replace_substring_regex(column, _DECIMAL_POINT, r"\1'\2")
+        return pc.replace_substring_regex(texts, DECIMAL_COMMA, r"\1.\2")
+
+    columns = [changed(column) for column in table.columns]
+    return type(table).from_arrays(columns, names=table.column_names)
 
 
 def rows_of_table(

@@ -235,9 +235,20 @@ def is_divided(file: str | pathlib.Path) -> bool:
 
 
 def _divided_tables(file):
-    """Returns the three tables of an `.npz` that is divided already, or none."""
+    """Returns the three tables of an `.npz` that is divided already, or none.
+
+    Raises:
+      ValueError: if they do not have the same columns.
+    """
     arrays = read_arrays(file, PARTS) if file.suffix == ".npz" and file.is_file() else {}
-    return [as_table(arrays[part], f"{part} of {file}") for part in PARTS if arrays]
+    tables = [as_table(arrays[part], f"{part} of {file}") for part in PARTS if arrays]
+    if any(table.column_names != tables[0].column_names for table in tables):
+        widths = ", ".join(str(table.num_columns) for table in tables)
+        raise ValueError(
+            f"{file} must hold `train`, `validation` and `test` of the same columns. Received: "
+            f"{widths} columns"
+        )
+    return tables
 
 
 def _whole(opened, file):

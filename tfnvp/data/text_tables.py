@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tfnvp.data.foreign_files import DamagedTableError, reading
-from tfnvp.data.table_values import is_number
+from tfnvp.data.table_values import DECIMAL_COMMA, is_number, with_decimal_points
 from tfnvp.data.text_headers import Header, find_header, values_of_line
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UT
 
 # A first line that says the delimiter, for Excel.
 _SAID = r"sep=([^\"\r\n])"
-
-_DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+(?:[eE][+-]?\d+)?\s*)$"
 
 # Numbers such as 1,234 may have a decimal comma, or one between thousands.
 _THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
@@ -165,7 +163,7 @@ class TextTable:
         with self._reading():
             for batch in self._batches(columns):
                 table = pyarrow.Table.from_batches([batch])
-                yield _with_points(table) if self._form.decimal == "," else table
+                yield with_decimal_points(table) if self._form.decimal == "," else table
 
     def _reading(self):
         return reading(self._file, _KIND.format(self._form.encoding))
@@ -266,7 +264,7 @@ def _most_even(lines):
         divided = [values_of_line(line, delimiter) for line in lines]
         ((count, even),) = Counter(map(len, divided)).most_common(1)
         values = [value for line in divided if len(line) == count for value in line]
-        numbers = sum(is_number(v) or bool(re.match(_DECIMAL_COMMA, v)) for v in values)
+        numbers = sum(is_number(v) or bool(re.match(DECIMAL_COMMA, v)) for v in values)
         return even / len(lines) * (1 + numbers / len(values)) if count > 1 else 0.0
 
     return max(_DELIMITERS, key=score) if lines else ","
@@ -274,7 +272,7 @@ def _most_even(lines):
 
 def _has_decimal_commas(lines, delimiter):
     values = [value for line in lines for value in values_of_line(line, delimiter)]
-    with_comma = [value for value in values if re.match(_DECIMAL_COMMA, value)]
+    with_comma = [value for value in values if re.match(DECIMAL_COMMA, value)]
     with_point = any("." in value and is_number(value) for value in values)
     return not (with_point or all(re.fullmatch(_THOUSANDS, value) for value in with_comma))
 
@@ -287,7 +285,7 @@ class _Lines:
 
     def __init__(self, form):
         self._form = form
-        self._rest, self._in_quotes = b"", False
+        self._rest, self._in_quotes, self._is_first = b"", False, True
 
     def __call__(self, read):
         read = bytes(read)
@@ -297,6 +295,8 @@ class _Lines:
         return b"".join(map(self._changed, lines))
 
     def _changed(self, line):
+        if self._is_first:  # Its mark would hide the beginning of a comment.
+            line, self._is_first = line.removeprefix(codecs.BOM_UTF8), False
         begins_in_quotes = self._in_quotes
         self._in_quotes ^= line.count(b'"') % 2 == 1
         if self._form.has_comments and line.startswith(b"#") and not begins_in_quotes:
@@ -305,13 +305,3 @@ class _Lines:
         if self._form.delimiter == " ":
             return re.sub(rb"[ \t]+", b" ", line.strip()) + b"\n"
         return line
-
-
-def _with_points(table):
-    """Returns texts with a decimal point for a decimal comma."""
-    import pyarrow.compute as pc
-
-    points = [
-        pc.replace_substring_regex(column, _DECIMAL_COMMA, r"\1.\2") for column in table.columns
-    ]
-    return type(table).from_arrays(points, names=table.column_names)

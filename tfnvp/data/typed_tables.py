@@ -1,5 +1,6 @@
 """Tables in files of numbers and types: Parquet, Feather, Excel and arrays."""
 
+import functools
 import itertools
 import pathlib
 import re
@@ -118,13 +119,26 @@ def open_excel(file: pathlib.Path) -> OpenedTable:
     written = ["" if i >= len(first) or first[i] is None else str(first[i]) for i in places]
     names = told_apart([name.strip() for name in written])
 
-    def pieces(columns):
-        chosen = [places[names.index(n if n in names else n.strip())] for n in columns]
+    def cells():
+        """Yields the cells of all columns in pieces."""
         skipped = 1
         for piece in filter(None, rows()):
-            values = [[row[i] if i < len(row) else None for row in piece[skipped:]] for i in chosen]
+            yield [[row[i] if i < len(row) else None for row in piece[skipped:]] for i in places]
             skipped = 0
-            yield pyarrow.table([_of_one_type(column) for column in values], list(columns))
+
+    @functools.cache
+    def types():
+        """Returns the type of each column, which is that of all of its pieces."""
+        found = [pyarrow.null()] * len(places)
+        for values in cells():
+            found = [_common_type(k, _type_of(v)) for k, v in zip(found, values, strict=True)]
+        return found
+
+    def pieces(columns):
+        chosen = [names.index(n if n in names else n.strip()) for n in columns]
+        for values in cells():
+            arrays = [_of_type(values[i], types()[i]) for i in chosen]
+            yield pyarrow.table(arrays, list(columns))
 
     return OpenedTable(names, pieces, index=index_of(names))
 
@@ -133,14 +147,34 @@ def _is_blank(cell):
     return cell is None or (isinstance(cell, str) and not cell.strip())
 
 
-def _of_one_type(values):
-    """Returns the cells of a column as an Arrow array, as texts if their types differ."""
+def _type_of(cells):
+    """Returns the Arrow type of some cells of a column, that of texts if their types differ."""
     import pyarrow
 
     try:
-        return pyarrow.array(values)
+        return pyarrow.array(cells).type
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
-        return pyarrow.array([None if value is None else str(value) for value in values])
+        return pyarrow.string()
+
+
+def _common_type(one, other):
+    """Returns the Arrow type of a column whose pieces have two types: numbers, or else texts."""
+    import pyarrow
+
+    kinds = {one, other} - {pyarrow.null()}
+    if len(kinds) < 2:
+        return next(iter(kinds), one)
+    numbers = {pyarrow.int64(), pyarrow.float64()}
+    return pyarrow.float64() if kinds == numbers else pyarrow.string()
+
+
+def _of_type(cells, kind):
+    """Returns some cells of a column as an Arrow array of its type."""
+    import pyarrow
+
+    if kind == pyarrow.string():
+        return pyarrow.array([None if cell is None else str(cell) for cell in cells], kind)
+    return pyarrow.array(cells).cast(kind, safe=False)
 
 
 def _check_archive(file):

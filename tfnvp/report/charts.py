@@ -123,7 +123,9 @@ def histograms(
 
 
 def mean_and_error(values: npt.ArrayLike, digits: int) -> str:
-    """Returns the mean of numbers and its standard error, as text."""
+    """Returns the mean of numbers and its standard error, which one number has not, as text."""
     values = np.asarray(values, "float64")
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
     error = values.std(ddof=1) / np.sqrt(len(values))
     return f"{values.mean():.{digits}f} ± {error:.{digits}f}"

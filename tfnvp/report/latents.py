@@ -39,19 +39,27 @@ def latents(report: ReportData) -> Section:
         "steeper at its ends means tails that are heavier than those of the base."
     )
     text += " Angles are shown as latents of the same probability." * (angles is not None)
-    found = report.diagnostics
-    means, covariances = found.latent_mean_deviation, found.latent_covariance_deviation
     table = (
         ("mean, standard deviation", f"{z.mean():.3f}, {z.std():.3f}"),
         ("excess kurtosis of all latents together", f"{stats.kurtosis(z, axis=None):.3f}"),
+        *_checked(report.diagnostics),
+    )
+    label = "quantiles of latents against those of the base"
+    return Section("Latents", text, ((chart("qq", label, draw, size=(4.2, 3.6)), ""),), table)
+
+
+def _checked(found):
+    """Returns the lines of a table on diagnostics, none without any."""
+    if found is None:
+        return ()
+    means, covariances = found.latent_mean_deviation, found.latent_covariance_deviation
+    return (
         ("largest deviation of a mean from the base's", f"{means:.3f}"),
         ("largest deviation of a covariance from the base's", f"{covariances:.3f}"),
         ("share of values that are not finite", f"{found.non_finite:.2g}"),
         *((f"largest |log-det| of {k}", f"{v:.3g}") for k, v in found.largest_log_det.items()),
         *((f"share of its largest scale: {k}", f"{v:.2f}") for k, v in found.scale_shares.items()),
     )
-    label = "quantiles of latents against those of the base"
-    return Section("Latents", text, ((chart("qq", label, draw, size=(4.2, 3.6)), ""),), table)
 
 
 def _base_quantiles(flow, shares, seed):

@@ -25,7 +25,7 @@ def likelihoods(report: ReportData) -> Section | None:
         return chart(name, label, draw, size=(3.8, 2.6)), label
 
     figures = (
-        panel("known", "Training and test data", known, COLOURS[2 - len(known) :]),
+        panel("known", "Training and test data", known, COLOURS),
         panel("unusual", "Unusual data", {"test": known["test"], **unusual}, COLOURS[1:]),
     )
     table = [("data", f"{report.unit}, mean ± standard error", "rows", "AUC against test")]

@@ -67,11 +67,8 @@ def write_report(
             f"Received: condition_shape={flow.condition_shape}"
         )
     for data in (splits, other):
-        if data is not None and (data.event_shape, data.levels) != (flow.event_shape, flow.levels):
-            raise ValueError(
-                f"{data.name} must be of the flow's shape {flow.event_shape} and levels "
-                f"{flow.levels}. Received: shape {data.event_shape}, levels {data.levels}"
-            )
+        if data is not None:
+            data.check_form(flow.event_shape, flow.levels)
     folder = None if folder is None else pathlib.Path(folder)
     report = ReportData(flow, splits, other, folder, rows, seed)
     sections = [section for make in progress(_SECTIONS) if (section := make(report)) is not None]
@@ -97,6 +94,7 @@ def _figures(report):
             figures["test bits per dimension"] = bits
         shown = f"{len(nats)} of {len(report.splits.test)}"
         figures["test rows, one draw of noise" if report.flow.levels else "test rows"] = shown
-    figures["largest round-trip error"] = f"{report.diagnostics.round_trip_max:.1e}"
+    if report.diagnostics is not None:
+        figures["largest round-trip error"] = f"{report.diagnostics.round_trip_max:.1e}"
     figures["parameters"] = f"{report.flow.count_params():,}"
     return figures

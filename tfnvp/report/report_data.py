@@ -10,6 +10,7 @@ import numpy as np
 from tfnvp.data import Splits
 from tfnvp.flows import Flow
 from tfnvp.flows.diagnostics import Diagnostics
+from tfnvp.plotting import has_picture
 from tfnvp.quantization import REPORT_NOISE, dequantize
 
 
@@ -35,8 +36,8 @@ class ReportData:
 
     @property
     def is_images(self) -> bool:
-        """Whether data points are images."""
-        return len(self.flow.event_shape) >= 2
+        """Whether data points are images that can be drawn."""
+        return has_picture(self.flow.event_shape) and not self.is_plane
 
     @property
     def is_plane(self) -> bool:
@@ -70,9 +71,9 @@ class ReportData:
         return self.flow.log_prob(self.test).numpy()
 
     @functools.cached_property
-    def diagnostics(self) -> Diagnostics:
-        """The result of `flow.check` on the test rows."""
-        return self.flow.check(self.test)
+    def diagnostics(self) -> Diagnostics | None:
+        """The result of `flow.check` on the test rows; None for a single one."""
+        return self.flow.check(self.test) if len(self.test) > 1 else None
 
     def take(self, splits: Splits, part: str = "train") -> np.ndarray:
         """Returns random rows of a part, dequantized where the flow has grey levels."""

@@ -12,12 +12,12 @@ _POINTS = 120  # Points along each side of a picture of the density.
 _SQUARE = (3.0, 2.8)
 
 
-def samples(report: ReportData) -> Section:
-    """Shows samples beside data."""
+def samples(report: ReportData) -> Section | None:
+    """Shows samples beside data; returns None for arrays that are no images."""
     if report.is_plane:
         return Section("Samples", "", _plane(report))
     if not report.is_images:
-        return _marginals(report)
+        return _marginals(report) if len(report.flow.event_shape) == 1 else None
     images, data = report.samples[:64], report.test[:64]
     figures = [(picture(images, "samples"), f"{len(images)} samples, not selected.")]
     if report.splits is not None:
@@ -74,7 +74,7 @@ def _marginals(report):
     label = "histograms of the columns of data and samples"
     figure = chart("marginals", label, draw, rows, columns, (1.9 * columns, 1.5 * rows))
     caption = f"The first {shown} of {report.flow.event_size} columns."
-    if report.splits is None:
+    if report.splits is None or min(len(report.test), len(report.samples)) < 2:
         return Section("Samples", "", ((figure, caption),))
     with np.errstate(invalid="ignore"):  # Constant columns have no correlation.
         correlations = [np.corrcoef(x, rowvar=False) for x in (report.test, report.samples)]
@@ -84,8 +84,11 @@ def _marginals(report):
 
 
 def interpolation(report: ReportData) -> Section | None:
-    """Shows an interpolation between four images or, in the plane, a decoded grid of latents."""
-    if report.is_images:
+    """Shows an interpolation between four images or, in the plane, a decoded grid of latents.
+
+    Returns None for other data, and for fewer images.
+    """
+    if report.is_images and len(report.test) >= 4:
         grid = report.flow.interpolate(report.test[:4], 8, 8)
         source = "images of the test split" if report.splits else "samples"
         text = (
