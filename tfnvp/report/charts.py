@@ -123,7 +123,7 @@ def histograms(
 
 
 def mean_and_error(values: npt.ArrayLike, digits: int) -> str:
-    """Returns the mean of numbers and its standard error, which one number has not, as text."""
+    """Returns the mean of numbers as text, with its standard error if there are several."""
     values = np.asarray(values, "float64")
     if len(values) == 1:
         return f"{values[0]:.{digits}f}"

@@ -77,6 +77,7 @@ def plan(
         finished.
     """
     source, stored = source or {}, {}
+    named = recipes.get(recipe) if recipe else None
     if resume:
         run = run_to_resume(output, recipe, source.get("dataset"))
         output, stored = run.path, run.config()
@@ -88,7 +89,7 @@ def plan(
     if stored and recipe in (None, stored.get("name")):
         chosen = _recipe_of(stored)
     else:
-        chosen = recipes.get(recipe) if recipe else recipes.default(_kind(source))
+        chosen = named or recipes.default(_kind(source))
     return Plan(
         recipe=chosen.override(changes),
         source=run.source_of_data(source) if stored else source,
