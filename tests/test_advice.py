@@ -1,5 +1,6 @@
 """Warnings: each piece of advice on arrays, and that it points to the user's own line."""
 
+import threading
 import warnings
 
 import numpy as np
@@ -9,6 +10,16 @@ import tfnvp
 from tfnvp import advice
 
 NORMAL = np.random.default_rng(0).normal(size=(64, 3))
+
+
+def test_what_one_thread_knows_is_warned_of_in_others(recwarn):
+    with advice.unsupported_rows_known():
+        advice.warn_of_unsupported_rows("row 1")
+        assert not recwarn.list
+        thread = threading.Thread(target=advice.warn_of_unsupported_rows, args=("row 1",))
+        thread.start()
+        thread.join()
+    assert len(recwarn.list) == 1
 
 
 @pytest.mark.parametrize("unit", [1e5, 1e12])

@@ -363,8 +363,33 @@ def test_state_of_optimizers():
         optimizer.apply([tf.constant(2.0)], [variable])
         momentum, velocity = _internals.adam_slots(optimizer, variable)
         np.testing.assert_allclose([momentum, velocity], [0.2, 0.004], rtol=1e-5)
+    with keras_("Optimizer._trainable_variables"):
+        assert _internals.trained_variable(optimizer, variable.value) is variable
     with keras_("Optimizer._distribution_strategy"):
         assert _internals.strategy_of(optimizer, "none") is not None
+
+
+def test_validation_in_fit():
+    seen = []
+
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+        def evaluate(self, *args, **kwargs):
+            seen.append(_internals.is_validation_in_fit(kwargs))
+            return super().evaluate(*args, **kwargs)
+
+    with keras_("evaluate(_use_cached_eval_dataset=True)"):
+        model, x = Model(), np.ones((2, 1))
+        model.compile("sgd", "mse")
+        model.fit(x, x, validation_data=(x, x), verbose=0)
+        model.evaluate(x, x, verbose=0)
+        assert seen == [True, False]
 
 
 def test_clipping_of_optimizers():

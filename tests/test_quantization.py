@@ -40,12 +40,14 @@ def test_quantize_clips():
         (17, 17, "from 17 to 17"),
         (-1, 256, "from -1 to -1"),
         (0.5, 256, "must hold whole grey levels. Received: 0.5"),
+        (np.inf, 256, "from inf to inf"),
         (1, 1, "`levels` must be"),
     ],
 )
 def test_bad_arguments_are_named(pixels, levels, message):
-    with pytest.raises(ValueError, match=message):
-        dequantize(np.array([pixels]), levels)
+    for given in ([pixels], np.array([pixels])):
+        with pytest.raises(ValueError, match=message):
+            dequantize(given, levels)
 
 
 def test_bools_of_many_levels_get_a_warning():

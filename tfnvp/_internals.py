@@ -258,6 +258,11 @@ def trained_variable(optimizer: keras.Optimizer, variable) -> keras.Variable:
     return optimizer._trainable_variables[optimizer._get_variable_index(variable)]
 
 
+def is_validation_in_fit(arguments: dict) -> bool:
+    """Whether Keras' `fit` calls `evaluate` with these arguments, for its validation data."""
+    return bool(arguments.get("_use_cached_eval_dataset"))
+
+
 def strategy_of(optimizer: keras.Optimizer, default):
     """Returns the `tf.distribute` strategy that an optimizer was made under."""
     return getattr(optimizer, "_distribution_strategy", default)

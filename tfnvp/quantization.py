@@ -21,8 +21,9 @@ def check_levels(pixels: np.ndarray, levels: int, name: str = "pixels") -> None:
         return
     if pixels.dtype.kind == "f" and len(parts := pixels[pixels != np.floor(pixels)]):
         raise ValueError(f"`{name}` must hold whole grey levels. Received: {parts[0]}")
-    low, high = int(pixels.min()), int(pixels.max())
+    low, high = pixels.min(), pixels.max()
     if low < 0 or high > levels - 1:
+        low, high = (int(value) if np.isfinite(value) else value for value in (low, high))
         is_of_256 = levels == 2 and low >= 0 and 127 < high < 256
         two = f"; `{name} > 127` makes two levels of 256" * is_of_256
         raise ValueError(
@@ -50,8 +51,8 @@ def dequantize(pixels: Any, levels: int = 256, seed: Any = None) -> tf.Tensor:
       float32 tensor of the same shape.
 
     Raises:
-      ValueError: if `levels` is below 2, or pixels are out of range or no whole numbers. In graphs,
-        such pixels become NaN instead, as do the masked ones of a masked array.
+      ValueError: if `levels` is below 2, or pixels are out of range or no whole numbers. In
+        tensors such pixels become NaN instead, as do the masked ones of a masked array.
 
     >>> import numpy as np
     >>> x = dequantize(np.array([0, 16]), levels=17)
@@ -64,6 +65,7 @@ def dequantize(pixels: Any, levels: int = 256, seed: Any = None) -> tf.Tensor:
     if levels > 2 and tf.as_dtype(getattr(pixels, "dtype", tf.float32)).is_bool:
         advice.warn_of_bools(levels)
     masked = isinstance(pixels, np.ma.MaskedArray)
+    pixels = pixels if masked or tf.is_tensor(pixels) else np.asarray(pixels)
     in_range = _all_are_levels(pixels, levels) and not masked
     pixels = unmasked(pixels)
     pixels = tf.cast(pixels, tf.float32)

@@ -337,3 +337,22 @@ def test_a_copy_with_other_arguments_shares_the_conditioner_alone():
     own = {id(v) for v in b.variables} - {id(v) for v in copied.variables}
     assert copied.conditioner is b.conditioner
     assert len(own) == 1
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+def test_value_and_log_det_together_are_those_of_the_single_methods(inverse):
+    """Also in half precision, where log-dets are summed in float32, and of tensors without rank."""
+    c = coupling(scale="exp", size=7)
+    x = 3 * points(5, 7)
+    names = (
+        ("inverse", "inverse_log_det_jacobian")
+        if inverse
+        else ("forward", "forward_log_det_jacobian")
+    )
+    both = c.inverse_and_log_det if inverse else c.forward_and_log_det
+    half = tf.cast(x, tf.float16)
+    for found, name in zip(both(half), names, strict=True):
+        np.testing.assert_array_equal(found, getattr(c, name)(tf.identity(half)))
+    of_unknown = tf.function(both, input_signature=[tf.TensorSpec(None)])
+    for found, expected in zip(of_unknown(x), both(x), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

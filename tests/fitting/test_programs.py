@@ -84,6 +84,21 @@ def test_steps_are_traced_once_and_choices_survive(tmp_path):
     assert int(loaded.optimizer.iterations) == 20 + 12
 
 
+def test_scores_are_of_all_rows_and_of_the_steps_that_are_asked_for():
+    flow, x = make_flow(), rows(80)
+    batches = tf.data.Dataset.from_tensor_slices(x).batch(8)
+    flow.compile("sgd")
+    flow.predict(x[:8], verbose=0)
+    flow.fit(batches, verbose=0)
+    assert flow.steps_per_execution == MOST
+    nats = flow.log_prob(x)
+    np.testing.assert_allclose(flow.predict(x, batch_size=7, verbose=0), nats, rtol=1e-5)
+    assert len(flow.predict(batches.repeat(), steps=2, verbose=0)) == 16
+    flow.steps_per_execution = MOST
+    loss = flow.evaluate(batches.repeat(), steps=2, verbose=0)
+    np.testing.assert_allclose(loss, -np.mean(nats[:16]), rtol=1e-5)
+
+
 def test_no_retracing_is_warned_of_where_many_flows_are_trained(monkeypatch):
     warnings = []
     monkeypatch.setattr(tf.get_logger(), "warning", lambda *args: warnings.append(args))

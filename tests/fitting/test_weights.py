@@ -63,9 +63,22 @@ def test_only_ratios_count(factor):
     )
 
 
+def test_batches_in_lists_have_weights_too():
+    class Lists(Batches):
+        def __getitem__(self, i):
+            return list(super().__getitem__(i))
+
+    batches = relative(Data(Lists(7.0))).x
+    np.testing.assert_allclose(collected(batches[i] for i in range(5)), EXPECTED, rtol=1e-5)
+
+
 def test_data_without_weights_is_unchanged():
+    class Unweighted(Batches):
+        def __getitem__(self, i):
+            return (*super().__getitem__(i)[:2], None)
+
     plain = without_tuning(tf.data.Dataset.from_tensor_slices(X).batch(4))
-    for data in (Data(X), Data(plain)):
+    for data in (Data(X), Data(plain), Data(Unweighted(1.0))):
         assert relative(data) is data
     np.testing.assert_array_equal(next(relative(Data(iter([X]))).x), X)
 

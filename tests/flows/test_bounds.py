@@ -26,6 +26,10 @@ def rows(n=2000, seed=0):
     return x[(x[:, 1] < 1) & (x[:, 3] < 3)]  # As rounded to float32.
 
 
+def test_no_rows_have_no_densities(flow):
+    assert flow.log_prob(rows()[:0]).shape == (0,)
+
+
 @pytest.fixture(scope="module", params=[tfnvp.RealNVP, tfnvp.NeuralSplineFlow])
 def flow(request):
     made = request.param(4, bounds=BOUNDS, **TINY)

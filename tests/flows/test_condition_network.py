@@ -376,6 +376,20 @@ def test_labels_of_a_network_in_half_precision_must_be_declared():
         make(network, 1)
 
 
+def test_an_embedding_inside_of_a_layer_of_ones_own():
+    class Encoder(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.embedding = keras.layers.Embedding(4, 4)
+
+        def call(self, labels):
+            return keras.ops.squeeze(self.embedding(labels), axis=1)
+
+    label = keras.Input((1,), dtype="int32")
+    flow = make(keras.Model(label, Encoder()(label)), 1)
+    assert flow.log_prob(X, np.ones((len(X), 1), int)).shape == (len(X),)
+
+
 def test_outputs_of_half_precision_become_float32():
     flow = make(keras.layers.Dense(4, dtype="mixed_bfloat16"))
     assert flow.embed_condition(C).dtype == "float32"

@@ -1,7 +1,7 @@
 """Advice on what a flow is given, its training, export and evaluation."""
 
 import contextlib
-import warnings
+import contextvars
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,22 +16,25 @@ _FAR = 10.0
 _BEYOND = 1e-3
 
 
+_unsupported_rows_are_known = contextvars.ContextVar("unsupported_rows_are_known", default=False)
+
+
 def warn_of_unsupported_rows(fault: str) -> None:
     """Warns of rows with density 0, since they lie outside of the flow's support."""
+    if _unsupported_rows_are_known.get():
+        return
     text = f"{fault}. The log-density of such rows is -inf, and their latents are NaN"
-    warn(text, UnsupportedRowsWarning)
-
-
-class UnsupportedRowsWarning(UserWarning):
-    """Rows with density 0."""
+    warn(text)
 
 
 @contextlib.contextmanager
 def unsupported_rows_known() -> Iterator[None]:
     """Gives no warning of rows with density 0: there was one that knows their names."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnsupportedRowsWarning)
+    token = _unsupported_rows_are_known.set(True)
+    try:
         yield
+    finally:
+        _unsupported_rows_are_known.reset(token)
 
 
 def warn_of_labels(condition: np.ndarray, name: str) -> None:

@@ -99,14 +99,14 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
           event_ndims: number of trailing axes that make one event; default: the bijector's own.
           **kwargs: `condition=...` where the bijector takes one.
         """
-        return self.evaluate(x, False, event_ndims, **kwargs)[:2]
+        return self._both(x, False, event_ndims, kwargs)
 
     def inverse_and_log_det(self, y: tf.Tensor, event_ndims: int | None = None, **kwargs) -> tuple:
         """Returns `inverse(y)` and `inverse_log_det_jacobian(y)` in one pass.
 
         Arguments as for `forward_and_log_det`.
         """
-        return self.evaluate(y, True, event_ndims, **kwargs)[:2]
+        return self._both(y, True, event_ndims, kwargs)
 
     def evaluate(
         self, x: tf.Tensor, inverse: bool, event_ndims: int | None = None, **kwargs
@@ -123,8 +123,11 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
           `(value, log_det, log_scale)`; the last, for couplings, is the log-det of each moved
           variable, otherwise None.
         """
+        return *self._both(x, inverse, event_ndims, kwargs), None
+
+    def _both(self, x, inverse, event_ndims, kwargs):
         value, log_det = self._compute(tf.convert_to_tensor(x), inverse, kwargs)
-        return value, self._sum_last(log_det, inverse, event_ndims), None
+        return value, self._sum_last(log_det, inverse, event_ndims)
 
     def _constant_log_det(self, x, log_det):
         """Returns a log-det that is the same for all rows, in the batch shape of `x`.

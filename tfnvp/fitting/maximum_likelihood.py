@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfnvp import advice, distribute, optimizers
+from tfnvp import _internals, advice, distribute, optimizers
 from tfnvp.fitting import batches
 from tfnvp.fitting.batches import Data
 from tfnvp.fitting.divergence import StopOnNonFinite
@@ -230,6 +230,8 @@ class MaximumLikelihood(Steps):
     def evaluate(self, x: Any = None, y: Any = None, *args, **kwargs) -> Any:
         """Returns the loss, and metrics, with the arguments of `keras.Model.evaluate`."""
         arguments = kwargs | dict(zip(_EVALUATE_ARGUMENTS, args, strict=False))
+        if _internals.is_validation_in_fit(arguments):  # `fit` has prepared the data.
+            return super().evaluate(x, y, **arguments)
         data = Data(*self.data_spec.check(x, y, arguments.pop("sample_weight", None)))
         data = relative(data, arguments.get("steps"))
         result = super().evaluate(**self._for_scoring(data, arguments, column_names(x)))
@@ -251,5 +253,6 @@ class MaximumLikelihood(Steps):
         if data.is_arrays:
             self.data_spec.advise_on_rows(data.parts[0], names)
             self._advise_on_conditions(data)
+        self._stop_after(arguments.get("steps"))
         callbacks = with_bar(arguments.pop("callbacks", None), arguments.get("verbose"))
         return batches.for_keras(data, arguments) | {"callbacks": callbacks}

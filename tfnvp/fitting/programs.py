@@ -67,7 +67,7 @@ def run_many(step: Callable, result: Callable, steps: Callable) -> Callable:
     def function(iterator):
         nonlocal largest
         most = steps()
-        batches = list(itertools.islice(iterator, most))
+        batches = [_without_missing(batch) for batch in itertools.islice(iterator, most)]
         if not batches:
             raise StopIteration
         for rows, group in itertools.groupby(batches, key=_rows):
@@ -83,6 +83,23 @@ def run_many(step: Callable, result: Callable, steps: Callable) -> Callable:
     return function
 
 
+def run_each(step: Callable) -> Callable:
+    """Returns a Keras predict function that runs any number of batches, one after the other.
+
+    XLA would compile each size of batches anew.
+
+    Args:
+      step: Keras' `predict_step`.
+    """
+    one = tf.function(functools.partial(step), reduce_retracing=True, autograph=False)
+    return lambda batches: tf.concat([one(_without_missing(batch)) for batch in batches], axis=0)
+
+
+def _without_missing(batch):
+    """Returns a batch with None for missing parts, for which Keras has empty optionals."""
+    return tf.nest.map_structure(lambda leaf: leaf if hasattr(leaf, "shape") else None, batch)
+
+
 def _rows(batch):
     return next(leaf.shape[0] for leaf in tf.nest.flatten(batch) if hasattr(leaf, "shape"))
 
@@ -92,8 +109,7 @@ def _stack(batches, steps):
     batches = batches + batches[-1:] * (steps - len(batches))
 
     def stack(*leaves):
-        # Keras passes missing parts of a batch as None or as empty optionals.
-        return tf.stack(leaves) if hasattr(leaves[0], "shape") else None
+        return None if leaves[0] is None else tf.stack(leaves)
 
     return tf.nest.map_structure(stack, *batches)
 

@@ -1,5 +1,6 @@
 """Single steps of training and evaluation: the loss, the metrics, many steps in one program."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,11 +42,18 @@ class Steps(BuiltModel):
             return
         limits = (arguments.get("steps_per_epoch"), arguments.get("validation_steps"))
         count = batches.count_batches(data, arguments.get("batch_size"))
-        steps = programs.choose_steps(self.event_size, count, callbacks, *limits)
+        self._set_steps(programs.choose_steps(self.event_size, count, callbacks, *limits))
+
+    def _stop_after(self, batches: int | None) -> None:
+        """Lets a call end after some batches: Keras does not stop between those of one program."""
+        if batches and self._steps_are_free:
+            self._set_steps(math.gcd(batches, self.steps_per_execution))
+
+    def _set_steps(self, steps):
         if steps != self.steps_per_execution:
             self.steps_per_execution = steps
             # Keras' functions keep the number of steps with which they were made.
-            for name in ("train", "test"):
+            for name in ("train", "test", "predict"):
                 if not self._is_own(name):
                     setattr(self, f"{name}_function", None)
 
@@ -67,6 +75,12 @@ class Steps(BuiltModel):
     def make_test_function(self, force: bool = False) -> None:
         if not self._make_own("test", force):
             super().make_test_function(force)
+
+    def make_predict_function(self, force: bool = False) -> None:
+        if not (self._is_own("predict") and self._runs_in_xla()):
+            super().make_predict_function(force)
+        elif force or self.predict_function is None:
+            self.predict_function = programs.run_each(self.predict_step)
 
     def _make_own(self, name, force):
         """Makes a function of many steps where XLA compiles it; returns whether it did."""

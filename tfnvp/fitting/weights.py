@@ -39,13 +39,18 @@ def relative(data: Data, steps: int | None = None) -> Data:
         return data._replace(x=x.map(lambda *parts: _divided(parts, mean)))
     if isinstance(x, keras.utils.PyDataset):
         count = steps or x.num_batches
-        if not count or len(first := x[0]) < 3 or not isinstance(first, tuple):
+        if not count or not _has_weights(x[0]):
             return data
         mean = _mean(x[i][2] for i in range(count))
         return data._replace(x=MappedBatches(x, lambda batch: _divided(batch, mean)))
     if isinstance(x, Iterator):
         return data._replace(x=_relative_generator(x))
     return data
+
+
+def _has_weights(batch):
+    """Whether a batch is `(x, condition, weights)`, with weights."""
+    return isinstance(batch, (tuple, list)) and len(batch) > 2 and batch[2] is not None
 
 
 def _mean(batches):
@@ -71,7 +76,7 @@ def _relative_generator(batches):
     first = next(batches, None)
     if first is None:
         return
-    if not isinstance(first, tuple) or len(first) < 3:
+    if not _has_weights(first):
         yield first
         yield from batches
         return

@@ -162,6 +162,7 @@ def _without_gradient(network, shapes):
 def _categories(network, tensor):
     """Returns how many labels the embedding has that an input goes to, or None."""
     for layer in all_layers(network) if tensor is not None else ():
-        if isinstance(layer, keras.layers.Embedding) and layer.input is tensor:
+        # Layers inside of a layer of another class have no input.
+        if isinstance(layer, keras.layers.Embedding) and getattr(layer, "input", None) is tensor:
             return layer.input_dim
     return None

@@ -211,7 +211,7 @@ class OutsideOfSupport:
         """Looks at the next rows, `[n, *event_shape]`."""
         self._event_shape = x.shape[1:]
         if self._bounded is not None:
-            self._bounded.add(x.reshape(len(x), -1))
+            self._bounded.add(x.reshape(len(x), math.prod(self._event_shape)))
         elif self._side and self._fault is None and (index := self._side.first_outside(x)):
             row, *rest = index
             subject = f"{self._source}: {self._variable(tuple(rest))}" if rest else self._source

@@ -103,6 +103,7 @@ def check_bijector(
     if unknown := set(skip) - set(CHECKS):
         raise ValueError(f"`skip` must be among {list(CHECKS)}. Received: {sorted(unknown)}")
 
+    condition = None if condition is None else tf.convert_to_tensor(condition)
     subject = Subject(bijector, x, condition, atol, rtol)
     with restored(weights.all_variables(bijector)):
         for name in [name for name in CHECKS if name not in skip]:
