@@ -99,8 +99,6 @@ def unknown_label(labels: np.ndarray, name: str, categories: int | None) -> str 
 
 def check_weights(sample_weight: Any, rows: int) -> None:
     """Raises `ValueError` unless there is one finite weight of 0 or more for each row."""
-    if sample_weight is None:
-        return
     if np.shape(sample_weight) != (rows,):
         shape = f"({rows},). Received: {np.shape(sample_weight)}"
         raise ValueError(f"`sample_weight` must be one weight for each row, of shape {shape}")
