@@ -86,7 +86,7 @@ def test_saved_model_reproduces_the_likelihood_of_its_card(name, likelihoods_by_
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow) if name == "mnist" else name
+        pytest.param(name, marks=pytest.mark.slow) if name.startswith("mnist") else name
         for name in pretrained.PRETRAINED
     ],
 )
@@ -100,12 +100,13 @@ def test_pretrained_flow_is_the_saved_model(name):
 
 @pytest.mark.slow
 @pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="MNIST is not at TFDS_DATA_DIR")
-def test_mnist_has_the_likelihood_of_its_card():
-    flow = tfnvp.load_pretrained("mnist")
+@pytest.mark.parametrize("name", ["mnist", "mnist-modern"])
+def test_mnist_has_the_likelihood_of_its_card(name):
+    flow = tfnvp.load_pretrained(name)
     flow.compile()
     test = tfnvp.data.load_named("mnist").test
     loss, _ = flow.evaluate(test[::5], batch_size=500, verbose=0)
-    card = description_of(SAVED_MODELS / "mnist" / "1")["card"]["Test likelihood"]
+    card = description_of(SAVED_MODELS / name / "1")["card"]["Test likelihood"]
     # The standard error of a fifth of the images of the card.
     assert -loss == pytest.approx(card["nats"], abs=5**0.5 * card["nats_standard_error"])
 

@@ -18,11 +18,18 @@ PRETRAINED = {
     "digits": "Real NVP on scikit-learn's 8x8 digits, recipe realnvp-digits",
     "digits-nice": "NICE on scikit-learn's 8x8 digits, recipe nice-digits",
     "mnist": "Real NVP with convolutions on MNIST, recipe realnvp-mnist-small",
+    "mnist-modern": "Real NVP with gated networks on MNIST, recipe realnvp-mnist-modern, 5 epochs",
     "two-moons": "Real NVP on two moons in the plane, noise 0.05",
 }
 
 #: Names of their data sets, as in `tfnvp.data.load_named`; the two moons have none.
-DATA = {"digits": "digits", "digits-nice": "digits", "mnist": "mnist", "two-moons": None}
+DATA = {
+    "digits": "digits",
+    "digits-nice": "digits",
+    "mnist": "mnist",
+    "mnist-modern": "mnist",
+    "two-moons": None,
+}
 
 
 def load_pretrained(name: str) -> "Flow":
@@ -33,6 +40,7 @@ def load_pretrained(name: str) -> "Flow":
     | `digits` | scikit-learn's digits, Real NVP | `[8, 8]`, in [0, 1), 17 grey levels |
     | `digits-nice` | the same, NICE | `[8, 8]`, in [0, 1), 17 grey levels |
     | `mnist` | MNIST, convolutional Real NVP | `[28, 28, 1]`, in [0, 1), 256 grey levels |
+    | `mnist-modern` | the same, gated networks and learned dequantization | the same |
     | `two-moons` | two moons, noise 0.05, Real NVP | `[2]` |
 
     How each was trained, and its test likelihood, is in `saved_models/NAME/1/model_card.md`.
