@@ -216,9 +216,7 @@ class _Answers:
         def of_draw(i):
             noise = tf.stack([seed[0] + _FAR * seed[1], i])
             noisy = dequantize(x, self._flow.levels, seed=noise)
-            # Other numbers than levels are outside of the support, as for `log_prob_uint8`.
-            noisy = tf.where(tf.math.is_nan(noisy), math.inf, noisy)
-            return self._log_prob(noisy, condition)
+            return self._log_prob(self._of_levels(x, noisy), condition)
 
         rows = tf.TensorSpec((None,), tf.float32)
         nats = tf.map_fn(of_draw, tf.range(draws), parallel_iterations=1, fn_output_signature=rows)
@@ -242,9 +240,12 @@ class _Answers:
             return tf.identity(tensor)
 
     def _middles(self, pixels):
-        pixels, levels = tf.cast(pixels, tf.float32), float(self._flow.levels)
-        # Other numbers than levels are outside of the support, whatever it is.
-        return tf.where(pixels < levels, (pixels + 0.5) / levels, math.inf)
+        middles = (tf.cast(pixels, tf.float32) + 0.5) / float(self._flow.levels)
+        return self._of_levels(pixels, middles)
+
+    def _of_levels(self, pixels, x):
+        """Returns `x`, infinite and so outside of any support where pixels are no levels."""
+        return tf.where(tf.cast(pixels, tf.int32) < self._flow.levels, x, math.inf)
 
 
 #: Names of all signatures.
