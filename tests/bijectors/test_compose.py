@@ -234,10 +234,8 @@ def test_whether_a_bijector_is_initialized_is_known(kind):
     initialize(b, DATA + 5, overwrite=False)
     for old, new in zip(before, b.variables, strict=True):
         np.testing.assert_array_equal(old, new)
-    initialize(b, DATA + 5)
-    assert any(
-        (old != new).numpy().any() for old, new in zip(before, b.variables, strict=True)
-    ) or (kind == "diagonal scaling")
+    initialize(b, 3 * DATA + 5)
+    assert any((old != new).numpy().any() for old, new in zip(before, b.variables, strict=True))
     if b.trainable_variables:
         assert is_initialized(perturb(KINDS[kind]()))
     assert not is_initialized(Chain([b, KINDS[kind]()]))

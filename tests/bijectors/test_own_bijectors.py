@@ -1,5 +1,7 @@
 """Bijectors that users write: their variables, their answers, their files."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -120,3 +122,14 @@ def test_log_dets_of_a_plain_subclass_come_from_one_pass():
     np.testing.assert_allclose(Double().forward_log_det_jacobian(x), [np.log(16.0)] * 3, rtol=1e-6)
     with pytest.raises(NotImplementedError):
         Double().inverse(x)
+
+
+def test_copies_need_the_arguments_of_the_constructor():
+    class Unknown(Stretch):
+        def __init__(self):
+            super().__init__(2)
+            self._parameters = None
+
+    for make in (copy.deepcopy, Unknown.get_config, lambda b: b.copy(size=3)):
+        with pytest.raises(TypeError, match=r"stretch .* `super\(\).__init__\(..., parameters="):
+            make(Unknown())

@@ -1,5 +1,7 @@
 """Compiled programs: the same training as one step of whole batches at a time."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -110,6 +112,31 @@ def test_no_retracing_is_warned_of_where_many_flows_are_trained(monkeypatch):
         train(iter([tf.ones(2), tf.ones(2)]))
     assert float(count) == 16.0
     assert not warnings
+
+
+def test_batches_of_later_fits_are_compiled_too(monkeypatch):
+    compiled, stack = [], programs._stack
+    monkeypatch.setattr(
+        programs, "_stack", lambda *args: compiled.append(len(args[0][0])) or stack(*args)
+    )
+    train = programs.run_many(lambda batch: None, lambda: 0.0, lambda: 4)
+
+    def sizes_of_compiled(*sizes):
+        compiled.clear()
+        iterator = iter([tf.ones(size) for size in sizes])
+        with contextlib.suppress(StopIteration):
+            while True:
+                train(iterator)
+        return compiled
+
+    # What is left of an epoch is not compiled; later sizes are once they come again.
+    for _ in range(2):
+        assert sizes_of_compiled(8, 8, 8, 8, 5) == [8]
+    assert sizes_of_compiled(3, 3, 3, 3, 3, 2) == [3, 3]
+    assert sizes_of_compiled(20) == []
+    assert sizes_of_compiled(20) == [20]
+    # The number of programs is bounded.
+    assert [sizes_of_compiled(n, n) != [] for n in (30, 31, 8)] == [True, False, True]
 
 
 def test_a_step_of_ones_own_keeps_its_logs():

@@ -49,6 +49,7 @@ def test_answers_take_no_more_memory_with_every_call():
 
     def work():
         flow.log_prob(x)
+        flow.predict(x, verbose=0)
         flow.decode(flow.encode(x))
         flow.sample(2000)
         # Weights that change must not leave old answers behind in TFP's caches.

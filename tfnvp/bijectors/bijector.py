@@ -150,7 +150,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments, which Keras saves for a registered class."""
-        return dict(self.parameters)
+        return dict(self._arguments())
 
     def copy(self, **overrides) -> "Bijector":
         """Returns a bijector that shares the weights, perhaps of another `name`.
@@ -160,7 +160,7 @@ class Bijector(ValueAndLogDet, tfb.Bijector):
         and variables that the bijector made itself start anew. `copy.deepcopy` shares nothing.
         """
         if overrides.keys() - {"name"}:
-            return type(self)(**{**self.parameters, **overrides})
+            return type(self)(**{**self._arguments(), **overrides})
         return _internals.renamed(copy.copy(self), overrides.get("name", self.name))
 
     def __getitem__(self, slices):

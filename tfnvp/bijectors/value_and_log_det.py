@@ -102,8 +102,17 @@ class ValueAndLogDet:
         vars(copied).update(vars(self))
         return copied
 
+    def _arguments(self):
+        """Returns the constructor's arguments, from which copies are made."""
+        if self.parameters is None:
+            raise TypeError(
+                f"{self.name} cannot be copied or saved: its constructor must call "
+                "`super().__init__(..., parameters=dict(locals()))`. Received: parameters=None"
+            )
+        return self.parameters
+
     def __deepcopy__(self, memo):
-        parameters = copy.deepcopy(self.parameters, memo)
+        parameters = copy.deepcopy(self._arguments(), memo)
         return memo.setdefault(id(self), _remade(type(self), parameters, self._weights))
 
     def __reduce_ex__(self, protocol):
