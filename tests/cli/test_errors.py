@@ -25,6 +25,8 @@ BAD_USE = [
     (["train", "--learning-rate", "-1"], "`--learning-rate` must be a number above 0"),
     (["train", "--epochs", "many"], "should be a valid integer"),
     (["train", "--on-divergence", "go"], "`--on-divergence` must be one of stop, roll-back"),
+    (["train", "--start-from", "mnst"], "no model at mnst"),
+    (["train", "--start-from", "mnist"], "`--start-from` must be a RealNVP with the options of"),
     (["train", "--nothing"], "No such option"),
     (["nothing"], "nothing"),
     (["train", "--output", "runs"], "is not overwritten"),

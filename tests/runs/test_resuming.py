@@ -85,9 +85,10 @@ def test_runs_of_the_first_version_keep_their_flows(tmp_path, recipe, changes, e
 
 
 def test_a_resumed_run_keeps_what_is_not_given_again(tmp_path):
-    run = begin(tmp_path / "run")
+    run = begin(tmp_path / "run", start_from="a.keras")
     plan = resuming.plan(output=run.path, resume=True)
     assert plan.is_resumed
+    assert plan.start_from == "a.keras"
     assert plan.output == run.path
     assert (plan.recipe.epochs, plan.recipe.options["dropout"], plan.seed) == (5, 0.3, 4)
     assert plan.source == {"table": str(tmp_path / "t.csv")}

@@ -145,6 +145,25 @@ def test_a_training_stopped_in_its_first_epoch_has_no_weights_to_keep():
     assert not RunFolder("run").model.exists()
 
 
+def test_a_training_starts_from_a_trained_flow(whole):
+    class AtBegin(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            for old, new in zip(whole.flow.get_weights(), self.model.get_weights(), strict=True):
+                np.testing.assert_array_equal(old, new)
+            raise KeyboardInterrupt
+
+    # Other rows, from which nothing may be initialised.
+    shifted = Splits("table", *(part + 5 for part in (ROWS[:48], ROWS[48:54], ROWS[54:])))
+    options = RunOptions((AtBegin(),), start_from=whole.folder)
+    with pytest.raises(InterruptedError):
+        train(RECIPE, shifted, "more", "saved", 1, 0, options=options)
+    assert RunFolder("more").config()["start_from"] == str(whole.folder)
+    wider = RECIPE.override(["hidden_units=[5]"])
+    with pytest.raises(ValueError, match=r"`start_from` must be a RealNVP .* \d+ parameters"):
+        train(wider, SPLITS, "wider", options=options)
+    assert not pathlib.Path("wider").exists()
+
+
 def test_a_diverged_training_is_not_offered_for_resuming():
     with pytest.raises(RuntimeError, match=r"NaN; the best weights.*would diverge again") as info:
         run(action=fail(NonFiniteLossError("NaN")))

@@ -39,7 +39,7 @@ Model = Annotated[
     Path,
     Argument(
         help="A .keras file, the run folder that holds model.keras, or a model that ships: digits, "
-        "digits-nice, mnist, two-moons.",
+        "digits-nice, mnist, mnist-modern, two-moons.",
         autocompletion=completion.models,
     ),
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Option
 
 import tfnvp
-from tfnvp.cli import completion, loading, options
+from tfnvp.cli import completion, files, loading, options
 from tfnvp.cli.evaluate import print_likelihood
 from tfnvp.cli.options import Source, console
 from tfnvp.cli.progress import print_dry_run, training_progress
@@ -46,6 +46,15 @@ def train(
     learning_rate: Annotated[float | None, Option(help="Peak learning rate.")] = None,
     seed: Annotated[
         int | None, Option(help="Seed of weights, noise and order. Default: 0.")
+    ] = None,
+    start_from: Annotated[
+        Path | None,
+        Option(
+            help="Begin with the weights of this flow of the same recipe: a .keras file, a run "
+            "folder, or a model that ships.",
+            metavar="MODEL",
+            autocompletion=completion.models,
+        ),
     ] = None,
     output: Annotated[
         Path | None,
@@ -95,7 +104,9 @@ def train(
         raise ValueError("give --minutes or a number of epochs, not both")
     if minutes is not None and strategy != "none":
         raise ValueError("--minutes measures one process: give --epochs with --strategy")
-    plan = _plan(recipe, changes, source.given, seed, output, resume)
+    if start_from is not None:
+        start_from = files.find_model(start_from)
+    plan = _plan(recipe, changes, source.given, seed, output, resume, start_from)
     everything = options.messages if json_output else console
     if resume:
         everything.print(f"{'resuming' if plan.is_resumed else 'starting'}     {plan.output}")
@@ -116,25 +127,26 @@ def train(
         return
     shown = everything if distribute.is_chief(replicated) else None
     with training_progress(chosen, splits, shown) as callbacks:
-        further = train_recipe.RunOptions(callbacks, replicated, on_divergence, plan.source)
+        further = train_recipe.RunOptions(
+            callbacks, replicated, on_divergence, plan.start_from, plan.source
+        )
         places = plan.output, saved_models
         run = train_recipe.train(chosen, splits, *places, plan.seed, 0, resume, further)
     if run.metrics is None:  # Only the first worker writes and reports.
         return
     if json_output:
-        files = {"folder": str(run.folder), "saved_model": str(run.exported)}
-        options.print_json({**run.metrics, **files})
+        written = {"folder": str(run.folder), "saved_model": str(run.exported)}
+        options.print_json({**run.metrics, **written})
     else:
         _print_run(run, chosen)
 
 
-def _plan(recipe, changes, source, seed, output, resume):
+def _plan(recipe, changes, source, seed, output, resume, start_from):
     """Returns what to train, and checks that the run folder and the data set can be."""
-    from tfnvp.cli import files
     from tfnvp.runs import resuming
     from tfnvp.runs.folder import RunFolder, plain_name
 
-    plan = resuming.plan(recipe, changes, source, seed, output, resume)
+    plan = resuming.plan(recipe, changes, source, seed, output, resume, start_from)
     if plan.output is not None:
         plain_name(plan.output.resolve().name)
         if not resume:

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import os
 import re
 
 import keras
@@ -13,6 +14,7 @@ from tfnvp.fitting.batches import without_tuning
 from tfnvp.flows import Flow
 from tfnvp.quantization import PICTURE_NOISE, VALIDATION_NOISE, dequantize
 from tfnvp.recipes import Recipe
+from tfnvp.runs.folder import load_model
 
 # Validation sets with more numbers than this need only one draw of dequantization noise.
 _MANY = 2**20
@@ -79,6 +81,28 @@ def make_flow(recipe: Recipe, splits: Splits) -> Flow:
         standardized.adapt(rows)
         options["base"] = learned(standardized.encode(rows))
     return make(**options)
+
+
+def start_from(flow: Flow, path: str | os.PathLike) -> None:
+    """Gives a flow the weights of a trained one.
+
+    Args:
+      flow: the flow, of a recipe.
+      path: the `.keras` file of the trained one, or its run folder.
+
+    Raises:
+      ValueError: if the two have other weights.
+    """
+    trained = load_model(path)
+    ours, theirs = ([tuple(w.shape) for w in f.weights] for f in (flow, trained))
+    if ours != theirs:
+        raise ValueError(
+            f"`start_from` must be a {type(flow).__name__} with the options of the recipe, for "
+            f"events of shape {flow.event_shape}. Received: {path}, a {type(trained).__name__} for "
+            f"{trained.event_shape}, with {trained.count_params()} parameters where the recipe has "
+            f"{flow.count_params()}"
+        )
+    flow.set_weights(trained.get_weights())
 
 
 def compile_flow(flow: Flow, recipe: Recipe, rows: int) -> keras.Optimizer:

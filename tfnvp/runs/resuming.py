@@ -33,6 +33,7 @@ class Plan:
       output: folder of the run, or None for a new one with a default name.
       is_resumed: whether `output` holds a run to resume.
       chosen_batch_size: whether the batch size is given, by the user or by the run.
+      start_from: path of the flow whose weights the training begins with, or None.
       division: how the rows are divided, as for `split_at_random`: a run keeps its division.
     """
 
@@ -42,6 +43,7 @@ class Plan:
     output: pathlib.Path | None
     is_resumed: bool
     chosen_batch_size: bool
+    start_from: str | None = None
     division: str | None = BY_CONTENT
 
     def recipe_for(self, splits: Splits) -> Recipe:
@@ -58,6 +60,7 @@ def plan(
     seed: int | None = None,
     output: str | os.PathLike | None = None,
     resume: bool = False,
+    start_from: str | os.PathLike | None = None,
 ) -> Plan:
     """Combines what a user gives with the configuration of the run to resume.
 
@@ -71,6 +74,7 @@ def plan(
       seed: int. Default: that of the run, or 0.
       output: the run folder. Default, to resume: the newest unfinished run.
       resume: whether to resume the run in `output`. A folder without a run begins a new one.
+      start_from: path of the flow whose weights a new run begins with.
 
     Raises:
       ValueError: if there is no run to resume and nothing says what to train, or the run is
@@ -97,6 +101,7 @@ def plan(
         output=None if output is None else pathlib.Path(output),
         is_resumed=bool(stored),
         chosen_batch_size=bool(stored) or any(c.startswith("batch_size=") for c in changes),
+        start_from=stored.get("start_from") if start_from is None else str(start_from),
         division=division_of(stored),
     )
 

@@ -25,7 +25,7 @@ from tfnvp.fitting.divergence import NonFiniteLossError, RollBackOnNonFinite
 from tfnvp.flows import Flow
 from tfnvp.recipes import Recipe
 from tfnvp.runs import data_of_run, resuming
-from tfnvp.runs.build import compile_flow, make_flow, validation_dataset
+from tfnvp.runs.build import compile_flow, make_flow, start_from, validation_dataset
 from tfnvp.runs.card import read_card
 from tfnvp.runs.folder import RunFolder, require_writable, stem_of, unfinished
 
@@ -50,6 +50,7 @@ class RunOptions:
       callbacks: further Keras callbacks.
       strategy: `tf.distribute.Strategy`, see `tfnvp.distribute.make_strategy`; None: one replica.
       on_divergence: "stop", or "roll-back": see `tfnvp.callbacks.RollBackOnNonFinite`.
+      start_from: path of a trained flow of the same recipe, whose weights this one begins with.
       source_of_data: dictionary kept in `config.json`, from which the data can be loaded again.
 
     Raises:
@@ -59,6 +60,7 @@ class RunOptions:
     callbacks: Sequence[keras.callbacks.Callback] = ()
     strategy: tf.distribute.Strategy | None = None
     on_divergence: str = "stop"
+    start_from: str | os.PathLike | None = None
     source_of_data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -173,6 +175,8 @@ class _Training:
         self.recipe, self.splits, self.seed = recipe, splits, seed
         self.verbose, self.options = verbose, options
         self.flow, self.training_rows = make_flow(recipe, splits), None
+        if options.start_from is not None:
+            start_from(self.flow, options.start_from)
         compile_flow(self.flow, recipe, len(splits.train))
         self.stopping = keras.callbacks.EarlyStopping(
             patience=recipe.patience or recipe.epochs, restore_best_weights=True
@@ -183,8 +187,10 @@ class _Training:
         source = self.options.source_of_data.items()
         splits = self.splits
         intervals = {"bounds": splits.named_bounds(), "circular": splits.named_circles()}
+        start = self.options.start_from
         return {
             **dataclasses.asdict(self.recipe),
+            **({} if start is None else {"start_from": str(start)}),
             **{name: pairs for name, pairs in intervals.items() if pairs},
             "dataset": self.splits.name,
             **data_of_run.checksums(self.splits),
