@@ -83,7 +83,7 @@ def test_a_table_with_circular_columns_from_training_to_scores(
 
 def test_circular_columns_are_read_from_texts():
     assert Source(table="t.csv", circular=["a=0:1", "b=0:24"]).circular == "a=0:1,b=0:24"
-    with pytest.raises(ValueError, match=r"--circular must be NAME=LOW:HIGH. Got"):
+    with pytest.raises(ValueError, match=r"--circular must be NAME=LOW:HIGH. Received"):
         bounds_in("phase", "--circular")
     with pytest.raises(ValueError, match="--circular are those of a --table"):
         Source(circular=["phase=0:360"])

@@ -3,10 +3,11 @@ import pytest
 import tensorflow_probability as tfp
 
 import tfnvp
-from tfnvp.flows.inpainting import MASKS, hidden_mask, inpaint
+from tfnvp.arguments import CHOICES
+from tfnvp.flows.inpainting import hidden_mask, inpaint
 
 
-@pytest.mark.parametrize("kind", MASKS)
+@pytest.mark.parametrize("kind", CHOICES["mask"])
 def test_masks_hide_what_they_say(kind):
     hidden = hidden_mask(kind, (8, 8, 3))
     assert hidden.shape == (8, 8, 3)

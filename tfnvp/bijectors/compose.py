@@ -283,9 +283,10 @@ class Chain(Composition, _internals.plain_chain):
     _cache = Entry()
 
     def __init__(self, bijectors: Any, name: str = "chain"):
-        bijectors = [None] if isinstance(bijectors, tfb.Bijector) else list(bijectors)
+        is_single = isinstance(bijectors, tfb.Bijector)
+        bijectors = [bijectors] if is_single else list(bijectors)
         for b in bijectors:
-            if not isinstance(b, tfb.Bijector):
+            if is_single or not isinstance(b, tfb.Bijector):
                 raise TypeError(f"`bijectors` must be a sequence of tfb.Bijectors. Received: {b!r}")
         parameters = {"bijectors": bijectors, "name": name}
         super().__init__(bijectors, parameters=parameters, name=name)

@@ -1,4 +1,4 @@
-"""What both coupling layers share: split, condition, transform the moved part, merge."""
+"""What all coupling layers share: split, condition, transform the moved part, merge."""
 
 from typing import Any
 

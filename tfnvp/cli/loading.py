@@ -203,7 +203,7 @@ def bounds_in(
             name = ""
         if not name or (low is None and high is None):
             some = ", one may be left out" * (option == "--bounds")
-            raise ValueError(f"{option} must be NAME=LOW:HIGH{some}. Got: {part!r}")
+            raise ValueError(f"{option} must be NAME=LOW:HIGH{some}. Received: {part!r}")
         if name in found:
             raise ValueError(f"{option} must name a column once. Received twice: {name!r}")
         found[name] = low, high

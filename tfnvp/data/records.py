@@ -81,7 +81,9 @@ def write_records(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists already and is not overwritten: choose another")
     if count < 10:
-        raise ValueError(f"{folder.name}: at least 10 rows are needed to split them. Got {count}")
+        raise ValueError(
+            f"{folder.name}: at least 10 rows are needed to split them. Received: {count}"
+        )
     chunks = map(_little_endian, chunks)
     first = next(chunks)
     chunks = itertools.chain([first], chunks)

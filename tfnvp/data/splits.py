@@ -204,9 +204,9 @@ def split_at_random(
     The contents of a row decide its part, and its place there: the order of the rows changes
     nothing, equal rows are in one part, and further rows leave the others in theirs. The shares are
     those of many rows: of n, about `n / 10 ± 0.3 sqrt(n)` are for test. Of 200 different rows or
-    fewer it is exactly a tenth, and further rows can move others; so it is of the rows of one part
-    of another division. One or two different rows, which
-    cannot fill three parts, are divided by their order.
+    fewer it is exactly a tenth, and further rows can move others. The same holds for rows that are
+    themselves one part of such a division. One or two different rows, which cannot fill
+    three parts, are divided by their order.
 
     Args:
       name: what the data set is called.

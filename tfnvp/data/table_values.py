@@ -134,7 +134,7 @@ def rows_of_table(
 
 
 def as_floats(column: "pyarrow.ChunkedArray") -> tuple[np.ndarray, np.ndarray]:
-    """Returns a column as numbers, and which of its values are none.
+    """Returns a column as numbers, and which values are neither numbers nor missing.
 
     True and false are 1 and 0, also as texts, and decimal numbers are floats.
 

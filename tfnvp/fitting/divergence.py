@@ -51,11 +51,11 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def _on_loss(self, loss, batch):
         bad = find_bad_data(self.model, self.data(), batch + 1)
-        advice = (
+        cure = (
             "Lower the learning rate, clip gradients (`global_clipnorm`), or give `fit` the "
             "callback `tfnvp.callbacks.RollBackOnNonFinite()`, which finds the cause"
         )
-        raise NonFiniteLossError(f"training stopped: {self._what(loss, batch)}. {bad or advice}")
+        raise NonFiniteLossError(f"training stopped: {self._what(loss, batch)}. {bad or cure}")
 
     def _on_validation_loss(self, loss):
         raise NonFiniteLossError(

@@ -34,8 +34,8 @@ class MaximumLikelihood(Steps):
 
     def compile(
         self,
-        optimizer: str = "adam",
-        jit_compile: str = "auto",
+        optimizer: str | keras.Optimizer = "adam",
+        jit_compile: bool | str = "auto",
         steps_per_execution: Any = None,
         **kwargs,
     ) -> None:

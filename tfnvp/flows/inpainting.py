@@ -4,10 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfnvp.arguments import CHOICES, check_choice
+from tfnvp.arguments import check_choice
 from tfnvp.flows.flow import Flow
-
-MASKS = CHOICES["mask"]
 
 
 def hidden_mask(kind: str, event_shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

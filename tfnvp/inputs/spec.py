@@ -12,11 +12,9 @@ from tfnvp.inputs import rules
 from tfnvp.inputs.columns import advise_on_variables, column_namer, spread_sample
 from tfnvp.inputs.conditions import WHERE, ConditionSpec, check_presence, repeated
 from tfnvp.inputs.conversion import column_names, is_stream, kind_of, to_array, with_arrays
-from tfnvp.inputs.support import DataSide, all_of_row, like_rows, support_of
+from tfnvp.inputs.support import DataSide, all_of_row, like_rows
 from tfnvp.precision import LARGEST, check_precision
 from tfnvp.quantization import check_levels, dequantize
-
-__all__ = ["DataSpec", "support_of"]
 
 
 @dataclasses.dataclass(frozen=True)
