@@ -154,7 +154,8 @@ def test_a_training_starts_from_a_trained_flow(whole):
 
     # Other rows, from which nothing may be initialised.
     shifted = Splits("table", *(part + 5 for part in (ROWS[:48], ROWS[48:54], ROWS[54:])))
-    options = RunOptions((AtBegin(),), start_from=whole.folder)
+    # By a relative path, which must lead to it from other folders too.
+    options = RunOptions((AtBegin(),), start_from=os.path.relpath(whole.folder))
     with pytest.raises(InterruptedError):
         train(RECIPE, shifted, "more", "saved", 1, 0, options=options)
     assert RunFolder("more").config()["start_from"] == str(whole.folder)

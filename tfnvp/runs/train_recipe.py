@@ -190,7 +190,7 @@ class _Training:
         start = self.options.start_from
         return {
             **dataclasses.asdict(self.recipe),
-            **({} if start is None else {"start_from": str(start)}),
+            **({} if start is None else {"start_from": os.path.abspath(start)}),
             **{name: pairs for name, pairs in intervals.items() if pairs},
             "dataset": self.splits.name,
             **data_of_run.checksums(self.splits),
