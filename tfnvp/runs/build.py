@@ -98,9 +98,9 @@ def start_from(flow: Flow, path: str | os.PathLike) -> None:
     if ours != theirs:
         raise ValueError(
             f"`start_from` must be a {type(flow).__name__} with the options of the recipe, for "
-            f"events of shape {flow.event_shape}. Received: {path}, a {type(trained).__name__} for "
-            f"{trained.event_shape}, with {trained.count_params()} parameters where the recipe has "
-            f"{flow.count_params()}"
+            f"events of shape {flow.event_shape}, with {flow.count_params()} parameters. Received: "
+            f"{path}: {type(trained).__name__}, {trained.event_shape}, {trained.count_params()} "
+            "parameters"
         )
     flow.set_weights(trained.get_weights())
 
