@@ -116,6 +116,11 @@ def test_held_out_rows_choose_the_gaussians(clusters):
     assert choose_mixture(clusters, ridges=(10.0, 1e-2, 1e-3)) == (4, 1e-3)
     assert choose_mixture(clusters, counts=(64,), least_rows=100)[0] == 8
     assert choose_mixture(clusters[:2]) == (1, 1e-2)
+    # Rows that are held out are in no other part, however often there is each.
+    assert choose_mixture(np.repeat(clusters, 3, axis=0), ridges=(10.0, 1e-2, 1e-3)) == (4, 1e-3)
+    noise = np.random.default_rng(0).normal(size=(60, 4))
+    unequal = np.repeat(noise, 1 + np.arange(60) % 40, axis=0)
+    assert choose_mixture(unequal, ridges=(0.1, 1e-6)) == (1, 0.1)
     # The covariances of many columns have too many numbers.
     assert choose_mixture(np.zeros((300, 1500)), counts=(64,), ridges=(1.0,)) == (1, 1.0)
 

@@ -72,6 +72,21 @@ def test_weights_are_repetitions_in_any_order():
     assert (first.log_prob(x).numpy() != fit(x).flows[0].log_prob(x).numpy()).any()
 
 
+@pytest.mark.usefixtures("_untrained")
+@pytest.mark.parametrize("weight", [2.0, 1e-9], ids=["one is repeated", "one does not count"])
+def test_weights_change_choices_only_as_rows_do(weight):
+    """A mixture of copies fits each row by a Gaussian, and far rows would set the scale."""
+    x, weights = normal(61, 4), np.append(np.ones(60), weight)
+    x[60] += 1000.0 * (weight < 1.0)
+    options = {"noise": "auto", "components": (1, 8, 64)}
+    found, expected = fit(x, weights, **options), fit(x[:60], **options)
+    assert found.noise == expected.noise == 0.4
+    assert found.flows[0].base.loc.shape == expected.flows[0].base.loc.shape
+    new = normal(100, 4, seed=1)
+    densities = [np.mean(fitted.flows[0].log_prob(new)) for fitted in (found, expected)]
+    np.testing.assert_allclose(*densities, atol=0.2)
+
+
 def test_few_rows_with_constant_columns_have_a_density():
     x = normal(33, 19)
     x[:, 3] = 7.0

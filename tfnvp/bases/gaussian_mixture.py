@@ -168,9 +168,10 @@ def as_base(fitted: Any, z: np.ndarray) -> GaussianMixture:
     One Gaussian is added, `_WIDE` times as wide as all rows, with the weight of one row. Without
     it single rows that are far from all others decide the mean likelihood of new rows.
     """
+    rows = _effective_rows(_different(z)[1])
     covariance = np.atleast_2d(np.cov(z.T, bias=True)) + fitted.reg_covar * np.eye(z.shape[1])
     wide = np.linalg.inv(np.linalg.cholesky(_WIDE**2 * covariance)).T
-    weights = np.append(fitted.weights_ * len(z), 1.0) / (len(z) + 1.0)
+    weights = np.append(fitted.weights_ * rows, 1.0) / (rows + 1.0)
     factors = np.append(fitted.precisions_cholesky_, wide[np.newaxis], axis=0)
     means = np.append(fitted.means_, z.mean(axis=0, keepdims=True), axis=0)
     return GaussianMixture(
@@ -193,31 +194,41 @@ def choose_mixture(
     First the ridge, for a few components; then the number of components with it. Candidates are
     tried in their order, up to the first one that is worse than the one before.
 
+    Equal rows are held out together: a row that is also in the fitted part would favour many narrow
+    components.
+
     Args:
       z: `[n, D]`. Candidates are compared on at most `_ROWS_FOR_CHOICE` of them.
       counts: numbers of components, in ascending order. So many are used as keep the covariances
         below some millions of numbers.
       ridges: as for `gaussian_mixture`.
       least_rows: how many rows a component has on average, at least. It takes precedence over
-        `counts`.
-      held_out: share of the rows, above 0 and below 1. Few rows are divided several times.
+        `counts`. Rows that are repeated unequally often count as fewer.
+      held_out: share of the different rows, above 0 and below 1. Few rows are divided several
+        times.
       seed: int.
     """
-    from sklearn.model_selection import ShuffleSplit, cross_val_score
+    from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, cross_val_score
 
-    most = max(1, min(len(z) // least_rows, _NUMBERS // z.shape[1] ** 2))
+    shuffled = np.random.default_rng(seed).permutation(z)[:_ROWS_FOR_CHOICE]
+    which, repeats = _different(shuffled)
+    rows = int(_effective_rows(repeats) * len(z) / len(shuffled))
+    most = max(1, min(rows // least_rows, _NUMBERS // z.shape[1] ** 2))
     counts = sorted({min(count, most) for count in counts})
-    z = np.random.default_rng(seed).permutation(z)[:_ROWS_FOR_CHOICE]
-    divisions = 1 if len(z) >= _FEW_ROWS else _DIVISIONS
-    rest = len(z) - math.ceil(held_out * len(z))
+    divisions = 1 if len(repeats) >= _FEW_ROWS else _DIVISIONS
+    rest = len(repeats) - math.ceil(held_out * len(repeats))
     if rest < 2 or len(counts) == len(ridges) == 1:
         return counts[0], ridges[0]
-    division = ShuffleSplit(divisions, test_size=held_out, random_state=seed)
+    if len(repeats) == len(shuffled):
+        which, division = None, ShuffleSplit
+    else:
+        division = GroupShuffleSplit
+    division = division(divisions, test_size=held_out, random_state=seed)
 
     def nats(count, ridge):
         with _without_warnings():
             mixture = _mixture(min(count, rest), ridge, seed, _FEW_ITERATIONS)
-            return np.mean(cross_val_score(mixture, z, cv=division))
+            return np.mean(cross_val_score(mixture, shuffled, groups=which, cv=division))
 
     def best(candidates, nats):
         chosen, largest = candidates[0], -math.inf
@@ -240,6 +251,19 @@ def fit_mixture(
     z = np.repeat(z, 2, axis=0) if len(z) == 1 else z  # It takes two rows or more.
     with _without_warnings():
         return _mixture(components, ridge, seed, iterations).fit(z)
+
+
+def _different(z):
+    """Returns which different row each one is, and how often there is each different one."""
+    return np.unique(z, axis=0, return_inverse=True, return_counts=True)[1:]
+
+
+def _effective_rows(repeats):
+    """Returns how many rows that are there once say as much: Kish's effective sample size.
+
+    Their number without repetitions, and with equally many of each.
+    """
+    return repeats.sum() ** 2 / np.square(repeats).sum()
 
 
 def _mixture(components, ridge, seed, iterations):

@@ -44,6 +44,9 @@ _MIXTURE = "gaussian_mixture"
 # Rows that the base is fitted to.
 _ROWS_FOR_BASE = 10_000
 
+# Of rows of unequal weights each is drawn so often, on average.
+_DRAWS = 20
+
 # Of the mixture that only chooses the noise.
 _COMPONENTS_FOR_NOISE = (8,)
 
@@ -201,9 +204,12 @@ def _make(make, rows, weight, setting):
     mixed = setting.base == _MIXTURE
     with _seeded_weights(setting.seed):
         plain = make(couplings=couplings, base="normal" if mixed else setting.base)
-        plain.adapt(rows)
-        # Not by `encode`, whose program would be compiled for this alone.
-        z = plain.bijector.inverse(tf.constant(_drawn(rows, weight))).numpy().astype("float64")
+        weighted = rows[_drawn(weight, most=max(len(rows), _ROWS_FOR_BASE))]
+        plain.adapt(weighted)
+        # Equal rows need equal latents: once each. Not by `encode`, which would compile a program.
+        places, repeats = np.unique(_drawn(weight, most=_ROWS_FOR_BASE), return_counts=True)
+        z = plain.bijector.inverse(tf.constant(rows[places])).numpy().astype("float64")
+        z = np.repeat(z, repeats, axis=0)
         components, ridge = choose_mixture(
             z,
             setting.components if mixed else _COMPONENTS_FOR_NOISE,
@@ -220,6 +226,8 @@ def _make(make, rows, weight, setting):
         else:
             others = range(1, setting.ensemble)
             flows = [plain, *(make(couplings=couplings, base=setting.base) for _ in others)]
+    for flow in flows:
+        flow.adapt(weighted)
     return flows, noises[ridges.index(ridge)]
 
 
@@ -231,20 +239,18 @@ def _noises(rows, columns, setting):
     return (setting.bandwidth * rows ** (-1 / (columns + 4)),)
 
 
-def _drawn(rows, weight):
-    """Returns rows as often as their weights say, at most as many as the base is fitted to."""
-    if len(rows) <= _ROWS_FOR_BASE and np.ptp(weight) == 0:
-        return rows
+def _drawn(weight, most):
+    """Returns places of rows, in order, each about as often as its weight says."""
+    draws = len(weight) if np.ptp(weight) == 0 else _DRAWS * len(weight)
+    draws = min(draws, most)
     ends = np.cumsum(weight)
-    shares = (np.arange(_ROWS_FOR_BASE) + 0.5) / _ROWS_FOR_BASE
-    return rows[np.searchsorted(ends, shares * ends[-1], side="right")]
+    shares = (np.arange(draws) + 0.5) / draws
+    return np.searchsorted(ends, shares * ends[-1], side="right")
 
 
 def _train(flows, rows, weight, noise, steps, seed):
     """Trains flows of one structure, by programs of the first one that are compiled once."""
     first = flows[0]
-    for flow in flows:
-        flow.adapt(rows)
     recipe = recipes.default("table").replace(epochs=1, batch_size=_BATCH_SIZE)
     optimizer = compile_flow(first, recipe, steps * _BATCH_SIZE)
     if steps * len(flows) < _STEPS_FOR_XLA:
