@@ -67,7 +67,7 @@ def is_number(value: Any) -> bool:
 
 def check_dropout(dropout: Any) -> None:
     """Raises `ValueError` unless `dropout` is a share of units that may be dropped."""
-    if not isinstance(dropout, numbers.Real) or not 0 <= dropout < 1:
+    if not is_number(dropout) or not 0 <= dropout < 1:
         raise ValueError(f"`dropout` must be a number in [0, 1). Received: {dropout!r}")
 
 

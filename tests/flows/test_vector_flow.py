@@ -1,6 +1,7 @@
 """What NICE, Real NVP and spline flows share, and what a further flow on vectors declares."""
 
 import inspect
+import json
 
 import keras
 import numpy as np
@@ -47,6 +48,17 @@ def test_a_further_flow_declares_what_differs():
     x = np.random.default_rng(0).uniform(size=(3, 2, 2)).astype("float32")
     np.testing.assert_array_equal(again.log_prob(x), flow.log_prob(x))
     np.testing.assert_allclose(again.decode(again.encode(x)), x, atol=1e-5)
+
+
+def test_options_can_be_numbers_of_numpy():
+    options = {"bins": np.int64(3), "whiten": np.float64(0.1), "levels": np.int32(8)}
+    options |= {"dropout": np.float32(0.5), "bound": np.float16(2), "logit_alpha": np.float32(0.1)}
+    flow = tfnvp.NeuralSplineFlow(3, couplings=2, hidden_units=(4,), **options)
+    again = tfnvp.NeuralSplineFlow.from_config(json.loads(json.dumps(flow.get_config())))
+    assert again.get_config() == flow.get_config()
+    again.set_weights(flow.get_weights())
+    x = [[0.1, 0.5, 0.7]]
+    np.testing.assert_array_equal(again.log_prob(x), flow.log_prob(x))
 
 
 @pytest.mark.parametrize("flow_class", [tfnvp.NICE, tfnvp.RealNVP, tfnvp.NeuralSplineFlow])

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from tfnvp.arguments import is_number
 from tfnvp.bijectors.bijector import Bijector, check_event
 
 
@@ -36,7 +37,7 @@ class Logit(Bijector):
 
     def __init__(self, alpha: float = 0.05, name: str = "logit"):
         parameters = dict(locals())
-        if not isinstance(alpha, (int, float)) or not 0 <= alpha < 0.5:
+        if not is_number(alpha) or not 0 <= alpha < 0.5:
             raise ValueError(f"`alpha` must be a number in [0, 0.5). Received: {alpha!r}")
         self.alpha = float(alpha)
         super().__init__(0, parameters=parameters, name=name)

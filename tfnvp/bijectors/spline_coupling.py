@@ -2,14 +2,13 @@
 
 import functools
 import math
-import numbers
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfnvp._internals import prefer_static as ps
-from tfnvp.arguments import check_int
+from tfnvp.arguments import check_int, is_number
 from tfnvp.bijectors import bijector, rational_quadratic
 from tfnvp.bijectors.affine_coupling import LOG_SCALES
 from tfnvp.bijectors.coupling import Coupling
@@ -96,7 +95,7 @@ class SplineCoupling(Coupling):
     ):
         parameters = dict(locals())
         check_int("bins", bins, least=2, most=1000)
-        if not isinstance(bound, numbers.Real) or not 0.0 < bound < math.inf:
+        if not is_number(bound) or not 0.0 < bound < math.inf:
             raise ValueError(f"`bound` must be a finite number above 0. Received: {bound!r}")
         self.bins, self.bound = bins, float(bound)
         self.tails = tails if isinstance(tails, str) else tuple(tails)

@@ -2,13 +2,13 @@
 
 import functools
 import math
-import numbers
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.arguments import is_number
 from tfnvp.bijectors.bijector import Bijector, check_event, check_sample, event_shape_tuple
 from tfnvp.precision import location_and_scale
 
@@ -70,7 +70,7 @@ class Whitening(Bijector):
         parameters = dict(locals())
         self.event_shape = event_shape_tuple(event_shape)
         size = math.prod(self.event_shape)
-        if epsilon is not None and not (isinstance(epsilon, numbers.Real) and epsilon > 0):
+        if epsilon is not None and not (is_number(epsilon) and epsilon > 0):
             raise ValueError(f"`epsilon` must be a number above 0, or None. Received: {epsilon!r}")
         self.epsilon = None if epsilon is None else float(epsilon)
         stored = functools.partial(keras.Variable, trainable=False)

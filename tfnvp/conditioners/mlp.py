@@ -129,7 +129,7 @@ def _sizes(value, name):
     sizes = tuple(value) if is_sequence else (value,)
     for size in sizes:
         check_int(name, size, most=2**20)
-    return sizes
+    return tuple(int(size) for size in sizes)  # Keras takes no numbers of NumPy.
 
 
 class _Projection(keras.layers.Dense):

@@ -1,11 +1,11 @@
 """The bijectors between data and the vector that couplings transform, from a flow's options."""
 
 import math
-import numbers
 from collections.abc import Sequence
 
 import tensorflow_probability as tfp
 
+from tfnvp.arguments import is_number
 from tfnvp.bijectors import ActNorm, Angles, Bounds, Logit, Standardization, Whitening
 from tfnvp.inputs.bounds import Circle, Pair, are_circles, as_arrays
 
@@ -37,7 +37,7 @@ def data_side(
     if whiten is not False:
         if isinstance(whiten, bool):
             bijectors.append(Whitening(size))
-        elif isinstance(whiten, numbers.Real) and whiten > 0:
+        elif is_number(whiten) and whiten > 0:
             bijectors.append(Whitening(size, epsilon=whiten))
         else:
             raise ValueError(

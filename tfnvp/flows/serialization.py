@@ -134,7 +134,8 @@ def deserialize(value: Any) -> Any:
         return tf.as_dtype(value["name"])
     if kind == "array":
         array = np.asarray(value["value"], tf.as_dtype(value["dtype"]).as_numpy_dtype)
-        return tf.Variable(array, trainable=value["trainable"]) if value["variable"] else array
+        # A number, as an option is, and no array without axes.
+        return tf.Variable(array, trainable=value["trainable"]) if value["variable"] else array[()]
     if kind == "transformed":
         bijector = deserialize(value["bijector"])
         initial = bijector.forward(deserialize(value["input"]))
