@@ -117,7 +117,7 @@ def test_fingerprints_tell_data_apart(sources):
 def test_lists_and_unknown_parts():
     assert data.as_source([[0.5, 1.5]]).dtype == np.float32
     splits = data.Splits("rows", ROWS, ROWS, ROWS)
-    with pytest.raises(ValueError, match="`part` must be one of train, validation and test"):
+    with pytest.raises(ValueError, match="`part` must be one of train, validation, test"):
         splits.source("all")
     with pytest.raises(ValueError, match="few has 9 rows: at least 10"):
         split_at_random("few", ROWS[:9])

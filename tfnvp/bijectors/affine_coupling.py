@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfnvp.arguments import check_one_of
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
 from tfnvp.partitions import Partition
@@ -89,8 +90,7 @@ class AffineCoupling(Coupling):
         name: str = "affine_coupling",
     ):
         parameters = dict(locals())
-        if not isinstance(scale, str) or scale not in LOG_SCALES:
-            raise ValueError(f"`scale` must be one of {sorted(LOG_SCALES)}. Received: {scale!r}")
+        check_one_of("scale", scale, sorted(LOG_SCALES))
         self.scale = scale
         self._factor = None
         if scale == "tanh":

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfnvp.arguments import check_int
+from tfnvp.arguments import check_int, check_one_of
 from tfnvp.bijectors.bijector import Bijector
 from tfnvp.partitions.gather import permute, reshape_event
 
@@ -62,8 +62,7 @@ class Squeeze(Bijector):
     def __init__(self, factor: int = 2, order: str = "channel_major", name: str = "squeeze"):
         parameters = dict(locals())
         check_int("factor", factor, least=2)
-        if order not in ORDERS:
-            raise ValueError(f"`order` must be one of {tuple(ORDERS)}. Received: {order!r}")
+        check_one_of("order", order, ORDERS)
         if order == "ordered" and factor != 2:
             raise ValueError(f"`factor` must be 2 with order='ordered'. Received: {factor}")
         self.factor = factor

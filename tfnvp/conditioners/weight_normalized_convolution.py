@@ -6,7 +6,6 @@ from typing import Any
 import keras
 
 
-@keras.saving.register_keras_serializable("tfnvp")
 class WeightNormalizedConvolution(keras.layers.Layer):
     """Convolution of stride 1 and padding "same" by filters of norm 1, or of a learned norm.
 
@@ -55,18 +54,6 @@ class WeightNormalizedConvolution(keras.layers.Layer):
         if self.magnitude is not None:
             scale = scale * ops.convert_to_tensor(self.magnitude)
         return convolve(inputs, direction * scale, self.bias)
-
-    def compute_output_shape(self, input_shape: Any) -> tuple:
-        return (*input_shape[:-1], self.filters)
-
-    def get_config(self) -> dict:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "use_bias": self.use_bias,
-            "magnitude": self.initial_magnitude,
-        }
 
 
 def convolve(inputs: Any, kernel: Any, bias: Any = None) -> keras.KerasTensor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from tfnvp.arguments import unmasked
+from tfnvp.arguments import check_one_of, unmasked
 from tfnvp.data.division import BY_CONTENT, cuts, different, row_hashes
 from tfnvp.inputs.bounds import Circle, Pair
 
@@ -159,9 +159,7 @@ class Splits(NamedTuple):
         Raises:
           ValueError: for another name.
         """
-        if part not in PARTS:
-            names = "train, validation and test"
-            raise ValueError(f"`part` must be one of {names}. Received: {part!r}")
+        check_one_of("part", part, PARTS)
         return as_source(getattr(self, part))
 
     def named_bounds(self) -> dict[str, Pair]:

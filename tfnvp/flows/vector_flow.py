@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow_probability as tfp
 
-from tfnvp.arguments import check_flags, check_int
+from tfnvp.arguments import check_flags, check_int, check_one_of
 from tfnvp.bijectors import Chain, LULinear
 from tfnvp.bijectors.bijector import event_shape_tuple
 from tfnvp.bijectors.coupling import Coupling
@@ -238,10 +238,9 @@ def with_linear_maps(couplings: list, size: int, linear: str | None) -> list:
     Raises:
       ValueError: if `linear` is another value.
     """
+    check_one_of("linear", linear, ("lu", None))
     if linear is None:
         return couplings
-    if linear != "lu":
-        raise ValueError(f'`linear` must be "lu" or None. Received: {linear!r}')
     generator = np.random.RandomState(0)
     layers = []
     for i in range(len(couplings) + 1):

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfnvp.arguments import check_one_of
 from tfnvp.partitions.base import OfLastAxis, Partition
 from tfnvp.partitions.gather import permute, reshape_event
 
@@ -143,10 +144,7 @@ class Stripes(_Pairs):
 
     def __init__(self, direction: str, swapped: bool = False):
         super().__init__(swapped)
-        if direction not in ("horizontal", "vertical"):
-            raise ValueError(
-                f'`direction` must be "horizontal" or "vertical". Received: {direction!r}'
-            )
+        check_one_of("direction", direction, ("horizontal", "vertical"))
         self.direction = direction
         self._axis = 0 if direction == "horizontal" else 1
 

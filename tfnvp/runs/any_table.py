@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp import recipes
-from tfnvp.arguments import check_int, is_number
+from tfnvp.arguments import check_int, check_one_of, is_number
 from tfnvp.bases.gaussian_mixture import (
     COMPONENTS,
     ITERATIONS,
@@ -171,8 +171,7 @@ def steps_for(rows: int, columns: int) -> int:
 
 def _check(setting):
     """Raises `ValueError` for values that are out of range."""
-    if setting.base not in (_MIXTURE, *BASES):
-        raise ValueError(f"`base` must be one of {[_MIXTURE, *BASES]}. Received: {setting.base!r}")
+    check_one_of("base", setting.base, (_MIXTURE, *BASES))
     if setting.couplings != "auto":
         check_int("couplings", setting.couplings)
     if setting.noise != "auto" and not (is_number(setting.noise) and 0 <= setting.noise < math.inf):
