@@ -121,6 +121,9 @@ def score(
 
     Source: Laxhammar and Falkman 2014 (inductive conformal anomaly detection); Bates et al. 2023.
     """
+    if reference is not None:
+        threshold = reference.default_threshold if threshold is None else threshold
+        reference.check_threshold(threshold)
     rows, whole = checked_rows(flow, rows)
     log_density = np.full(len(rows), np.nan, "float32")
     if whole.any():
@@ -128,13 +131,6 @@ def score(
         log_density[whole] = _log_density(flow, rows[whole], given)
     if reference is None:
         return Scores(log_density, None, None, None)
-    least = reference.smallest_quantile
-    threshold = reference.default_threshold if threshold is None else threshold
-    if not least <= threshold < 1:
-        raise ValueError(
-            f"`threshold` must lie between {least:.4g}, the smallest quantile of a reference of "
-            f"{len(reference.log_density)} rows, and 1. Received: {threshold}"
-        )
     # NaN, from weights that are not finite, sorts above all others.
     scored = ~np.isnan(log_density)
     quantile = np.where(scored, quantiles(log_density, reference), np.nan)
