@@ -13,6 +13,7 @@ from tests.conftest import perturb
 from tfnvp import scoring
 from tfnvp.data import tables
 from tfnvp.data.division import row_hashes
+from tfnvp.evaluation import log_probs
 
 NAMES = ("height", "weight", "age")
 
@@ -77,6 +78,17 @@ def test_rows_without_a_density_are_the_least_usual():
     # Broken weights make no row usual.
     broken = tfnvp.Flow(tfp.bijectors.Shift(tf.Variable([np.nan, 0.0])), 2)
     assert np.isnan(scoring.score(broken, rows[:1], reference).quantile).all()
+
+
+def test_masked_grey_levels_stay_grey_levels():
+    flow = perturb(tfnvp.RealNVP((2, 2), couplings=2, hidden_units=(8,), levels=4))
+    rows = np.random.default_rng(0).integers(0, 4, (5, 2, 2)).astype("uint8")
+    masked = np.ma.masked_array(rows, np.arange(20).reshape(5, 2, 2) >= 18)
+    expected = scoring.score(flow, rows).log_density
+    np.testing.assert_array_equal(scoring.score(flow, masked).log_density[:4], expected[:4])
+    np.testing.assert_array_equal(log_probs(flow, masked)[:4], expected[:4])
+    for found in (scoring.score(flow, masked).log_density, log_probs(flow, masked)):
+        assert np.isnan(found[4])
 
 
 def test_few_usual_rows_are_flagged_whatever_was_learned(flow):

@@ -14,7 +14,7 @@ from scipy import stats
 from tfnvp import plotting
 from tfnvp.arguments import check_int
 from tfnvp.evaluation import evaluate
-from tfnvp.inputs.conversion import to_array
+from tfnvp.inputs.conversion import to_numbers
 from tfnvp.quantization import MONITOR_NOISE, dequantize
 
 
@@ -166,7 +166,7 @@ class BitsPerDim(_EveryEpochs):
         condition: npt.ArrayLike | None = None,
     ):
         super().__init__(every, condition)
-        self.x = np.asarray(to_array(x))
+        self.x = np.asanyarray(to_numbers(x))
         self.draws = draws
         self.names = (f"{name}_bits_per_dim", f"{name}_bits_per_dim_standard_error")
 
@@ -218,7 +218,7 @@ class LatentDiagnostics(_EveryEpochs):
 
     def __init__(self, x: npt.ArrayLike, condition: npt.ArrayLike | None = None, every: int = 1):
         super().__init__(every, condition)
-        self.x = np.asarray(to_array(x))
+        self.x = np.asanyarray(to_numbers(x))
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         super().on_train_begin(logs)

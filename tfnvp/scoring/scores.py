@@ -8,7 +8,7 @@ import numpy as np
 from tfnvp.advice import warn_of_skipped
 from tfnvp.evaluation import log_probs
 from tfnvp.inputs.chunks import conditions_of
-from tfnvp.inputs.conversion import to_array
+from tfnvp.inputs.conversion import to_numbers
 from tfnvp.scoring.reference import Reference, quantiles
 
 if TYPE_CHECKING:
@@ -150,14 +150,15 @@ def checked_rows(flow: "Flow", rows: Any) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       ValueError: for another shape.
     """
-    rows = np.asarray(to_array(rows, "rows"))
+    rows = np.asanyarray(to_numbers(rows, "rows"))
+    masked, rows = np.ma.getmaskarray(rows), np.asarray(rows)
     rows = rows if flow.levels or rows.dtype.kind not in "iub" else rows.astype("float64")
     if not rows.ndim or rows.shape[1:] != flow.event_shape:
         raise ValueError(
             f"`rows` must have the shape [n, {', '.join(map(str, flow.event_shape))}]. "
             f"Received shape: {rows.shape}"
         )
-    return rows, np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    return rows, (np.isfinite(rows) & ~masked).reshape(len(rows), -1).all(axis=1)
 
 
 def _log_density(flow, rows, condition):
