@@ -119,8 +119,8 @@ def _deformation(flow):
 
 def reconstruction(report: ReportData) -> Section:
     """Shows the error of encoding and decoding, which comes only from rounding."""
-    x = report.test
-    back = report.flow.decode(report.flow.encode(x)).numpy()
+    x, z = report.judged
+    back = report.flow.decode(z).numpy()
     error = np.abs(back - x)
     largest = error.reshape(len(x), -1).max(axis=1)
 
