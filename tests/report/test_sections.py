@@ -64,6 +64,17 @@ def test_rows_of_density_0_are_left_out_and_counted():
     assert mean_and_error([-np.inf, 1.0], 2) == "-inf"
 
 
+def test_the_errors_of_angles_are_those_on_the_circle():
+    flow = perturb(tfnvp.NeuralSplineFlow(3, 2, (8,), bins=3, circular={2: (0, 360)}), 0.1)
+    rows = np.random.default_rng(0).normal(size=(300, 3)).astype("float32")
+    # Near the ends, where rounding can be a whole turn.
+    rows[:, 2] = np.linspace(-1e-4, 1e-4, 300) % 360
+    data = ReportData(flow, Splits("x", rows, rows, rows), None, None, 300, 0)
+    assert np.abs(flow.decode(flow.encode(rows)) - rows).max() > 359
+    assert float(dict(reconstruction(data).table)["largest error"]) < 1e-3
+    assert "Angles are shown as latents of the same probability" in latents(data).text
+
+
 def test_the_spectrum_is_that_of_the_rescaling():
     flow = tfnvp.NICE(3, couplings=3, hidden_units=(8,))
     flow.bijector.bijectors[-1].log_scale.assign(np.log([0.5, 2.0, 1.0]))
