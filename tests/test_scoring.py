@@ -333,3 +333,33 @@ def test_a_table_is_scored_in_pieces_as_a_whole(of_people, tmp_path, monkeypatch
     with pytest.raises(ValueError, match="column 'age' holds no numbers"):
         scoring.score_table(of_people, rows_of_text, output=tmp_path / "none.csv")
     assert not (tmp_path / "none.csv").exists()
+
+
+def test_scores_replace_all_scores_of_an_earlier_call_and_no_other_column():
+    def table(*names):
+        return pyarrow.table({name: [float(i)] for i, name in enumerate(names)})
+
+    all_scores = ("log_density", "quantile", "outlier")
+    reasons = tuple(f"explain_{i}_{part}" for i in "12" for part in ("column", "gain", "value"))
+    for new in (table("log_density"), table(*all_scores), table(*all_scores, *reasons[:3])):
+        for old in ((), all_scores[:1], all_scores, all_scores + reasons, all_scores[:1] + reasons):
+            found = scoring.with_scores(table("a", "my quantile", *old), new, "t")
+            assert found.select(["a", "my quantile"]) == table("a", "my quantile")
+            assert found.select(range(2, found.num_columns)) == new
+        assert scoring.with_scores(table(*all_scores), new, "t") == new
+    kept = scoring.with_scores(table("quantile", "a"), table("log_density"), "t")
+    assert kept.column_names == ["quantile", "a", "log_density"]
+    for names in (
+        ("quantile", "a", *all_scores[:1]),  # Not all of a set.
+        (*all_scores, "a"),  # Not at the end.
+        ("a", "quantile", "outlier"),
+        ("a", "outlier"),
+    ):
+        with pytest.raises(ValueError, match=r"t has a column '(log_d|quan|outl).*rename it first"):
+            scoring.with_scores(table(*names), table(*all_scores), "t")
+
+
+def test_explain_is_checked_before_the_table_is_read(of_people, tmp_path):
+    for explain in (0, True, 1.5):
+        with pytest.raises(ValueError, match="`explain` must be a positive int"):
+            scoring.score_table(of_people, tmp_path / "missing.csv", explain=explain)
