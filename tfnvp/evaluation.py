@@ -131,7 +131,7 @@ def log_probs(
     check_choice("bound", bound)
     check_int("draws", draws)
     check_int("seed", seed, least=0, most=_LARGEST_SEED)
-    rows = to_numbers(rows, "rows")
+    rows = np.asanyarray(to_numbers(rows, "rows"))  # Of tensors no values would be checked.
     if not len(rows):
         raise ValueError("`rows` must hold one row or more. Received: none")
     if flow.levels is None:
