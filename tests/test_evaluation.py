@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfnvp
 from tests.conftest import perturb
@@ -60,8 +61,13 @@ def test_arguments_that_give_no_likelihood_are_errors(conditional, pixels):
     for draws in (0, 2.5, True):
         with pytest.raises(ValueError, match="`draws` must be a positive int"):
             evaluate(conditional, pixels, draws)
-    with pytest.raises(ValueError, match="whole grey levels"):
-        evaluate(conditional, pixels / 4.0, condition=np.ones(2))
+    for rows, message in (
+        (pixels / 4.0, "whole grey levels"),
+        (pixels + 1, "grey levels from 0 to"),
+    ):
+        for given in (rows, rows.tolist(), tf.constant(rows), tf.Variable(rows)):
+            with pytest.raises(ValueError, match=message):
+                evaluate(conditional, given, condition=np.ones(2))
 
 
 def test_the_importance_weighted_bound_is_the_mean_of_densities(conditional, pixels):

@@ -23,6 +23,30 @@ def test_grids_of_colour_and_enlarged():
     np.testing.assert_array_equal(picture[-3, -3], [255, 0, 128])
 
 
+def test_columns_of_a_grid_can_be_others():
+    images = np.linspace(0, 1, 6).reshape(2, 3, 1, 1)[..., np.newaxis, np.newaxis]
+    wide, narrow = (plotting.image_grid(images[..., 0], columns, 1) for columns in (None, 2))
+    assert (wide.size, narrow.size) == ((7, 5), (5, 7))
+    assert np.asarray(narrow)[1::2, 1::2].tolist() == [[0, 51], [102, 153], [204, 255]]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int64"])
+def test_whole_numbers_are_grey_levels(tmp_path, kind):
+    levels = np.arange(256).reshape(1, 16, 16).astype(kind)
+    picture = np.asarray(plotting.image_grid(levels, scale=1, gap=0))
+    np.testing.assert_array_equal(picture, levels[0])
+    (file,) = plotting.save_separately(tmp_path, levels)
+    np.testing.assert_array_equal(Image.open(file), levels[0])
+    for most in (2, 17, 256):
+        whole = np.arange(most).astype(kind)
+        np.testing.assert_allclose(plotting.in_grey_levels(whole, most), whole / (most - 1))
+    picture = plotting.samples_picture(levels % 17, levels=17)
+    assert sorted(set(np.asarray(picture).flat)) == [round(255 * k / 16) for k in range(17)]
+    np.testing.assert_array_equal(plotting.in_grey_levels(np.array([0, 500]), 501), [0, 1])
+    bools = plotting.image_grid(levels > 99, scale=1, gap=0)
+    np.testing.assert_array_equal(bools, np.where(levels[0] > 99, 255, 0))
+
+
 @pytest.mark.parametrize("shape", [(3,), (2, 4), (0, 8, 8), (2, 8, 8, 5, 2)])
 def test_what_is_no_image_is_refused(shape):
     with pytest.raises(ValueError, match="`images` must be"):

@@ -11,7 +11,7 @@ from tfnvp import advice
 from tfnvp.arguments import check_choice, check_int
 from tfnvp.flows import Flow
 from tfnvp.inputs.chunks import row_chunks
-from tfnvp.inputs.conversion import to_array
+from tfnvp.inputs.conversion import to_numbers
 from tfnvp.quantization import EVALUATION_NOISE, dequantize
 
 __all__ = ["Likelihood", "evaluate", "log_probs"]
@@ -131,7 +131,7 @@ def log_probs(
     check_choice("bound", bound)
     check_int("draws", draws)
     check_int("seed", seed, least=0, most=_LARGEST_SEED)
-    rows = to_array(rows, "rows")
+    rows = np.asanyarray(to_numbers(rows, "rows"))  # Of tensors no values would be checked.
     if not len(rows):
         raise ValueError("`rows` must hold one row or more. Received: none")
     if flow.levels is None:

@@ -23,7 +23,8 @@ def image_grid(
 
     Args:
       images: array `[n, H, W]`, `[n, H, W, 1]` or `[n, H, W, 3]`, or with two leading axes
-        `[rows, columns, ...]`; values in [0, 1], others are clipped.
+        `[rows, columns, ...]`; floats in [0, 1], others are clipped, or whole grey levels from 0 to
+        255, or bools.
       columns: int, images per row; default: the second leading axis, or about a square.
       scale: int, factor of enlargement; default: to images of about 64 pixels.
       gap: int, white pixels between images, before enlargement.
@@ -36,9 +37,9 @@ def image_grid(
     Raises:
       ValueError: if the images have another shape.
     """
-    images = np.asarray(images, "float32")
+    images = _as_floats(images, 256)
     if images.ndim == 5 or (images.ndim == 4 and images.shape[-1] not in (1, 3)):
-        columns = images.shape[1]
+        columns = columns or images.shape[1]
         images = images.reshape((-1, *images.shape[2:]))
     if images.ndim == 3:
         images = images[..., np.newaxis]
@@ -93,12 +94,24 @@ def samples_picture(samples: npt.ArrayLike, levels: int | None = None) -> Image.
 def in_grey_levels(images: npt.ArrayLike, levels: int | None) -> npt.ArrayLike:
     """Rounds images in [0, 1] to grey levels, scaled to [0, 1]; without `levels`, returns them.
 
+    Whole numbers are grey levels already, from 0 to `levels - 1`.
+
     >>> in_grey_levels([0.1, 0.7], levels=2).tolist()
     [0.0, 1.0]
     """
-    if levels is None or levels > 256:  # Picture files have at most 256.
+    if levels is None:
         return images
-    return quantize(np.asarray(images, "float32"), levels).numpy() / (levels - 1)
+    images = _as_floats(images, levels)
+    if levels > 256:  # Picture files have at most 256.
+        return images
+    return quantize(images, levels).numpy() / (levels - 1)
+
+
+def _as_floats(images, levels):
+    """Returns images as float32: whole grey levels are scaled to [0, 1]."""
+    images = np.asarray(images)
+    largest = levels - 1 if images.dtype.kind in "iu" else 1
+    return images.astype("float32") / np.float32(largest)
 
 
 def smoothing(levels: int | None) -> bool | None:
@@ -128,8 +141,8 @@ def save_separately(
 
     Args:
       folder: path of a folder, which is made if it does not exist.
-      images: array `[n, H, W]`, `[n, H, W, 1]` or `[n, H, W, 3]`; values in [0, 1], others are
-        clipped.
+      images: array `[n, H, W]`, `[n, H, W, 1]` or `[n, H, W, 3]`; floats in [0, 1], others are
+        clipped, or whole grey levels from 0 to `levels - 1`.
       levels: int, number of grey levels of the data; images are drawn in these.
 
     Returns:
@@ -143,7 +156,7 @@ def save_separately(
     >>> [file.name for file in files], Image.open(files[0]).size
     (['001.png', '002.png'], (4, 4))
     """
-    folder, images = pathlib.Path(folder), np.asarray(in_grey_levels(images, levels), "float32")
+    folder, images = pathlib.Path(folder), np.asarray(in_grey_levels(images, levels))
     folder.mkdir(parents=True, exist_ok=True)
     digits = max(3, len(str(len(images))))
     return [

@@ -158,6 +158,9 @@ def test_latent_diagnostics_measure_the_latents(conditional):
         found.latent_covariance_deviation, rel=1e-4
     )
     assert log["round_trip_max"] < 1e-4
+    # Rows of density 0 have no latents.
+    more = LatentDiagnostics(np.append(x, [[np.nan, 0.0]], 0), np.append(condition, [[0.0]], 0))
+    assert observe(more, flow)[0] == pytest.approx(log, rel=1e-4, abs=1e-5)
 
 
 def test_pictures_of_points(conditional, tmp_path):

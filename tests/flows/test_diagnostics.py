@@ -7,6 +7,7 @@ import tfnvp
 from tests.bijector_builders import points
 from tests.conftest import perturb
 from tfnvp.bijectors import Chain, DiagonalScaling, Logit, MultiScale
+from tfnvp.flows.diagnostics import judged_latents
 
 tfb, tfd = tfp.bijectors, tfp.distributions
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -49,8 +50,32 @@ def test_check_tells_the_share_of_non_finite_values():
     report = flow.check([[0.5], [0.25], [0.75], [0.0]])
     # One latent and one log-det of 3 numbers for each of 4 points.
     np.testing.assert_allclose(report.non_finite, 2 / 12)
-    assert np.isfinite(report.round_trip_max)
-    assert np.isnan(flow.check([[0.0], [1.0]]).round_trip_max)
+    assert report.round_trip_max < 1e-6
+    assert report.left_out == 1
+    nothing = flow.check([[0.0], [1.0]])
+    assert np.isnan(nothing.round_trip_max)
+    assert nothing.left_out == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*log-density of such rows")
+def test_rows_of_density_0_are_left_out(recwarn):
+    for options in ({"bounds": {0: (0.0, None)}}, {"circular": {0: (0.0, 4.0)}}):
+        flow = perturb(tfnvp.NeuralSplineFlow(2, 2, (8,), bins=3, **options), 0.1)
+        x = points(50, 2).numpy().clip(-1.9, 1.9) + 2
+        without = flow.check(x)
+        found = flow.check(np.concatenate([x, [[-1.0, 0.0], [np.nan, 0.0]]]))
+        assert not [w for w in recwarn if "does not invert" in str(w.message)]
+        assert (found.left_out, without.left_out) == (2, 0)
+        assert found.non_finite > without.non_finite == 0
+        np.testing.assert_allclose(found[:4], without[:4], rtol=1e-4, atol=1e-6)
+        assert found.largest_log_det == pytest.approx(without.largest_log_det, rel=1e-5)
+        z, judged = judged_latents(flow, np.concatenate([x[:2], [[-1.0, 0.0]], x[2:3]]))
+        assert judged.tolist() == [True, True, False, True]
+        np.testing.assert_allclose(z, flow.encode(x[:3]), rtol=1e-5, atol=1e-6)
+        # Without any to judge, the numbers are NaN, and not those of no rows.
+        z, judged = judged_latents(flow, [[-1.0, 0.0]])
+        assert np.isnan(z).all()
+        assert z.shape == (1, 2)
 
 
 def test_check_counts_rows_beyond_the_bound_of_splines(recwarn):
@@ -64,6 +89,9 @@ def test_check_counts_rows_beyond_the_bound_of_splines(recwarn):
     with pytest.warns(UserWarning, match=r"2\.00% of the rows have values beyond 3, in units of"):
         report = flow.check(10 * x + 7)
     assert report.beyond_splines == pytest.approx(0.02)
+    x[20:510] = np.nan  # Rows without a density do not count.
+    with pytest.warns(UserWarning, match=r"3\.92% of the rows"):
+        assert flow.check(10 * x + 7).beyond_splines == pytest.approx(20 / 510)
     assert tfnvp.RealNVP((2, 2), 2, (8,)).check(100 * x).beyond_splines == 0.0
 
 
@@ -97,4 +125,9 @@ def test_shares_of_bounded_scales():
         coupling.conditioner.set_weights([np.zeros((1, 2)), np.float32([0.0, raw])])
     shares = flow.check(points(10, 2)).scale_shares
     assert shares == pytest.approx({"coupling_0": np.tanh(0.5), "coupling_1": 1.0})
+    # The mean of rows with a density, whose shares differ.
+    flow.bijector.bijectors[1].conditioner.set_weights([np.float32([[0.0, 1.0]]), np.zeros(2)])
+    x = np.float32([[0.25, 0.25], [-3.0, -3.0], [np.nan, 0.0]])
+    shares = flow.check(x).scale_shares
+    assert shares["coupling_0"] == pytest.approx(np.tanh([0.25, 3.0]).mean(), rel=1e-5)
     assert tfnvp.NICE(2, 2, ()).check(points(10, 2)).scale_shares == {}

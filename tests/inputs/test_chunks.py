@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfnvp.inputs.chunks import row_chunks
+from tfnvp.inputs.chunks import conditions_of, row_chunks
 from tfnvp.inputs.conditions import ConditionInput, ConditionSpec
 
 of_shape = ConditionSpec.of_shape
@@ -42,6 +42,13 @@ def test_each_of_several_arrays_is_cut_or_for_all():
         {"a": [0.5, 0.5], "b": [7, 8]},
         {"a": [0.5, 0.5], "b": [9]},
     ]
+
+
+def test_conditions_of_some_rows_stay_masked():
+    masked = np.ma.masked_equal(np.array([[1.0], [-9.0], [3.0]]), -9.0)
+    chosen = np.array([False, True, True])
+    found = conditions_of(chosen, 3, masked, of_shape((1,)))
+    np.testing.assert_array_equal(found, [[np.nan], [3.0]])
 
 
 @pytest.mark.parametrize("conditions", [2, 5])

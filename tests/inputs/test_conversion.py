@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse
 import tensorflow as tf
 
-from tfnvp.inputs.conversion import KINDS, is_stream, kind_of, to_array
+from tfnvp.inputs.conversion import KINDS, is_stream, kind_of, to_array, to_numbers
 from tfnvp.inputs.spec import DataSpec
 
 X = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
@@ -68,6 +68,17 @@ def test_it_becomes_an_array(name):
         given = given.astype("float64").filled(np.nan)
     expected = [[1.0, np.nan, 2.0]] if name == "a list with a gap" else np.array(given)
     np.testing.assert_allclose(found.astype("float64"), np.asarray(expected, "float64"))
+
+
+def test_masked_whole_numbers_can_stay_whole():
+    name = "a masked array of whole numbers"
+    assert to_numbers(CONVERTED[name]) is CONVERTED[name]
+    np.testing.assert_array_equal(to_numbers(MASKED), to_array(MASKED))
+    spec = DataSpec((3,), levels=32, whole_numbers=True)
+    given = np.asarray(spec.to_floats(CONVERTED[name], seed=(0, 0)))
+    expected = np.array(spec.to_floats(np.arange(24).reshape(8, 3), seed=(0, 0)))
+    expected[1, 2] = np.nan
+    np.testing.assert_array_equal(given, expected)
 
 
 class LazyFrame:

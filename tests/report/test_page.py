@@ -176,6 +176,18 @@ def test_tables_with_other_data_and_a_custom_base(tmp_path):
     assert "<td>train</td>" in text
 
 
+@pytest.mark.filterwarnings("ignore:.*log-density of such rows")
+def test_tables_with_angles_bounds_and_a_row_of_density_0(tmp_path):
+    options = {"bounds": {0: (0, None)}, "circular": {2: (0, 360)}}
+    flow = perturb(tfnvp.NeuralSplineFlow(3, 2, (8,), bins=3, **options), 0.1)
+    rows = flow.sample(40, seed=0).numpy()
+    rows[5, 0] = -1.0
+    splits = Splits("table", rows[10:], rows[10:], rows[:10])
+    _, text = check(write_report(flow, tmp_path / "r.html", splits, rows=50))
+    assert "<dd>-inf nats</dd>" in text
+    assert re.search(r"rows of density 0, left out</td>\s*<td>1</td>", text)
+
+
 def test_colour_images(tmp_path):
     flow = tfnvp.RealNVP((4, 4, 3), couplings=2, hidden_units=(8,), levels=256)
     images = np.random.default_rng(0).integers(0, 256, (30, 4, 4, 3)).astype("uint8")

@@ -14,7 +14,8 @@ from scipy import stats
 from tfnvp import plotting
 from tfnvp.arguments import check_int
 from tfnvp.evaluation import evaluate
-from tfnvp.inputs.conversion import to_array
+from tfnvp.flows.diagnostics import judged_latents
+from tfnvp.inputs.conversion import to_numbers
 from tfnvp.quantization import MONITOR_NOISE, dequantize
 
 
@@ -166,7 +167,7 @@ class BitsPerDim(_EveryEpochs):
         condition: npt.ArrayLike | None = None,
     ):
         super().__init__(every, condition)
-        self.x = np.asarray(to_array(x))
+        self.x = np.asanyarray(to_numbers(x))
         self.draws = draws
         self.names = (f"{name}_bits_per_dim", f"{name}_bits_per_dim_standard_error")
 
@@ -192,7 +193,8 @@ class LatentDiagnostics(_EveryEpochs):
     | `round_trip_max`, the largest `|decode(encode(x)) - x|` | below 1e-4 |
 
     Args:
-      x: `[n, *event_shape]`, two points or more; whole grey levels are dequantized once.
+      x: `[n, *event_shape]`, two points or more; whole grey levels are dequantized once. Rows of
+        density 0 are left out.
       condition: as for `flow.log_prob`.
       every: int, epochs between measurements, from the first epoch on; the logs of the other epochs
         are NaN.
@@ -218,7 +220,7 @@ class LatentDiagnostics(_EveryEpochs):
 
     def __init__(self, x: npt.ArrayLike, condition: npt.ArrayLike | None = None, every: int = 1):
         super().__init__(every, condition)
-        self.x = np.asarray(to_array(x))
+        self.x = np.asanyarray(to_numbers(x))
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         super().on_train_begin(logs)
@@ -227,7 +229,7 @@ class LatentDiagnostics(_EveryEpochs):
 
     def look(self, epoch: int) -> dict[str, float]:
         """Measures once."""
-        z = self.model.encode(self.x, self.condition).numpy().astype("float64")
+        z = judged_latents(self.model, self.x, self.condition)[0].astype("float64")
         found = self.model.check(self.x, self.condition)
         moments = (z.mean(), z.std(), stats.kurtosis(z, axis=None))
         numbers = (*moments, *(getattr(found, name) for name in self.names[3:]))

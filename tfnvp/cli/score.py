@@ -102,8 +102,6 @@ def score(
         _print(summary, scores, table or source.images, output, names)
     elif output is None:
         listed = listed or scoring.as_columns(scores)
-        if scores.reasons is not None:
-            listed = scoring.with_scores(listed, scores.reasons, table)
         options.print_json({**summary, "scores": listed.to_pylist()})
     else:
         options.print_json({**summary, "output": str(output)})

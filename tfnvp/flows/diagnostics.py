@@ -38,6 +38,24 @@ class Diagnostics(NamedTuple):
     #: allows, over rows and moved variables. Near 1 the bound holds the density back: a wider
     #: scale, more couplings or `linear="lu"` help.
     scale_shares: dict
+    #: Rows that only `non_finite` counts, such as rows of density 0.
+    left_out: int
+
+
+def judged_latents(flow: Any, x: Any, condition: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the latents of the rows that can be judged, and which rows these are: bool `[n]`.
+
+    Rows of density 0 are left out, as their latents are NaN, unless there are no others.
+
+    Args:
+      flow: a `tfnvp.Flow`.
+      x: `[n, *event_shape]`.
+      condition: as for `flow.log_prob`.
+    """
+    z = flow.encode(x, condition).numpy()
+    judged = _are_finite(_rows(z))
+    judged |= ~judged.any()
+    return z[judged], judged
 
 
 def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
@@ -72,18 +90,23 @@ def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
     # Infinite latents are counted as they are.
     z = flow.unmarked_latents(x, condition)
     back = flow.data_spec.data_side.nearest(flow.decode(z, condition), x)
-    log_dets, beyond, shares = _walk(flow, x, condition)
-    advice.warn_of_rows_beyond_splines(*beyond)
-    numbers = [_rows(t) for t in (z, back, *log_dets.values())]
-    finite = np.isfinite(np.concatenate(numbers, axis=1))
-    healthy = finite.all(axis=1)
+    log_dets, beyond, bound, shares = _walk(flow, x, condition)
+    x, z, back = _rows(x), _rows(z), _rows(back)
+    numbers = np.concatenate([z, *map(_rows, log_dets.values())], axis=1)
+    judged = _are_finite(numbers)
+    healthy = judged & _are_finite(back)
+    non_finite = float(1.0 - np.isfinite(np.concatenate([numbers, back], axis=1)).mean())
+    left_out = int(len(x) - healthy.sum())
     if healthy.sum() < 2:
-        nans = dict.fromkeys(log_dets, float("nan"))
-        return Diagnostics(*[float("nan")] * 4, nans, float(1.0 - finite.mean()), beyond[0], shares)
+        nan = float("nan")
+        nans = dict.fromkeys(log_dets, nan), non_finite, nan, dict.fromkeys(shares, nan)
+        return Diagnostics(nan, nan, nan, nan, *nans, left_out)
 
-    advice.warn_of_round_trip(largest_error(x, back))
-    error = np.abs(numbers[1] - _rows(x))[healthy]
-    latents = numbers[0][healthy]
+    advice.warn_of_round_trip(largest_error(x[judged], back[judged]))
+    beyond_splines = float(beyond[judged].mean())
+    advice.warn_of_rows_beyond_splines(beyond_splines, bound)
+    error = np.abs(back - x)[healthy]
+    latents = z[healthy]
     mean, covariance = _base_moments(flow)
     return Diagnostics(
         round_trip_max=float(error.max()),
@@ -95,10 +118,16 @@ def diagnose(flow: Any, x: tf.Tensor, condition: Any = None) -> Diagnostics:
         largest_log_det={
             name: float(np.abs(_rows(v)[healthy]).max()) for name, v in log_dets.items()
         },
-        non_finite=float(1.0 - finite.mean()),
-        beyond_splines=beyond[0],
-        scale_shares=shares,
+        non_finite=non_finite,
+        beyond_splines=beyond_splines,
+        scale_shares={name: float(share[healthy].mean()) for name, share in shares.items()},
+        left_out=left_out,
     )
+
+
+def _are_finite(rows):
+    """Returns which of `[n, ...]` have finite numbers only: bool `[n]`."""
+    return np.isfinite(rows).all(axis=1)
 
 
 def _rows(tensor):
@@ -109,8 +138,9 @@ def _rows(tensor):
 def _walk(flow, x, condition):
     """Walks from the data to the latents.
 
-    Returns the log-det of each elementary bijector; the share of rows beyond the bound of any
-    spline, with the smallest bound; and the share of its bound that each coupling's scale uses.
+    Returns, for each row, the log-det of each elementary bijector; whether it is beyond the bound
+    of any spline, with the smallest bound; and the share of its bound that each coupling's scale
+    uses.
     """
     x, condition = flow.data_spec.prepare(x, condition, flow.embed_condition)
     log_dets, shares, beyond, bounds = {}, {}, np.zeros(len(x), bool), []
@@ -124,8 +154,8 @@ def _walk(flow, x, condition):
             bounds.append(step.bijector.bound)
         if isinstance(step.bijector, AffineCoupling) and step.bijector.log_scale_bound is not None:
             share = tf.abs(step.log_scale) / tf.cast(step.bijector.log_scale_bound, x.dtype)
-            shares[name] = float(tf.reduce_mean(share))
-    return log_dets, (float(beyond.mean()), min(bounds, default=np.inf)), shares
+            shares[name] = _rows(share).mean(axis=1)
+    return log_dets, beyond, min(bounds, default=np.inf), shares
 
 
 def _base_moments(flow):

@@ -95,7 +95,9 @@ class ConditionInput(NamedTuple):
         if not self.has_rows(np.ndim(condition)) or len(condition) == 1:
             return condition
         rules.check_count(len(condition), rows, "`x`")
-        return condition[chosen] if isinstance(chosen, slice) else np.asarray(condition)[chosen]
+        if isinstance(chosen, slice):
+            return condition[chosen]
+        return np.asarray(to_array(condition, self.name))[chosen]
 
 
 @dataclasses.dataclass(frozen=True)

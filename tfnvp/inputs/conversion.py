@@ -148,6 +148,15 @@ def to_array(x: Any, name: str = "x") -> np.ndarray | tf.Tensor:
     raise ValueError(f"`{name}` must hold real numbers{_other_column(x, name)}")
 
 
+def to_numbers(x: Any, name: str = "x") -> np.ndarray | tf.Tensor:
+    """Returns what `to_array` does, but a masked array of whole numbers as it is.
+
+    They can be grey levels, which floats are not, and `dequantize` takes them.
+    """
+    whole = isinstance(x, np.ma.MaskedArray) and x.dtype.kind in "iub"
+    return x if whole else to_array(x, name)
+
+
 def _no_array(x, name, error):
     return ValueError(
         f"`{name}` must be an array of numbers; a table of several types becomes one by "

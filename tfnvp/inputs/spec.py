@@ -11,7 +11,14 @@ from tfnvp import advice
 from tfnvp.inputs import rules
 from tfnvp.inputs.columns import advise_on_variables, column_namer, spread_sample
 from tfnvp.inputs.conditions import WHERE, ConditionSpec, check_presence, repeated
-from tfnvp.inputs.conversion import column_names, is_stream, kind_of, to_array, with_arrays
+from tfnvp.inputs.conversion import (
+    column_names,
+    is_stream,
+    kind_of,
+    to_array,
+    to_numbers,
+    with_arrays,
+)
 from tfnvp.inputs.support import DataSide, all_of_row, like_rows
 from tfnvp.precision import LARGEST, check_precision
 from tfnvp.quantization import check_levels, dequantize
@@ -99,7 +106,7 @@ class DataSpec:
 
     def to_floats(self, x: Any, seed: Any = None) -> tf.Tensor:
         """Returns data as float32; whole grey levels, where accepted, get the noise of a seed."""
-        x = to_array(x, self.name)
+        x = to_numbers(x, self.name)
         if rules.check_dtype(x.dtype, self.name, self.whole_numbers):
             return dequantize(x, self.levels, seed)
         return tf.cast(x, tf.float32)

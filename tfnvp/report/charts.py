@@ -123,9 +123,9 @@ def histograms(
 
 
 def mean_and_error(values: npt.ArrayLike, digits: int) -> str:
-    """Returns the mean of numbers as text, with its standard error if there are several."""
+    """Returns the mean of numbers as text, with its standard error if both are finite."""
     values = np.asarray(values, "float64")
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    error = values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():.{digits}f} ± {error:.{digits}f}"
+    text = f"{values.mean():.{digits}f}"
+    if len(values) == 1 or not np.isfinite(values).all():
+        return text
+    return f"{text} ± {values.std(ddof=1) / np.sqrt(len(values)):.{digits}f}"

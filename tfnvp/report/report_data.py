@@ -9,7 +9,7 @@ import numpy as np
 
 from tfnvp.data import Splits
 from tfnvp.flows import Flow
-from tfnvp.flows.diagnostics import Diagnostics
+from tfnvp.flows.diagnostics import Diagnostics, judged_latents
 from tfnvp.plotting import has_picture
 from tfnvp.quantization import REPORT_NOISE, dequantize
 
@@ -69,6 +69,12 @@ class ReportData:
     def test_log_prob(self) -> np.ndarray:
         """Log-densities of the test rows, in nats."""
         return self.flow.log_prob(self.test).numpy()
+
+    @functools.cached_property
+    def judged(self) -> tuple[np.ndarray, np.ndarray]:
+        """Test rows with a density, and their latents."""
+        z, judged = judged_latents(self.flow, self.test)
+        return self.test[judged], z
 
     @functools.cached_property
     def diagnostics(self) -> Diagnostics | None:

@@ -119,8 +119,9 @@ def _deformation(flow):
 
 def reconstruction(report: ReportData) -> Section:
     """Shows the error of encoding and decoding, which comes only from rounding."""
-    x = report.test
-    back = report.flow.decode(report.flow.encode(x)).numpy()
+    x, z = report.judged
+    back = report.flow.decode(z).numpy()
+    back = np.asarray(report.flow.data_spec.data_side.nearest(back, x))
     error = np.abs(back - x)
     largest = error.reshape(len(x), -1).max(axis=1)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfnvp._atomic import read_json, reading, replacing
+from tfnvp.arguments import is_number
 from tfnvp.data.division import different, row_hashes
 
 #: File of a run folder with the reference of its flow.
@@ -70,6 +71,9 @@ class Reference(NamedTuple):
     def cut(self, threshold: float) -> float:
         """The log-density below which a row's quantile is at most `threshold`.
 
+        Raises:
+          ValueError: as `check_threshold`.
+
         >>> Reference(None, np.array([-3.0, -2.0, -1.0])).cut(0.5)
         -2.0
         """
@@ -79,6 +83,15 @@ class Reference(NamedTuple):
     def default_threshold(self) -> float:
         """0.01, or the smallest quantile, if that is larger."""
         return max(THRESHOLD, self.smallest_quantile)
+
+    def check_threshold(self, threshold: float) -> None:
+        """Raises `ValueError` unless quantiles up to a threshold, and above it, are possible."""
+        least = self.smallest_quantile
+        if not is_number(threshold) or not least <= float(threshold) < 1:
+            raise ValueError(
+                f"`threshold` must lie between {least:.4g}, the smallest quantile of a reference "
+                f"of {len(self.log_density)} rows, and 1. Received: {threshold!r}"
+            )
 
     def flagged_share(self, threshold: float, level: float = 0.95) -> tuple[float, float]:
         """Between which shares of new usual rows have a quantile of at most `threshold`.
@@ -91,11 +104,14 @@ class Reference(NamedTuple):
         A reference that was thinned to 10,000 of more rows has a narrower one.
 
         Args:
-          threshold: float, from the smallest quantile to 1.
+          threshold: float, from the smallest quantile to below 1.
           level: float, probability of the interval.
 
         Returns:
           Both ends of the central interval.
+
+        Raises:
+          ValueError: as `check_threshold`.
 
         >>> reference = Reference(None, np.arange(29.0))
         >>> low, high = reference.flagged_share(reference.default_threshold)
@@ -111,8 +127,10 @@ class Reference(NamedTuple):
         return tuple(ends.tolist())
 
     def _rank(self, threshold):
-        """Number of the last row of the reference that has a quantile of at most `threshold`."""
-        return int(threshold * (len(self.log_density) + 1) + 1e-9)
+        """Number of quantiles, each a multiple of the smallest one, of at most `threshold`."""
+        self.check_threshold(threshold)
+        n = len(self.log_density)
+        return int(np.searchsorted(np.arange(1, n + 1) / (n + 1), threshold, side="right"))
 
     def share_of_training(self, hashes: np.ndarray) -> float:
         """Returns the share of rows that equal some that the flow was trained on.

@@ -8,7 +8,7 @@ import numpy as np
 from tfnvp.advice import warn_of_skipped
 from tfnvp.evaluation import log_probs
 from tfnvp.inputs.chunks import conditions_of
-from tfnvp.inputs.conversion import to_array
+from tfnvp.inputs.conversion import to_numbers
 from tfnvp.scoring.reference import Reference, quantiles
 
 if TYPE_CHECKING:
@@ -121,6 +121,9 @@ def score(
 
     Source: Laxhammar and Falkman 2014 (inductive conformal anomaly detection); Bates et al. 2023.
     """
+    if reference is not None:
+        threshold = reference.default_threshold if threshold is None else threshold
+        reference.check_threshold(threshold)
     rows, whole = checked_rows(flow, rows)
     log_density = np.full(len(rows), np.nan, "float32")
     if whole.any():
@@ -128,13 +131,6 @@ def score(
         log_density[whole] = _log_density(flow, rows[whole], given)
     if reference is None:
         return Scores(log_density, None, None, None)
-    least = reference.smallest_quantile
-    threshold = reference.default_threshold if threshold is None else threshold
-    if not least <= threshold < 1:
-        raise ValueError(
-            f"`threshold` must lie between {least:.4g}, the smallest quantile of a reference of "
-            f"{len(reference.log_density)} rows, and 1. Received: {threshold}"
-        )
     # NaN, from weights that are not finite, sorts above all others.
     scored = ~np.isnan(log_density)
     quantile = np.where(scored, quantiles(log_density, reference), np.nan)
@@ -154,14 +150,15 @@ def checked_rows(flow: "Flow", rows: Any) -> tuple[np.ndarray, np.ndarray]:
     Raises:
       ValueError: for another shape.
     """
-    rows = np.asarray(to_array(rows, "rows"))
+    rows = np.asanyarray(to_numbers(rows, "rows"))
+    masked, rows = np.ma.getmaskarray(rows), np.asarray(rows)
     rows = rows if flow.levels or rows.dtype.kind not in "iub" else rows.astype("float64")
     if not rows.ndim or rows.shape[1:] != flow.event_shape:
         raise ValueError(
             f"`rows` must have the shape [n, {', '.join(map(str, flow.event_shape))}]. "
             f"Received shape: {rows.shape}"
         )
-    return rows, np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    return rows, (np.isfinite(rows) & ~masked).reshape(len(rows), -1).all(axis=1)
 
 
 def _log_density(flow, rows, condition):

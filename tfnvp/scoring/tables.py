@@ -1,11 +1,13 @@
 """Scores of the rows of a table in a file, in pieces of bounded size."""
 
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfnvp.arguments import check_int
 from tfnvp.data.division import row_hashes
 from tfnvp.data.table_formats import TextOptions, open_table
 from tfnvp.data.table_values import as_floats, check_names
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     import pyarrow
 
     from tfnvp.flows import Flow
+
+# The columns at the end of a table that a call has added, as lines.
+_ADDED = re.compile(
+    r"(^|\n)log_density(\nquantile\noutlier)?"
+    r"(\nexplain_(\d+)_column\nexplain_\4_gain\nexplain_\4_value)*$"
+)
 
 
 def score_table(
@@ -46,7 +54,8 @@ def score_table(
         the reference; without any, all columns.
       text: how a table of text is written.
       output: path of a `.csv` or `.parquet` to write, with all columns of the table and the scores
-        beside them. Columns of a text that the flow does not know keep their text.
+        beside them, as by `with_scores`. Columns of a text that the flow does not know keep their
+        text.
       explain: int, how many columns to name for each row that make it unusual, or None. By
         `replacement_gains`, `explain_1_column` is the column with the largest gain,
         `explain_1_gain` this gain in nats, and `explain_1_value` the likely value; `explain_2_...`
@@ -60,6 +69,8 @@ def score_table(
     """
     import pyarrow
 
+    if explain is not None:
+        check_int("explain", explain)
     file = pathlib.Path(file)
     check_flow(flow, file)
     columns = columns or (reference and reference.columns)
@@ -82,8 +93,7 @@ def score_table(
                 hashes.append(row_hashes(rows))
             if opened.is_text and output is not None and pathlib.Path(output).suffix != ".csv":
                 piece = _with_numbers(piece, names)
-            piece = with_scores(piece, as_columns(scores), file)
-            yield piece if scores.reasons is None else with_scores(piece, scores.reasons, file)
+            yield with_scores(piece, as_columns(scores), file)
         if not found.rows:
             raise ValueError(f"{file} has no rows")
         found.check()
@@ -105,18 +115,24 @@ def score_table(
 
 
 def as_columns(scores: Scores) -> "pyarrow.Table":
-    """Returns the scores as columns of a table, with null in rows without a score."""
+    """Returns scores, and reasons, as columns of a table, with null in rows without a score."""
     import pyarrow
 
     skipped = np.isnan(scores.log_density)
     columns = {"log_density": scores.log_density.astype("float64")}
     if scores.quantile is not None:
         columns |= {"quantile": scores.quantile.astype("float64"), "outlier": scores.outlier}
-    return pyarrow.table({k: pyarrow.array(v, mask=skipped) for k, v in columns.items()})
+    columns = {name: pyarrow.array(values, mask=skipped) for name, values in columns.items()}
+    reasons = scores.reasons
+    if reasons is not None:
+        columns |= dict(zip(reasons.column_names, reasons.columns, strict=True))
+    return pyarrow.table(columns)
 
 
 def with_scores(table: "pyarrow.Table", scores: "pyarrow.Table", source: Any) -> "pyarrow.Table":
-    """Returns a table with scores beside it; new scores replace old ones.
+    """Returns a table with scores beside it, in place of all those that an earlier call has added.
+
+    These are the last columns: `log_density`, perhaps `quantile` and `outlier`, perhaps reasons.
 
     Args:
       table: `pyarrow.Table`.
@@ -124,18 +140,17 @@ def with_scores(table: "pyarrow.Table", scores: "pyarrow.Table", source: Any) ->
       source: what messages call the table.
 
     Raises:
-      ValueError: if the table has a column of its own with the name of a score.
+      ValueError: if another column has the name of a score.
     """
-    theirs = [name for name in scores.column_names if name in table.column_names]
-    if 0 < len(theirs) < scores.num_columns:
-        raise ValueError(
-            f"{source} has a column {theirs[0]!r} of its own, a name of scores: rename it first"
-        )
+    old = _ADDED.search("\n".join(table.column_names))
+    added = len(old[0].strip("\n").split("\n")) if old else 0
+    table = table.select(range(table.num_columns - added))
     for name in scores.column_names:
-        if name in theirs:
-            table = table.set_column(table.column_names.index(name), name, scores[name])
-        else:
-            table = table.append_column(name, scores[name])
+        if name in table.column_names:
+            raise ValueError(
+                f"{source} has a column {name!r} of its own, a name of scores: rename it first"
+            )
+        table = table.append_column(name, scores[name])
     return table
 
 
