@@ -160,6 +160,13 @@ def test_samples_of_a_request_fit_into_memory():
     jet = tfnvp.Jet((8, 8, 2), **sizes)
     assert default_max_samples(jet) == 2**30 // (4 * 8 * 2 * 64 * 64)
     assert default_max_samples(tfnvp.Flow(tfp.bijectors.Exp(), 5)) == 2**30 // (4 * 8 * 5)
+    # The draws of a base count too: here ten components of two numbers each.
+    tfd = tfp.distributions
+    components = tfd.MultivariateNormalDiag(tf.zeros((10, 2)))
+    base = tfd.MixtureSameFamily(tfd.Categorical(logits=tf.zeros(10)), components)
+    assert default_max_samples(tfnvp.Flow(tfp.bijectors.Exp(), 2, base=base)) == 2**30 // (
+        4 * 8 * 20
+    )
 
 
 @pytest.mark.parametrize("kind", ["version", "image_version"])
@@ -268,6 +275,17 @@ def test_own_base_samples_without_temperature(tmp_path):
     np.testing.assert_allclose(got["log_prob"], flow.log_prob(got["x"]), rtol=1e-5)
     rows = served["sample_rows"](seed=tf.constant([[1, 2], [3, 4]]))["x"]
     np.testing.assert_allclose(rows[1], flow.sample(1, seed=(3, 4))[0], rtol=1e-5)
+
+
+def test_a_mixture_of_gaussians_is_served(tmp_path):
+    factor = [[[2.0, 0.5], [0.0, 1.0]], [[1.0, 0.0], [0.0, 3.0]]]
+    base = tfnvp.bases.GaussianMixture([0.0, 1.0], [[-4.0, 0.0], [4.0, 0.0]], factor)
+    flow = tfnvp.Flow(tfp.bijectors.Scale(tf.Variable(2.0)), 2, base=base)
+    served = load(flow.export(tmp_path, signatures=["sample", "sample_rows"]))
+    got = served["sample"](num_samples=tf.constant(5), seed=tf.constant([1, 2]))["x"]
+    np.testing.assert_allclose(got, flow.sample(9, seed=(1, 2))[:5], rtol=1e-5)
+    rows = served["sample_rows"](seed=tf.constant([[3, 4], [1, 2]]))["x"]
+    np.testing.assert_allclose(rows[1], got[0], rtol=1e-5)
 
 
 def test_uint8_counts_as_the_middle_of_the_bin(tmp_path, monkeypatch):

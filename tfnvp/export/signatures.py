@@ -17,6 +17,7 @@ from tfnvp.quantization import dequantize
 # Bytes for the largest arrays of a request that draws samples, of which about eight live at once.
 _MEMORY = 2**30
 _ARRAYS = 8
+_MANY = 2**20
 
 # Name of the input that is a condition, and how the names of several begin.
 _CONDITION = "condition"
@@ -85,13 +86,20 @@ def make_signatures(
 
 
 def default_max_samples(flow: keras.Model) -> int:
-    """Returns how many samples need about 1 GiB at most; the largest result of `decode` decides."""
+    """Returns how many samples need about 1 GiB at most: the largest array of one decides."""
     spec = tf.TensorSpec((1, *flow.latent_shape), tf.float32)
     given = _given(flow, rows=1)
     decode = tf.function(flow.decode).get_concrete_function(spec, _as_condition(given, given))
-    results = [t for t, _ in _internals.results_in(decode.graph) if t.shape[0] == 1]
-    largest = max(t.shape.num_elements() * t.dtype.size for t in results)
-    return max(1, _MEMORY // (_ARRAYS * largest))
+    decoded = [t for t, _ in _internals.results_in(decode.graph) if t.shape[0] == 1]
+    # Of so many draws that arrays of weights do not count.
+    draw = tf.function(lambda: flow.sample_latents(_MANY, (0, 0))).get_concrete_function()
+    drawn = [t for t, _ in _internals.results_in(draw.graph)]
+    largest = max([max(map(_bytes, drawn)) / _MANY, *map(_bytes, decoded)])
+    return max(1, int(_MEMORY / (_ARRAYS * largest)))
+
+
+def _bytes(tensor):
+    return tensor.shape.num_elements() * tensor.dtype.size
 
 
 def _rows(name, shape, dtype=tf.float32, rows=None):
