@@ -200,7 +200,10 @@ def test_one_condition_serves_all_rows(conditional_served):
 
 
 def test_each_input_of_a_condition_network_has_a_name(tmp_path):
-    angle, label = keras.Input((2,), name="angle"), keras.Input((1,), name="label", dtype="int32")
+    angle, label = (
+        keras.Input((2,), name="angle"),
+        keras.Input((1,), name="its label", dtype="int32"),
+    )
     embedded = keras.layers.Flatten()(keras.layers.Embedding(4, 2)(label))
     both = keras.layers.Concatenate()([angle, embedded])
     network = keras.Model([angle, label], keras.layers.Dense(3, activation="tanh")(both))
@@ -209,20 +212,39 @@ def test_each_input_of_a_condition_network_has_a_name(tmp_path):
     flow.adapt(np.eye(3), (angles, labels))
     version = flow.export(tmp_path, signatures=["log_prob", "interpolate", "sample_rows"])
     served = load(version)
-    x, arrays = np.eye(3, dtype="float32"), {"condition_angle": angles, "condition_label": labels}
+    x, arrays = (
+        np.eye(3, dtype="float32"),
+        {"condition_angle": angles, "condition_its_label": labels},
+    )
     got = served["log_prob"](x=tf.constant(x), **{k: tf.constant(v) for k, v in arrays.items()})
     np.testing.assert_allclose(got["log_prob"], flow.log_prob(x, (angles, labels)), rtol=1e-4)
     got = served["interpolate"](
         corners=tf.tile(x[:, tf.newaxis], (1, 4, 1)),
         weights=tf.tile([[1.0, 0.0, 0.0, 0.0]], (3, 1)),
         condition_angle=tf.constant(angles),
-        condition_label=tf.constant(labels[1:2]),
+        condition_its_label=tf.constant(labels[1:2]),
     )
     np.testing.assert_allclose(got["x"], x, atol=1e-4)
     described = json.loads((version / model_card.SIGNATURE_FILE).read_text())
-    assert described["flow"]["condition_shape"] == {"angle": [2], "label": [1]}
+    assert described["flow"]["condition_shape"] == {"angle": [2], "its label": [1]}
     assert described["flow"]["condition_mean"] == {"angle": [2.0, 1.0]}
-    assert described["signatures"]["log_prob"]["inputs"]["condition_label"]["dtype"] == "int32"
+    assert described["signatures"]["log_prob"]["inputs"]["condition_its_label"]["dtype"] == "int32"
+    assert all(b"condition_its_label" in record for record in warmup_records(version))
+
+
+def condition_names(*names):
+    inputs = [keras.Input((1,), name=name) for name in names]
+    network = keras.Model(inputs, keras.layers.Concatenate()(inputs))
+    flow = small_flow(condition_network=network)
+    signatures = make_signatures(flow, StoredWeights(flow), False, 10)
+    return [spec.name for spec in signatures["log_prob"].inputs[1:]]
+
+
+def test_names_of_conditions_are_identifiers():
+    expected = ["condition_hour_of_day", "condition_gr__e", "condition_Rate"]
+    assert condition_names("hour-of day", "größe", "Rate") == expected
+    with pytest.raises(ValueError, match=r"arrays of `condition` must have different names.*'a b'"):
+        condition_names("a b", "A-b")
 
 
 def test_a_model_with_permutations_loads_without_warnings(tmp_path, caplog):

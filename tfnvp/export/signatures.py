@@ -1,6 +1,7 @@
 """The signatures of an exported flow: functions with named inputs and outputs."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -109,15 +110,35 @@ def _rows(name, shape, dtype=tf.float32, rows=None):
 def _given(flow, rows=None):
     """Specs of the arrays of the condition, none for a flow without."""
     conditions = flow.data_spec.conditions
+    parts = conditions.inputs if conditions else ()
+    names = _condition_names([part.key for part in parts])
     return [
-        _rows(
-            _CONDITION if part.key is None else f"{_CONDITION}_{part.key}",
-            part.shape,
-            part.dtype,
-            rows,
-        )
-        for part in (conditions.inputs if conditions else ())
+        _rows(name, part.shape, part.dtype, rows) for name, part in zip(names, parts, strict=True)
     ]
+
+
+def _condition_names(keys):
+    """Returns the names of inputs for the arrays of the condition.
+
+    TensorFlow and its clients do not agree on names with other characters than ASCII letters,
+    digits and underscores, nor on two names that differ in letter case only.
+
+    Raises:
+      ValueError: if two arrays would have the same name.
+    """
+    names = {
+        key: _CONDITION
+        if key is None
+        else re.sub(r"\W", "_", f"{_CONDITION}_{key}", flags=re.ASCII)
+        for key in keys
+    }
+    if len({name.lower() for name in names.values()}) < len(names):
+        named = ", ".join(f"{key!r} as {name}" for key, name in names.items())
+        raise ValueError(
+            "the arrays of `condition` must have different names when letter case is ignored and "
+            f"what is no ASCII letter or digit is an underscore. Received: {named}"
+        )
+    return list(names.values())
 
 
 def _as_condition(given, arrays):
