@@ -541,7 +541,8 @@ def test_card_says_what_it_was_given(version):
 
 def test_a_card_shows_names_of_columns_as_texts(tiny, tmp_path):
     hostile = "<script>alert(1)</script>|x\r\n## Faked & | y |"
-    content = {"Columns": hostile, "Training": {hostile: [hostile]}, hostile: "text"}
+    content = {"Columns": hostile, "Training": {hostile: [hostile], "nats": np.nan}}
+    content[hostile] = "text"
     (tmp_path / "1").mkdir()
     options = {"weights_dtype": "float32", "jit_compile": False, "max_samples": 10}
     model_card.write(tmp_path / "1", "small", tiny, {}, options, content)
@@ -552,6 +553,8 @@ def test_a_card_shows_names_of_columns_as_texts(tiny, tmp_path):
     assert len(headings) == 7
     rows = [line for line in card.splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} <= {3, 4}
+    assert "| nats | nan |" in rows
+    content["Training"]["nats"] = None
     assert json.loads((tmp_path / "1" / "signature.json").read_text())["card"] == content
 
 
@@ -642,6 +645,8 @@ def test_warmup_requests_are_those_of_the_official_package():
         ({"max_samples": 0}, ValueError, r"`max_samples` must be an int from 1 .*: 0"),
         ({"max_samples": 2**31}, ValueError, r"`max_samples` must be an int from 1"),
         ({"card": "text"}, TypeError, r"`card` must be a mapping"),
+        ({"card": {"Versions": "2"}}, ValueError, r"`card` must have .* Received: Versions"),
+        ({"card": {"Rows": {1, 2}}}, TypeError, r"`card` must hold texts, numbers.*type set"),
     ],
 )
 def test_refusals_name_the_argument_and_leave_nothing(tiny, tmp_path, arguments, error, message):
