@@ -62,10 +62,17 @@ def test_log_density_is_that_of_the_formula():
     np.testing.assert_allclose(base.log_prob(z), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("components", [0, 6])
+@pytest.mark.parametrize("components", [0, 6, 2.5])
 def test_a_number_of_components_that_does_not_fit_is_refused(components):
-    with pytest.raises(ValueError, match="`components` must be from 1 to the number of rows, 5"):
+    with pytest.raises(ValueError, match="`components` must be a positive int, at most 5"):
         tfnvp.bases.logistic_mixture(np.zeros((5, 2)), components)
+
+
+@pytest.mark.parametrize("z", [np.full((5, 2), np.nan), np.zeros((0, 2)), np.zeros(5)])
+def test_latents_of_a_mixture_are_finite_rows(z):
+    for mixture in (tfnvp.bases.logistic_mixture, tfnvp.bases.gaussian_mixture):
+        with pytest.raises(ValueError, match=r"`z` must be .* of finite numbers"):
+            mixture(z, 1)
 
 
 @pytest.fixture(scope="module")
