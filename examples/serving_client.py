@@ -37,29 +37,44 @@ def predict_grpc(server, model, signature, inputs, version=None, timeout=60):
 
     with grpc.insecure_channel(server) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        request = to_request(model, signature, inputs, version)
         try:
+            types = types_of_inputs(stub, model, signature, version, timeout)
+            request = to_request(model, signature, inputs, types, version)
             return from_response(stub.Predict(request, timeout))
         except grpc.RpcError as error:
             raise RuntimeError(f"{error.code().name}: {error.details()}") from None
 
 
-def to_request(model, signature, inputs, version=None):
-    """Makes a PredictRequest of lists or arrays, lists in the types of our signatures."""
+def types_of_inputs(stub, model, signature, version=None, timeout=60):
+    """Asks a server for the types of a signature's inputs, as TensorFlow numbers them, by name."""
+    from tensorflow_serving.apis import get_model_metadata_pb2
+
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    _specify(request.model_spec, model, version)
+    response = stub.GetModelMetadata(request, timeout)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    return {name: info.dtype for name, info in signatures.signature_def[signature].inputs.items()}
+
+
+def to_request(model, signature, inputs, types, version=None):
+    """Makes a PredictRequest of lists or arrays in the types of `types_of_inputs`."""
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
     request = predict_pb2.PredictRequest()
-    request.model_spec.name = model
+    _specify(request.model_spec, model, version)
     request.model_spec.signature_name = signature
-    if version:
-        request.model_spec.version.value = version
     for name, value in inputs.items():
-        dtype = tf.int32 if name in ("num_samples", "seed", "draws") else tf.float32
-        dtype = tf.uint8 if name == "x" and "uint8" in signature else dtype
-        dtype = getattr(value, "dtype", dtype)
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(value, dtype))
+        # The server names an input that the signature does not have.
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value, types.get(name)))
     return request
+
+
+def _specify(model_spec, model, version):
+    model_spec.name = model
+    if version:
+        model_spec.version.value = version
 
 
 def from_response(response):

@@ -8,6 +8,7 @@ from sklearn.mixture import GaussianMixture as Mixture
 
 import tfnvp
 from tests.conftest import perturb
+from tfnvp import _internals
 from tfnvp.bases.gaussian_mixture import choose_mixture
 
 
@@ -61,10 +62,17 @@ def test_log_density_is_that_of_the_formula():
     np.testing.assert_allclose(base.log_prob(z), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("components", [0, 6])
+@pytest.mark.parametrize("components", [0, 6, 2.5])
 def test_a_number_of_components_that_does_not_fit_is_refused(components):
-    with pytest.raises(ValueError, match="`components` must be from 1 to the number of rows, 5"):
+    with pytest.raises(ValueError, match="`components` must be a positive int, at most 5"):
         tfnvp.bases.logistic_mixture(np.zeros((5, 2)), components)
+
+
+@pytest.mark.parametrize("z", [np.full((5, 2), np.nan), np.zeros((0, 2)), np.zeros(5)])
+def test_latents_of_a_mixture_are_finite_rows(z):
+    for mixture in (tfnvp.bases.logistic_mixture, tfnvp.bases.gaussian_mixture):
+        with pytest.raises(ValueError, match=r"`z` must be .* of finite numbers"):
+            mixture(z, 1)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +118,31 @@ def test_log_density_and_samples_of_gaussians_are_those_of_the_formula(clusters)
     np.testing.assert_allclose(
         np.cov(drawn.T), second - np.outer(mean, mean), atol=0.03 * spread.max() ** 2
     )
+
+
+def test_samples_of_gaussians_depend_neither_on_their_number_nor_on_the_compiler(clusters):
+    base = tfnvp.bases.gaussian_mixture(clusters, components=4, ridge=0.1)
+
+    def draw(n, **options):
+        return tf.function(lambda: base.sample(n, seed=(0, 1)), **options)()
+
+    drawn = draw(50)
+    for others in (base.sample(7, seed=(0, 1)), draw(1), draw(0), draw(13, jit_compile=True)):
+        np.testing.assert_allclose(others, drawn[: len(others)], rtol=1e-4, atol=1e-4)
+    with tf.GradientTape() as tape:
+        spread = tf.reduce_sum(base.sample(9, seed=(0, 1)) ** 2)
+    loc, factor = tape.gradient(spread, [base.loc, base.precision_factor])
+    assert tf.reduce_any(loc != 0)
+    assert tf.reduce_any(factor != 0)
+
+
+def test_draws_of_gaussians_need_no_array_for_each_component():
+    base = tfnvp.bases.GaussianMixture(
+        np.zeros(50), np.zeros((50, 3)), np.tile(np.eye(3), (50, 1, 1))
+    )
+    graph = tf.function(lambda: base.sample(1000, seed=(0, 1))).get_concrete_function().graph
+    sizes = [t.shape.num_elements() for t, _ in _internals.results_in(graph)]
+    assert max(sizes) <= 2 * 1000 * 3
 
 
 def test_held_out_rows_choose_the_gaussians(clusters):

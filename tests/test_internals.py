@@ -402,6 +402,13 @@ def test_clipping_of_optimizers():
         np.testing.assert_allclose(variable, -0.75)
 
 
+def test_question_before_overwriting(monkeypatch):
+    with keras_("utils.io_utils.ask_to_proceed_with_overwrite"):
+        for answer in ("y", "n"):
+            monkeypatch.setattr("builtins.input", lambda question, answer=answer: answer)
+            assert _internals.may_overwrite("file") == (answer == "y")
+
+
 def test_other_backends_of_keras_are_refused(monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "jax")
     with pytest.raises(ImportError, match=r"KERAS_BACKEND=tensorflow .*\. Received: jax"):

@@ -6,6 +6,7 @@ import sys
 import joblib
 import numpy as np
 import pytest
+from scipy import special
 from sklearn.base import clone
 
 TINY = {"couplings": 2, "hidden_units": (8,), "noise": 0.1, "steps": 10, "random_state": 0}
@@ -35,11 +36,20 @@ def test_what_pyod_derives_from_the_scores(detector):
     np.testing.assert_array_equal(labels, scores > detector.threshold_)
     assert labels[5:].all()
     np.testing.assert_array_equal(detector.predict_confidence(NEW), confidence)
-    for method in ("linear", "unify"):
+    known = detector.decision_scores_
+    standardized = (scores - known.mean()) / known.std()
+    for method, expected in {
+        "linear": (scores - known.min()) / (known.max() - known.min()),
+        "unify": special.erf(standardized / np.sqrt(2.0)),
+    }.items():
         probabilities = detector.predict_proba(NEW, method=method)
         np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
-        assert (np.diff(probabilities[np.argsort(scores), 1]) >= 0).all()
-    assert set(detector.predict_with_rejection(NEW)) <= {-2, 0, 1}
+        np.testing.assert_allclose(probabilities[:, 1], np.clip(expected, 0.0, 1.0), atol=1e-6)
+    certain = 2.0 * np.abs(confidence - 0.5) > 1.0 - 2.0 * np.exp(-5.0)
+    assert set(labels[certain]) == {0, 1}
+    assert not certain.all()
+    found = detector.predict_with_rejection(NEW, T=5, c_r=0.1)
+    np.testing.assert_array_equal(found, np.where(certain, labels, -2))
 
 
 def test_a_row_without_a_density_is_the_least_usual(detector):

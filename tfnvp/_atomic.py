@@ -175,3 +175,18 @@ def read_json(file: pathlib.Path) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise TypeError(f"it must hold a dictionary. Received: {type(content).__name__}")
         return content
+
+
+def json_text(content: Any) -> str:
+    """Returns strict JSON: null stands for a number that is not finite.
+
+    Raises:
+      TypeError: for what JSON cannot express.
+
+    >>> print(json_text({"nats": float("nan")}))
+    {
+      "nats": null
+    }
+    """
+    finite = json.loads(json.dumps(content), parse_constant=lambda name: None)
+    return json.dumps(finite, indent=2)

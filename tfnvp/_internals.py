@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 from keras.src.backend.common import global_state
+from keras.src.utils import io_utils
 from tensorflow.python.eager import record, tape
 from tensorflow.python.ops import gradients_util
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
@@ -240,6 +241,11 @@ def initial_epoch(model: keras.Model) -> int:
 def set_initial_epoch(model: keras.Model, epoch: int | None) -> None:
     """Sets the epoch in which Keras' `fit` begins, from a callback's `on_train_begin`."""
     model._initial_epoch = epoch
+
+
+def may_overwrite(file) -> bool:
+    """Asks on the terminal whether a file may be overwritten, as `keras.Model.save` does."""
+    return io_utils.ask_to_proceed_with_overwrite(file)
 
 
 def learning_rate(optimizer: keras.Optimizer):

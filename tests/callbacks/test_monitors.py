@@ -12,6 +12,7 @@ import tfnvp
 from tests.conftest import perturb
 from tfnvp.callbacks import BitsPerDim, LatentDiagnostics, SampleGrid
 from tfnvp.evaluation import evaluate
+from tfnvp.quantization import MONITOR_NOISE
 
 SMALL = {"couplings": 2, "hidden_units": (8,)}
 
@@ -119,7 +120,7 @@ def test_they_see_averaged_weights(pixels):
     options = {"use_ema": True, "ema_momentum": 0.9}
     flow, logs = train(pixels[0], [averages, diagnostics, BitsPerDim(pixels[1])], **options)
     # After training the averages are the weights.
-    found = flow.check(diagnostics.x)
+    found = flow.check(tfnvp.data.dequantize(pixels[1], 4, seed=(MONITOR_NOISE, 0)))
     assert logs["latent_mean_deviation"][-1] == pytest.approx(found.latent_mean_deviation, rel=1e-4)
     expected = evaluate(flow, pixels[1], draws=5).bits_per_dim
     assert logs["held_out_bits_per_dim"][-1] == pytest.approx(expected, rel=1e-6)
@@ -161,6 +162,13 @@ def test_latent_diagnostics_measure_the_latents(conditional):
     # Rows of density 0 have no latents.
     more = LatentDiagnostics(np.append(x, [[np.nan, 0.0]], 0), np.append(condition, [[0.0]], 0))
     assert observe(more, flow)[0] == pytest.approx(log, rel=1e-4, abs=1e-5)
+
+
+def test_a_monitor_serves_flows_of_other_levels(flow, pixels):
+    other = tfnvp.RealNVP((2, 2), **SMALL, levels=8)
+    monitor = LatentDiagnostics(pixels[1])
+    observe(monitor, flow)
+    assert observe(monitor, other) == observe(LatentDiagnostics(pixels[1]), other)
 
 
 def test_pictures_of_points(conditional, tmp_path):

@@ -160,6 +160,13 @@ def test_samples_of_a_request_fit_into_memory():
     jet = tfnvp.Jet((8, 8, 2), **sizes)
     assert default_max_samples(jet) == 2**30 // (4 * 8 * 2 * 64 * 64)
     assert default_max_samples(tfnvp.Flow(tfp.bijectors.Exp(), 5)) == 2**30 // (4 * 8 * 5)
+    # The draws of a base count too: here ten components of two numbers each.
+    tfd = tfp.distributions
+    components = tfd.MultivariateNormalDiag(tf.zeros((10, 2)))
+    base = tfd.MixtureSameFamily(tfd.Categorical(logits=tf.zeros(10)), components)
+    assert default_max_samples(tfnvp.Flow(tfp.bijectors.Exp(), 2, base=base)) == 2**30 // (
+        4 * 8 * 20
+    )
 
 
 @pytest.mark.parametrize("kind", ["version", "image_version"])
@@ -172,8 +179,12 @@ def test_extreme_rows_do_not_score_as_usual(kind, request):
         rows = np.full((size + 1, size), value, "float32")  # The last row is extreme everywhere.
         rows[:size] = np.where(np.eye(size, dtype=bool), value, 0.0)
         got = log_prob(x=tf.reshape(rows, (-1, *shape)))["log_prob"].numpy()
-        assert not np.any(got > usual - 100.0), value
-        assert not np.isnan(got).any() or not np.isfinite(value), value
+        if np.isnan(value):
+            assert np.isnan(got).all()
+        elif np.isinf(value):
+            np.testing.assert_array_equal(got, -np.inf)
+        else:
+            assert np.all(got < usual - 100.0), value  # False for NaN.
 
 
 def test_one_condition_serves_all_rows(conditional_served):
@@ -193,7 +204,10 @@ def test_one_condition_serves_all_rows(conditional_served):
 
 
 def test_each_input_of_a_condition_network_has_a_name(tmp_path):
-    angle, label = keras.Input((2,), name="angle"), keras.Input((1,), name="label", dtype="int32")
+    angle, label = (
+        keras.Input((2,), name="angle"),
+        keras.Input((1,), name="its label", dtype="int32"),
+    )
     embedded = keras.layers.Flatten()(keras.layers.Embedding(4, 2)(label))
     both = keras.layers.Concatenate()([angle, embedded])
     network = keras.Model([angle, label], keras.layers.Dense(3, activation="tanh")(both))
@@ -202,20 +216,39 @@ def test_each_input_of_a_condition_network_has_a_name(tmp_path):
     flow.adapt(np.eye(3), (angles, labels))
     version = flow.export(tmp_path, signatures=["log_prob", "interpolate", "sample_rows"])
     served = load(version)
-    x, arrays = np.eye(3, dtype="float32"), {"condition_angle": angles, "condition_label": labels}
+    x, arrays = (
+        np.eye(3, dtype="float32"),
+        {"condition_angle": angles, "condition_its_label": labels},
+    )
     got = served["log_prob"](x=tf.constant(x), **{k: tf.constant(v) for k, v in arrays.items()})
     np.testing.assert_allclose(got["log_prob"], flow.log_prob(x, (angles, labels)), rtol=1e-4)
     got = served["interpolate"](
         corners=tf.tile(x[:, tf.newaxis], (1, 4, 1)),
         weights=tf.tile([[1.0, 0.0, 0.0, 0.0]], (3, 1)),
         condition_angle=tf.constant(angles),
-        condition_label=tf.constant(labels[1:2]),
+        condition_its_label=tf.constant(labels[1:2]),
     )
     np.testing.assert_allclose(got["x"], x, atol=1e-4)
     described = json.loads((version / model_card.SIGNATURE_FILE).read_text())
-    assert described["flow"]["condition_shape"] == {"angle": [2], "label": [1]}
+    assert described["flow"]["condition_shape"] == {"angle": [2], "its label": [1]}
     assert described["flow"]["condition_mean"] == {"angle": [2.0, 1.0]}
-    assert described["signatures"]["log_prob"]["inputs"]["condition_label"]["dtype"] == "int32"
+    assert described["signatures"]["log_prob"]["inputs"]["condition_its_label"]["dtype"] == "int32"
+    assert all(b"condition_its_label" in record for record in warmup_records(version))
+
+
+def condition_names(*names):
+    inputs = [keras.Input((1,), name=name) for name in names]
+    network = keras.Model(inputs, keras.layers.Concatenate()(inputs))
+    flow = small_flow(condition_network=network)
+    signatures = make_signatures(flow, StoredWeights(flow), False, 10)
+    return [spec.name for spec in signatures["log_prob"].inputs[1:]]
+
+
+def test_names_of_conditions_are_identifiers():
+    expected = ["condition_hour_of_day", "condition_gr__e", "condition_Rate"]
+    assert condition_names("hour-of day", "größe", "Rate") == expected
+    with pytest.raises(ValueError, match=r"arrays of `condition` must have different names.*'a b'"):
+        condition_names("a b", "A-b")
 
 
 def test_a_model_with_permutations_loads_without_warnings(tmp_path, caplog):
@@ -268,6 +301,17 @@ def test_own_base_samples_without_temperature(tmp_path):
     np.testing.assert_allclose(got["log_prob"], flow.log_prob(got["x"]), rtol=1e-5)
     rows = served["sample_rows"](seed=tf.constant([[1, 2], [3, 4]]))["x"]
     np.testing.assert_allclose(rows[1], flow.sample(1, seed=(3, 4))[0], rtol=1e-5)
+
+
+def test_a_mixture_of_gaussians_is_served(tmp_path):
+    factor = [[[2.0, 0.5], [0.0, 1.0]], [[1.0, 0.0], [0.0, 3.0]]]
+    base = tfnvp.bases.GaussianMixture([0.0, 1.0], [[-4.0, 0.0], [4.0, 0.0]], factor)
+    flow = tfnvp.Flow(tfp.bijectors.Scale(tf.Variable(2.0)), 2, base=base)
+    served = load(flow.export(tmp_path, signatures=["sample", "sample_rows"]))
+    got = served["sample"](num_samples=tf.constant(5), seed=tf.constant([1, 2]))["x"]
+    np.testing.assert_allclose(got, flow.sample(9, seed=(1, 2))[:5], rtol=1e-5)
+    rows = served["sample_rows"](seed=tf.constant([[3, 4], [1, 2]]))["x"]
+    np.testing.assert_allclose(rows[1], got[0], rtol=1e-5)
 
 
 def test_uint8_counts_as_the_middle_of_the_bin(tmp_path, monkeypatch):
@@ -501,7 +545,8 @@ def test_card_says_what_it_was_given(version):
 
 def test_a_card_shows_names_of_columns_as_texts(tiny, tmp_path):
     hostile = "<script>alert(1)</script>|x\r\n## Faked & | y |"
-    content = {"Columns": hostile, "Training": {hostile: [hostile]}, hostile: "text"}
+    content = {"Columns": hostile, "Training": {hostile: [hostile], "nats": np.nan}}
+    content[hostile] = "text"
     (tmp_path / "1").mkdir()
     options = {"weights_dtype": "float32", "jit_compile": False, "max_samples": 10}
     model_card.write(tmp_path / "1", "small", tiny, {}, options, content)
@@ -512,6 +557,8 @@ def test_a_card_shows_names_of_columns_as_texts(tiny, tmp_path):
     assert len(headings) == 7
     rows = [line for line in card.splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} <= {3, 4}
+    assert "| nats | nan |" in rows
+    content["Training"]["nats"] = None
     assert json.loads((tmp_path / "1" / "signature.json").read_text())["card"] == content
 
 
@@ -602,6 +649,8 @@ def test_warmup_requests_are_those_of_the_official_package():
         ({"max_samples": 0}, ValueError, r"`max_samples` must be an int from 1 .*: 0"),
         ({"max_samples": 2**31}, ValueError, r"`max_samples` must be an int from 1"),
         ({"card": "text"}, TypeError, r"`card` must be a mapping"),
+        ({"card": {"Versions": "2"}}, ValueError, r"`card` must have .* Received: Versions"),
+        ({"card": {"Rows": {1, 2}}}, TypeError, r"`card` must hold texts, numbers.*type set"),
     ],
 )
 def test_refusals_name_the_argument_and_leave_nothing(tiny, tmp_path, arguments, error, message):

@@ -471,3 +471,18 @@ def test_a_name_for_hdf5_is_warned_of_and_saved(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["model.keras"]
     with pytest.raises(ValueError, match=r"name ends in \.keras"):
         flow.save(tmp_path / "model.tf")
+
+
+@pytest.mark.filterwarnings("ignore:.*not as HDF5")
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_arguments_of_save_are_those_of_keras(name, tmp_path, monkeypatch):
+    flow, file = tfnvp.RealNVP(3, couplings=1, hidden_units=(4,)), tmp_path / name
+    with pytest.raises(ValueError, match=r"not supported.*option"):
+        flow.save(file, option=1)
+    flow.save(file, overwrite=False)
+    file.write_text("kept")
+    for answer in ("n", "y"):
+        assert file.read_text(errors="replace") == "kept"
+        monkeypatch.setattr("builtins.input", lambda question, answer=answer: answer)
+        flow.save(file, overwrite=False)
+    assert file.read_text(errors="replace") != "kept"

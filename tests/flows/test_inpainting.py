@@ -21,6 +21,17 @@ def test_masks_hide_what_they_say(kind):
     assert where.get(kind, np.array(True)).all()
 
 
+@pytest.mark.parametrize("size", range(1, 8))
+def test_masks_hide_half_of_a_side_of_any_size(size):
+    half = max(1, size // 2)
+    for kind in ("top", "bottom", "left", "right"):
+        assert hidden_mask(kind, (size, size)).sum() == half * size
+    hidden = hidden_mask("center", (size, 8))
+    assert hidden.sum() == half * 4
+    above, below = np.flatnonzero(hidden.any(axis=1))[[0, -1]]
+    assert 0 <= (size - 1 - below) - above <= 1
+
+
 def test_random_masks_follow_their_seed():
     first, again, other = (hidden_mask("random", (8, 8), seed) for seed in (0, 0, 1))
     assert (first == again).all()
@@ -74,3 +85,9 @@ def test_bad_arguments_are_named():
         hidden_mask("top", (16,))
     with pytest.raises(ValueError, match="`hidden` must have the shape"):
         inpaint(flow, np.zeros((2, 4, 4)), np.zeros((3, 3), bool))
+    for value in (np.nan, -0.1, 1.5):
+        images = np.full((2, 4, 4), 0.5)
+        images[1, 0, 3] = value
+        with pytest.raises(ValueError, match=rf"`images` must have .* not hidden.*: {value}"):
+            inpaint(flow, images, hidden_mask("left", (4, 4)), steps=1)
+        inpaint(flow, images, hidden_mask("right", (4, 4)), steps=1)

@@ -18,7 +18,7 @@ OF_VECTORS = {
     "hidden_units": [(4, 4), (3,), [(4, 4), (3,)]],
     "base": ["normal", "logistic"],
     "partition": [None, Split(1), [Split(1), Split(3)], "random"],
-    "activation": ["relu", "gelu"],
+    "activation": ["relu", "gelu", keras.layers.LeakyReLU(0.5)],
     "dropout": [0.0, 0.5],
     "residual": [False, True],
     "logit_alpha": [None, 0.1, 0.2],

@@ -198,3 +198,29 @@ def test_one_variable_is_scored_given_its_condition():
     with pytest.raises(ValueError, match="2 conditions for 20 rows"):
         scoring.score(flow, rows, reference, condition=conditions[:2])
     assert partitions_for(None, 3, 1) == [MoveAll()] * 3
+
+
+@keras.saving.register_keras_serializable("tests")
+def bent(x):
+    return keras.ops.relu(x) ** 2
+
+
+def relu(x):
+    """Not the function of this name in Keras."""
+    return keras.ops.relu(x - 1.0)
+
+
+@pytest.mark.parametrize("activation", [bent, keras.layers.PReLU(), None])
+def test_activations_are_those_of_keras_layers(activation, tmp_path):
+    flow = perturb(tfnvp.NICE(3, couplings=2, hidden_units=(4, 4), activation=activation))
+    flow.save(tmp_path / "flow.keras")
+    loaded = keras.saving.load_model(tmp_path / "flow.keras")
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    np.testing.assert_array_equal(loaded.log_prob(x), flow.log_prob(x))
+    assert loaded.get_config() == flow.get_config()
+
+
+@pytest.mark.parametrize("activation", [relu, np.tanh, "curved", 3])
+def test_activations_that_no_file_can_hold_are_errors(activation):
+    with pytest.raises(ValueError, match=r"`activation` must be the name .* Received: "):
+        tfnvp.NICE(3, couplings=2, activation=activation)

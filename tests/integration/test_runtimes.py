@@ -399,6 +399,16 @@ class Replay:
             loaded = tf.compat.v1.saved_model.load(self.session, ["serve"], model)
         self.signatures = loaded.signature_def
 
+    def GetModelMetadata(self, request, timeout):  # noqa: N802, the name of the call.
+        from tensorflow_serving.apis import get_model_metadata_pb2 as metadata
+
+        response, signatures = metadata.GetModelMetadataResponse(), metadata.SignatureDefMap()
+        for name, signature in self.signatures.items():
+            signatures.signature_def[name].CopyFrom(signature)
+        (field,) = request.metadata_field
+        response.metadata[field].Pack(signatures)
+        return response
+
     def __call__(self, request):
         from tensorflow_serving.apis import predict_pb2
 
@@ -419,20 +429,32 @@ class Replay:
 def test_predict_requests_of_the_client(exported, client):
     replay = Replay(exported.model("image"))
     for signature in ("log_prob", "sample", "sample_rows", "interpolate"):
-        request = client.to_request("image", signature, arguments_of(exported, "image", signature))
-        answer = client.from_response(replay(request))
+        types = client.types_of_inputs(replay, "image", signature)
+        inputs = arguments_of(exported, "image", signature)
+        answer = client.from_response(replay(client.to_request("image", signature, inputs, types)))
         got = {f"{signature}/{name}": value for name, value in answer.items()}
         exported.compare("image", got)
 
 
 @needs_serving_api
-def test_lists_get_the_types_of_the_signature(client):
-    inputs = {"x": [[0, 255]], "draws": 4, "seed": [1, 2]}
-    request = client.to_request("image", "log_prob_uint8_draws", inputs)
-    types = {name: tf.dtypes.as_dtype(tensor.dtype) for name, tensor in request.inputs.items()}
-    assert types == {"x": tf.uint8, "draws": tf.int32, "seed": tf.int32}
-    request = client.to_request("image", "log_prob", {"x": [[0.5]]})
-    assert tf.dtypes.as_dtype(request.inputs["x"].dtype) == tf.float32
+@pytest.mark.parametrize(
+    ("flow", "signature"),
+    [
+        ("image", "log_prob"),
+        ("pixels", "log_prob_uint8"),
+        ("image", "sample"),
+        ("labels", "log_prob"),
+    ],
+)
+def test_lists_get_the_types_of_the_signature(exported, client, flow, signature):
+    replay = Replay(exported.model(flow))
+    inputs = {"x": [[1]], "num_samples": 4, "seed": [1, 2], "temperature": 1, "condition": [[3]]}
+    inputs = {name: inputs[name] for name in replay.signatures[signature].inputs}
+    types = client.types_of_inputs(replay, flow, signature)
+    request = client.to_request(flow, signature, inputs, types)
+    assert {name: tensor.dtype for name, tensor in request.inputs.items()} == {
+        name: info.dtype for name, info in replay.signatures[signature].inputs.items()
+    }
 
 
 @needs_serving_api

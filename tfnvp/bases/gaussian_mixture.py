@@ -96,17 +96,50 @@ class GaussianMixture(Unbatched):
         return tf.reshape(nats, tf.shape(z)[:-1])
 
     def _sample_n(self, n, seed=None):
-        seeds = tfp.random.split_seed(seed, n=2)
-        log_weights = tf.nn.log_softmax(self.logits)[tf.newaxis]
-        which = tf.random.stateless_categorical(log_weights, n, seeds[0])[0]
-        noise = tf.random.stateless_normal([self.loc.shape[-1], n], seeds[1])
-        # Of every component, since a matrix for each draw would need far more memory.
-        draws = tf.map_fn(
-            lambda factor: tf.linalg.triangular_solve(factor, noise, lower=False, adjoint=True),
-            tf.linalg.band_part(self.precision_factor, 0, -1),
+        # Philox, as in `sample_base`: XLA's default would give other numbers.
+        seed = tfp.random.sanitize_seed(seed)
+        seeds = [tf.random.experimental.stateless_fold_in(seed, i, alg="philox") for i in (0, 1)]
+        uniform = 1.0 - tf.random.stateless_uniform([n], seeds[0], alg="philox")
+        noise = tf.random.stateless_normal([n, self.loc.shape[-1]], seeds[1], alg="philox")
+        shares = tf.cumsum(tf.nn.softmax(self.logits))
+        # `uniform` is above 0 and at most 1, and so never beyond the last share.
+        which = tf.searchsorted(shares, uniform * shares[-1])
+        component, place, shape = self._groups(which, n)
+        grouped = tf.scatter_nd(place, noise, tf.concat([shape, noise.shape[1:]], axis=0))
+        factor = tf.gather(self.precision_factor, component)
+        # It reads the upper triangle only.
+        solved = tf.linalg.triangular_solve(
+            factor, tf.linalg.matrix_transpose(grouped), lower=False, adjoint=True
         )
-        draws = tf.transpose(draws, [2, 0, 1]) + self.loc
-        return tf.gather(draws, which, axis=1, batch_dims=1)
+        draws = tf.gather_nd(tf.linalg.matrix_transpose(solved), place)
+        return draws + tf.gather(self.loc, which)
+
+    def _groups(self, which, n):
+        """Divides draws into groups of one component each, all of the same size.
+
+        A matrix for each draw would need far more memory. Sizes depend on the numbers of draws and
+        of components only, so that XLA knows them.
+
+        Args:
+          which: `[n]`, the component of each draw.
+          n: number of draws.
+
+        Returns:
+          the component of each group, group and place `[n, 2]` of each draw, and the number and
+          size of the groups.
+        """
+        components = self.loc.shape[0]
+        size = tf.maximum(1, -(-n // components))
+        # Of each component only the last group is not full.
+        most = tf.minimum(n, 2 * components)
+        order = tf.argsort(which, stable=True)
+        first = tf.searchsorted(tf.gather(which, order), tf.range(components + 1))
+        groups = tf.cumsum(-(-(first[1:] - first[:-1]) // size))
+        component = tf.searchsorted(groups, tf.range(most), side="right")
+        place = tf.argsort(order) - tf.gather(first, which)
+        before = tf.gather(tf.concat([[0], groups], axis=0), which)
+        place = tf.stack([before + place // size, place % size], axis=-1)
+        return tf.minimum(component, components - 1), place, tf.stack([most, size])
 
     def _mean(self):
         return tf.linalg.matvec(self.loc, tf.nn.softmax(self.logits), transpose_a=True)

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfnvp.arguments import unmasked
+from tfnvp.arguments import check_int, unmasked
 from tfnvp.precision import location_and_scale
 
 tfb, tfd = tfp.bijectors, tfp.distributions
@@ -36,7 +36,8 @@ def logistic_mixture(z: npt.ArrayLike, components: int = 10) -> tfd.Independent:
       `tfd.Independent` over events of shape `z.shape[1:]`, with three variables.
 
     Raises:
-      ValueError: if `components` is below 1 or above the number of rows.
+      ValueError: if `z` has no rows or a number that is not finite, or `components` is not an int
+        from 1 to the number of rows.
 
     >>> import numpy as np, tfnvp
     >>> z = np.random.default_rng(0).normal(size=(1000, 2)).astype("float32")
@@ -48,10 +49,9 @@ def logistic_mixture(z: npt.ArrayLike, components: int = 10) -> tfd.Independent:
     Source: Dinh, Krueger and Bengio 2014 (NICE), section 3.4, where the prior may be learned.
     """
     z = np.asarray(unmasked(z))
-    if not 1 <= components <= len(z):
-        raise ValueError(
-            f"`components` must be from 1 to the number of rows, {len(z)}. Received: {components}"
-        )
+    if z.ndim < 2 or not len(z) or not np.isfinite(z).all():
+        raise ValueError(f"`z` must be [n, ...], of finite numbers. Received: shape {z.shape}")
+    check_int("components", components, most=len(z))
     edges = np.quantile(z, np.linspace(0.0, 1.0, components + 1), axis=0)
     centres = np.moveaxis((edges[1:] + edges[:-1]) / 2, 0, -1).astype("float32")
     widths = np.moveaxis(edges[1:] - edges[:-1], 0, -1)

@@ -193,8 +193,13 @@ class LatentDiagnostics(_EveryEpochs):
     | `round_trip_max`, the largest `|decode(encode(x)) - x|` | below 1e-4 |
 
     Args:
+<<<<<<< HEAD
       x: `[n, *event_shape]`, two points or more; whole grey levels are dequantized once. Rows of
         density 0 are left out.
+=======
+      x: `[n, *event_shape]`, two points or more; whole grey levels get the same noise each
+        time.
+>>>>>>> hb
       condition: as for `flow.log_prob`.
       every: int, epochs between measurements, from the first epoch on; the logs of the other epochs
         are NaN.
@@ -222,15 +227,18 @@ class LatentDiagnostics(_EveryEpochs):
         super().__init__(every, condition)
         self.x = np.asanyarray(to_numbers(x))
 
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        super().on_train_begin(logs)
-        if self.x.dtype.kind in "iu" and self.model.levels is not None:
-            self.x = dequantize(self.x, self.model.levels, seed=(MONITOR_NOISE, 0)).numpy()
-
     def look(self, epoch: int) -> dict[str, float]:
         """Measures once."""
+<<<<<<< HEAD
         z = judged_latents(self.model, self.x, self.condition)[0].astype("float64")
         found = self.model.check(self.x, self.condition)
+=======
+        x = self.x
+        if x.dtype.kind in "iu" and self.model.levels is not None:
+            x = dequantize(x, self.model.levels, seed=(MONITOR_NOISE, 0)).numpy()
+        z = self.model.encode(x, self.condition).numpy().astype("float64")
+        found = self.model.check(x, self.condition)
+>>>>>>> hb
         moments = (z.mean(), z.std(), stats.kurtosis(z, axis=None))
         numbers = (*moments, *(getattr(found, name) for name in self.names[3:]))
         return dict(zip(self.names, map(float, numbers), strict=True))

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import functools
 import inspect
-import json
 import logging
 import os
 import re
@@ -20,6 +19,7 @@ from typing import Annotated, Any, get_args
 from rich.console import Console
 from typer import Argument, Option
 
+from tfnvp._atomic import json_text
 from tfnvp.cli import completion
 from tfnvp.cli.interrupts import ending_at_once
 
@@ -250,8 +250,7 @@ def _found(name, value):
 
 def print_json(content: Any) -> None:
     """Prints a result as JSON, with null for NaN and infinities, which JSON does not have."""
-    finite = json.loads(json.dumps(content), parse_constant=lambda name: None)
-    sys.stdout.write(json.dumps(finite, indent=2) + "\n")
+    sys.stdout.write(json_text(content) + "\n")
 
 
 def print_result(text: str, content: Any, json_output: bool) -> None:

@@ -49,7 +49,7 @@ class MLP(keras.layers.Layer):
         self,
         output_shape: Any,
         hidden_units: Any = (128, 128),
-        activation: str = "relu",
+        activation: Any = "relu",
         dropout: float = 0.0,
         residual: bool = False,
         zero_init: bool = True,

@@ -12,12 +12,16 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tfnvp._atomic import read_json, reading
+from tfnvp._atomic import json_text, read_json, reading
 from tfnvp._version import __version__
 from tfnvp.export.signatures import Signature
 
 SIGNATURE_FILE = "signature.json"
 CARD_FILE = "model_card.md"
+
+# Headings of what the export itself says.
+_FLOW, _VERSIONS = "Flow", "Versions"
+_RESERVED = (_FLOW, _VERSIONS, "Signatures", "SHA-256")
 
 
 def _plain(value):
@@ -32,6 +36,34 @@ _TEMPLATES = jinja2.Environment(
     keep_trailing_newline=True,
     finalize=_plain,
 )
+
+
+def check(card: Mapping | None) -> None:
+    """Raises unless a card can be written.
+
+    Args:
+      card: as for `write`.
+
+    Raises:
+      TypeError: if it is not a mapping, or holds what JSON cannot express.
+      ValueError: for a heading that the export itself uses.
+    """
+    if card is None:
+        return
+    if not isinstance(card, Mapping):
+        raise TypeError(f"`card` must be a mapping of headings to contents. Received: {card!r}")
+    if taken := [heading for heading in card if heading in _RESERVED]:
+        raise ValueError(
+            f"`card` must have other headings than {', '.join(_RESERVED)}, which the export "
+            f"writes. Received: {', '.join(taken)}"
+        )
+    try:
+        json_text(dict(card))
+    except TypeError as error:
+        raise TypeError(
+            f"`card` must hold texts, numbers, lists and mappings, as JSON does: {error}. "
+            f"Received: {card!r}"
+        ) from None
 
 
 def write(
@@ -51,11 +83,8 @@ def write(
       flow: the `tfnvp.Flow`.
       signatures: dictionary from names to `Signature`.
       options: `weights_dtype`, `jit_compile` and `max_samples` of the export.
-      card: mapping of headings to texts or to mappings, or None.
+      card: mapping of headings to texts or to mappings, or None, as `check` allows it.
       condition_range: bool, tell the smallest and largest conditions in training.
-
-    Raises:
-      TypeError: if `card` holds what JSON cannot express.
     """
     folder = pathlib.Path(folder)
     described = {
@@ -87,9 +116,9 @@ def write(
         "compiled by XLA": options["jit_compile"],
         "most samples of a request": options["max_samples"],
     }
-    sections = {"Flow": facts, **content["card"], "Versions": content["versions"]}
+    sections = {_FLOW: facts, **content["card"], _VERSIONS: content["versions"]}
     text = _TEMPLATES.get_template(CARD_FILE).render(content, sections=sections)
-    (folder / SIGNATURE_FILE).write_text(json.dumps(content, indent=2) + "\n")
+    (folder / SIGNATURE_FILE).write_text(json_text(content) + "\n")
     (folder / CARD_FILE).write_text(text)
 
 

@@ -77,6 +77,7 @@ def export(
         run with `--enable_batching` rejects them, and with such a record would not load the model.
       card: mapping for `model_card.md`: headings to texts or to mappings of names to values, for
         example `{"Data": "...", "Test likelihood": {"nats": 1.0, "nats_standard_error": 0.1}}`.
+        Numbers that are not finite are null in `signature.json`.
       condition_range: bool, write the smallest and the largest conditions in training into the
         card, too. They are values of single rows, which can be private.
       max_samples: int, the most samples that a request to `sample`, `sample_and_log_prob`,
@@ -87,8 +88,9 @@ def export(
       `pathlib.Path` of the version.
 
     Raises:
-      TypeError: if `card` is not a mapping.
-      ValueError: for signatures that are unknown or that the flow cannot have, another
+      TypeError: if `card` is not a mapping, or holds what JSON cannot express.
+      ValueError: for headings of `card` that the export itself writes ("Flow", "Versions",
+        "Signatures", "SHA-256"), signatures that are unknown or that the flow cannot have, another
         `weights_dtype`, a `max_samples` that is not a positive int32, batch sizes that are not from
         1 to `max_samples`, or a flow with a normalisation that still waits for
         its first batch (a server must not train), or with weights that are not finite.
@@ -105,6 +107,7 @@ def export(
 
     Source: TensorFlow Serving, "SavedModel Warmup" and the file system source's version policy.
     """
+    model_card.check(card)
     if max_samples is None:
         max_samples = default_max_samples(flow)
     if isinstance(max_samples, bool) or max_samples not in range(1, 2**31):
@@ -117,8 +120,6 @@ def export(
             f"Received: {signatures!r}"
         )
     _check_weights(flow)
-    if card is not None and not isinstance(card, Mapping):
-        raise TypeError(f"`card` must be a mapping of headings to contents. Received: {card!r}")
     chosen = {name: available[name] for name in names}
     path = pathlib.Path(path)
     if path.is_file():

@@ -1,6 +1,7 @@
 """The signatures of an exported flow: functions with named inputs and outputs."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from tfnvp.quantization import dequantize
 # Bytes for the largest arrays of a request that draws samples, of which about eight live at once.
 _MEMORY = 2**30
 _ARRAYS = 8
+_MANY = 2**20
 
 # Name of the input that is a condition, and how the names of several begin.
 _CONDITION = "condition"
@@ -85,13 +87,20 @@ def make_signatures(
 
 
 def default_max_samples(flow: keras.Model) -> int:
-    """Returns how many samples need about 1 GiB at most; the largest result of `decode` decides."""
+    """Returns how many samples need about 1 GiB at most: the largest array of one decides."""
     spec = tf.TensorSpec((1, *flow.latent_shape), tf.float32)
     given = _given(flow, rows=1)
     decode = tf.function(flow.decode).get_concrete_function(spec, _as_condition(given, given))
-    results = [t for t, _ in _internals.results_in(decode.graph) if t.shape[0] == 1]
-    largest = max(t.shape.num_elements() * t.dtype.size for t in results)
-    return max(1, _MEMORY // (_ARRAYS * largest))
+    decoded = [t for t, _ in _internals.results_in(decode.graph) if t.shape[0] == 1]
+    # Of so many draws that arrays of weights do not count.
+    draw = tf.function(lambda: flow.sample_latents(_MANY, (0, 0))).get_concrete_function()
+    drawn = [t for t, _ in _internals.results_in(draw.graph)]
+    largest = max([max(map(_bytes, drawn)) / _MANY, *map(_bytes, decoded)])
+    return max(1, int(_MEMORY / (_ARRAYS * largest)))
+
+
+def _bytes(tensor):
+    return tensor.shape.num_elements() * tensor.dtype.size
 
 
 def _rows(name, shape, dtype=tf.float32, rows=None):
@@ -101,15 +110,35 @@ def _rows(name, shape, dtype=tf.float32, rows=None):
 def _given(flow, rows=None):
     """Specs of the arrays of the condition, none for a flow without."""
     conditions = flow.data_spec.conditions
+    parts = conditions.inputs if conditions else ()
+    names = _condition_names([part.key for part in parts])
     return [
-        _rows(
-            _CONDITION if part.key is None else f"{_CONDITION}_{part.key}",
-            part.shape,
-            part.dtype,
-            rows,
-        )
-        for part in (conditions.inputs if conditions else ())
+        _rows(name, part.shape, part.dtype, rows) for name, part in zip(names, parts, strict=True)
     ]
+
+
+def _condition_names(keys):
+    """Returns the names of inputs for the arrays of the condition.
+
+    TensorFlow and its clients do not agree on names with other characters than ASCII letters,
+    digits and underscores, nor on two names that differ in letter case only.
+
+    Raises:
+      ValueError: if two arrays would have the same name.
+    """
+    names = {
+        key: _CONDITION
+        if key is None
+        else re.sub(r"\W", "_", f"{_CONDITION}_{key}", flags=re.ASCII)
+        for key in keys
+    }
+    if len({name.lower() for name in names.values()}) < len(names):
+        named = ", ".join(f"{key!r} as {name}" for key, name in names.items())
+        raise ValueError(
+            "the arrays of `condition` must have different names when letter case is ignored and "
+            f"what is no ASCII letter or digit is an underscore. Received: {named}"
+        )
+    return list(names.values())
 
 
 def _as_condition(given, arrays):

@@ -13,7 +13,8 @@ def hidden_mask(kind: str, event_shape: tuple[int, ...], seed: int = 0) -> np.nd
 
     Args:
       kind: "top", "bottom", "left" or "right" half, "even" columns, the "center" (the middle half
-        of rows and columns), or a "random" three quarters.
+        of rows and columns), or a "random" three quarters. Half of a side is rounded down, but is
+        one pixel at least.
       event_shape: `(H, W)` or `(H, W, C)`.
       seed: int, seed of the random mask.
 
@@ -29,22 +30,19 @@ def hidden_mask(kind: str, event_shape: tuple[int, ...], seed: int = 0) -> np.nd
     check_choice("mask", kind)
     if len(event_shape) not in (2, 3):
         raise ValueError(f"a mask of pixels needs images. Received: event_shape={event_shape}")
-    height, width = event_shape[:2]
-    hidden = np.zeros((height, width), bool)
-    if kind == "top":
-        hidden[: height // 2] = True
-    elif kind == "bottom":
-        hidden[height // 2 :] = True
-    elif kind == "left":
-        hidden[:, : width // 2] = True
-    elif kind == "right":
-        hidden[:, width // 2 :] = True
-    elif kind == "even":
-        hidden[:, ::2] = True
-    elif kind == "center":
-        hidden[height // 4 : -(height // 4), width // 4 : -(width // 4)] = True
-    else:
-        hidden = np.random.default_rng(seed).uniform(size=(height, width)) < 0.75
+    hidden = np.zeros(event_shape[:2], bool)
+    rows, columns = (max(1, size // 2) for size in hidden.shape)
+    above, before = (hidden.shape[0] - rows) // 2, (hidden.shape[1] - columns) // 2
+    places = {
+        "top": np.s_[:rows],
+        "bottom": np.s_[-rows:],
+        "left": np.s_[:, :columns],
+        "right": np.s_[:, -columns:],
+        "even": np.s_[:, ::2],
+        "center": np.s_[above : above + rows, before : before + columns],
+        "random": np.random.default_rng(seed).uniform(size=hidden.shape) < 0.75,
+    }
+    hidden[places[kind]] = True
     return hidden if len(event_shape) == 2 else np.repeat(hidden[..., None], event_shape[2], -1)
 
 
@@ -82,7 +80,7 @@ def inpaint(
       `[n, *event_shape]`.
 
     Raises:
-      ValueError: if shapes do not fit.
+      ValueError: if shapes do not fit, or observed pixels are outside [0, 1] or NaN.
 
     Source: Dinh, Krueger and Bengio 2014 (NICE), section 5.2.
     """
@@ -92,6 +90,12 @@ def inpaint(
         raise ValueError(
             f"`hidden` must have the shape {flow.event_shape} or {tuple(images.shape)}. "
             f"Received: {hidden.shape}"
+        )
+    observed = np.where(hidden, 0.5, images)
+    if len(wrong := observed[~((observed >= 0.0) & (observed <= 1.0))]):
+        raise ValueError(
+            "`images` must have grey levels, or numbers in [0, 1], where they are not hidden. "
+            f"Received: {wrong[0]}"
         )
 
     @tf.function

@@ -40,7 +40,8 @@ class NeuralSplineFlow(VectorFlow):
       condition_shape: as for `tfnvp.RealNVP`, like all that follow.
       base: "normal", "logistic", or a `tfd.Distribution` over vectors of the event's size.
       partition: a partition, a sequence of them, or "random".
-      activation: Keras activation of the hidden layers.
+      activation: Keras activation of the hidden layers: a name, a function registered with
+        Keras, or a Keras layer, of which each network gets a copy without weights.
       dropout: float, dropout of the hidden layers.
       residual: bool, residual connections between hidden layers of equal width.
       logit_alpha: float or None, for data in [0, 1] in logit space.
@@ -85,7 +86,7 @@ class NeuralSplineFlow(VectorFlow):
         condition_shape: int | Sequence[int] | None = None,
         base: str | tfp.distributions.Distribution = "normal",
         partition: Partition | Sequence[Partition] | str | None = None,
-        activation: str | Callable = "relu",
+        activation: str | Callable | None = "relu",
         dropout: float = 0.0,
         residual: bool = False,
         logit_alpha: float | None = None,

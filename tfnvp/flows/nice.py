@@ -28,7 +28,8 @@ class NICE(VectorFlow):
         vectors of the event's size.
       partition: a partition, which alternates with its swap; a sequence with one for each
         coupling; or "random", for random halves that are always the same. Default: `EvenOdd()`.
-      activation: Keras activation of the hidden layers.
+      activation: Keras activation of the hidden layers: a name, a function registered with
+        Keras, or a Keras layer, of which each network gets a copy without weights.
       dropout: float, dropout of the hidden layers.
       residual: bool, residual connections between hidden layers of equal width.
       logit_alpha: float or None; with a number, data in [0, 1] goes through
@@ -85,7 +86,7 @@ class NICE(VectorFlow):
         hidden_units: Sequence = (1000,) * 5,
         base: str | tfp.distributions.Distribution = "normal",
         partition: Partition | Sequence[Partition] | str | None = None,
-        activation: str | Callable = "relu",
+        activation: str | Callable | None = "relu",
         dropout: float = 0.0,
         residual: bool = False,
         logit_alpha: float | None = None,

@@ -38,7 +38,8 @@ class RealNVP(VectorFlow):
       base: "normal", "logistic", or a `tfd.Distribution` over vectors of the event's size.
       partition: a partition, which alternates with its swap; a sequence with one for each
         coupling; or "random", for random halves that are always the same. Default: `EvenOdd()`.
-      activation: Keras activation of the hidden layers.
+      activation: Keras activation of the hidden layers: a name, a function registered with
+        Keras, or a Keras layer, of which each network gets a copy without weights.
       dropout: float, dropout of the hidden layers.
       residual: bool, residual connections between hidden layers of equal width.
       logit_alpha: float or None; with a number, data in [0, 1] goes through
@@ -103,7 +104,7 @@ class RealNVP(VectorFlow):
         condition_shape: int | Sequence[int] | None = None,
         base: str | tfp.distributions.Distribution = "normal",
         partition: Partition | Sequence[Partition] | str | None = None,
-        activation: str | Callable = "relu",
+        activation: str | Callable | None = "relu",
         dropout: float = 0.0,
         residual: bool = False,
         logit_alpha: float | None = None,

@@ -20,8 +20,10 @@ class SavedFlow(keras.Model):
     #: The Keras layer of conditions that all couplings share, or None.
     condition_network = None
 
-    def save(self, filepath: Any, *args, **kwargs) -> None:
+    def save(self, filepath: Any, overwrite: bool = True, *args, **kwargs) -> None:
         """Saves weights, configuration and optimizer, with the arguments of `keras.Model.save`.
+
+        Keras ignores `include_optimizer` for its format, which this is under all names.
 
         A name that ends in `.h5`, which tools such as MLflow choose, gives a warning: the file is
         in the format of `.keras`, and loads under a name that ends so.
@@ -33,10 +35,12 @@ class SavedFlow(keras.Model):
         """
         path = pathlib.Path(filepath)
         if path.suffix == ".h5":
+            if not overwrite and path.exists() and not _internals.may_overwrite(path):
+                return
             advice.warn_of_hdf5(path)
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 file = pathlib.Path(folder, "flow.keras")
-                self.save(file)
+                self.save(file, True, *args, **kwargs)
                 os.replace(file, path)
             return
         if path.suffix != ".keras":
@@ -46,7 +50,7 @@ class SavedFlow(keras.Model):
         # Fails for what cannot be saved before it opens the file, which may hold another flow.
         self.get_config()
         _refuse_shared_layers(self.keras_layers)
-        super().save(filepath, *args, **kwargs)
+        super().save(filepath, overwrite, *args, **kwargs)
 
     def save_own_variables(self, store: Any) -> None:
         """Saves also the random states, which Keras leaves out: dropout continues from them."""

@@ -97,6 +97,34 @@ def _serialize_layer(layer):
     return {_KEY: "keras", "object": described}
 
 
+def describe_activation(activation: Any) -> Any:
+    """Returns JSON types from which `keras.activations.get` makes an activation again.
+
+    Args:
+      activation: what Keras layers take: a name or None, a function, or a layer, of which it makes
+        a copy without the weights.
+
+    Raises:
+      ValueError: for what Keras does not know, or could not load.
+    """
+    try:
+        given = keras.activations.get(activation)
+        described = keras.activations.serialize(given)
+        check_keras_objects([described])
+        made = keras.activations.get(described)
+        is_layer = isinstance(given, keras.layers.Layer)
+        if made is given or (is_layer and type(made) is type(given)):
+            return described
+        reason = f"it would become {made!r}"
+    except (AttributeError, TypeError, ValueError) as error:  # All three come from Keras.
+        reason = str(error)
+    raise ValueError(
+        "`activation` must be the name of a Keras activation, a Keras layer, or a function that is "
+        "decorated by `@keras.saving.register_keras_serializable()`, so that the flow can be "
+        f"saved. Received: {activation!r}; {reason}"
+    )
+
+
 def _describe(namespace, name, arguments):
     # None is the default of these arguments, and some (`parameters`) are no arguments.
     arguments = {k: serialize(v) for k, v in arguments.items() if v is not None}

@@ -22,7 +22,7 @@ from tfnvp.conditioners import (
 from tfnvp.flows.data_side import data_side
 from tfnvp.flows.flow import Flow
 from tfnvp.flows.saving import SavedFlow
-from tfnvp.flows.serialization import serialize
+from tfnvp.flows.serialization import describe_activation, serialize
 from tfnvp.inputs.bounds import Circle, Pair, are_circles, bounds_of, intervals
 from tfnvp.inputs.condition_network import describe_conditions
 from tfnvp.partitions import Partition
@@ -41,7 +41,7 @@ class VectorOptions:
     hidden_units: Sequence
     base: str | tfp.distributions.Distribution
     partition: Partition | Sequence[Partition] | str | None
-    activation: str | Callable
+    activation: str | Callable | None
     dropout: float
     residual: bool
     logit_alpha: float | None
@@ -137,6 +137,8 @@ class VectorFlow(Flow):
         size = math.prod(event_shape)
         options = dataclasses.replace(
             options,
+            # Each network makes an activation of its own: layers in two networks are not saved.
+            activation=describe_activation(options.activation),
             conditioner_dtype=policy_name(options.conditioner_dtype),
             bounds=bounds_of(options.bounds, size),
         )
