@@ -103,6 +103,19 @@ def test_muon_leaves_last_layers_and_maps_of_channels_to_adam():
     assert by_adam == [path for path in kernels if "projection" in path]
 
 
+def test_muon_leaves_filters_of_normalised_weights_to_adam():
+    # By orthogonal steps their losses were larger.
+    filters = keras.Variable(np.ones((3, 3, 2, 4), "float32"), name="direction")
+    gradient = tf.constant(np.random.default_rng(0).normal(size=filters.shape), tf.float32)
+    found = []
+    for optimizer in (tfnvp.optimizers.Muon(0.1), tfnvp.optimizers.AdamW(0.1)):
+        filters.assign(np.ones(filters.shape))
+        optimizer.build([filters])
+        optimizer.apply([gradient], [filters])
+        found.append(filters.numpy())
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize(
     "bad", [{"momentum": 1.0}, {"newton_schulz_steps": 0}, {"exclude_layers": "last"}], ids=str
 )

@@ -95,7 +95,9 @@ class Muon(AdamW):
     `U V^T` is approximated by `newton_schulz_steps` products of matrices. Kernels are the weights
     of that name with two axes or more: the last axis has the columns, all others the rows, as
     `[height width inputs, outputs]` of a convolution. Of stacked couplings, as in `tfnvp.Jet`, each
-    has matrices of its own. Steps are as large as Adam's, so its learning rates can be kept.
+    has matrices of its own. Steps are as large as Adam's, so its learning rates can be kept. The
+    filters of `tfnvp.ImageRealNVP` with `network="residual"`, whose weights are normalised, are no
+    kernels: for them AdamW was better.
 
     `flow.compile("muon")` means this one; `keras.optimizers.Muon` moves only kernels of two axes
     so.
@@ -114,7 +116,7 @@ class Muon(AdamW):
       TypeError: if `exclude_layers` is a string.
 
     >>> import tfnvp
-    >>> flow = tfnvp.ImageRealNVP((8, 8, 1), scales=1, base_filters=4, residual_blocks=1)
+    >>> flow = tfnvp.ImageRealNVP((4, 4, 1), scales=1, base_filters=4, network="gated")
     >>> flow.compile(tfnvp.optimizers.Muon(8e-3, weight_decay=0.0))
 
     Source: Jordan et al. 2024 (Muon: an optimizer for hidden layers in neural networks);

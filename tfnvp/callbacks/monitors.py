@@ -193,13 +193,8 @@ class LatentDiagnostics(_EveryEpochs):
     | `round_trip_max`, the largest `|decode(encode(x)) - x|` | below 1e-4 |
 
     Args:
-<<<<<<< HEAD
-      x: `[n, *event_shape]`, two points or more; whole grey levels are dequantized once. Rows of
-        density 0 are left out.
-=======
-      x: `[n, *event_shape]`, two points or more; whole grey levels get the same noise each
-        time.
->>>>>>> hb
+      x: `[n, *event_shape]`, two points or more; whole grey levels get the same noise each time.
+        Rows of density 0 are left out.
       condition: as for `flow.log_prob`.
       every: int, epochs between measurements, from the first epoch on; the logs of the other epochs
         are NaN.
@@ -229,16 +224,11 @@ class LatentDiagnostics(_EveryEpochs):
 
     def look(self, epoch: int) -> dict[str, float]:
         """Measures once."""
-<<<<<<< HEAD
-        z = judged_latents(self.model, self.x, self.condition)[0].astype("float64")
-        found = self.model.check(self.x, self.condition)
-=======
         x = self.x
         if x.dtype.kind in "iu" and self.model.levels is not None:
             x = dequantize(x, self.model.levels, seed=(MONITOR_NOISE, 0)).numpy()
-        z = self.model.encode(x, self.condition).numpy().astype("float64")
+        z = judged_latents(self.model, x, self.condition)[0].astype("float64")
         found = self.model.check(x, self.condition)
->>>>>>> hb
         moments = (z.mean(), z.std(), stats.kurtosis(z, axis=None))
         numbers = (*moments, *(getattr(found, name) for name in self.names[3:]))
         return dict(zip(self.names, map(float, numbers), strict=True))
