@@ -10,7 +10,6 @@ from scipy.special import logsumexp
 from tfnvp import advice
 from tfnvp.arguments import check_choice, check_int
 from tfnvp.flows import Flow
-from tfnvp.inputs.chunks import row_chunks
 from tfnvp.inputs.conversion import to_numbers
 from tfnvp.quantization import EVALUATION_NOISE, dequantize
 
@@ -136,10 +135,12 @@ def log_probs(
         raise ValueError("`rows` must hold one row or more. Received: none")
     if flow.levels is None:
         return flow.log_prob(rows, condition).numpy()
-    chunks = row_chunks(_ROWS, rows, condition, flow.data_spec.conditions)
-    return np.concatenate(
-        [_over_draws(flow, x, draws, seed + first, given, bound) for first, x, given in chunks]
-    )
+    nats = []
+    for first in range(0, len(rows), _ROWS):
+        chunk = slice(first, first + _ROWS)
+        given = flow.data_spec.conditions_of(chunk, len(rows), condition)
+        nats.append(_over_draws(flow, rows[chunk], draws, seed + first, given, bound))
+    return np.concatenate(nats)
 
 
 def _over_draws(flow, rows, draws, seed, condition, bound):

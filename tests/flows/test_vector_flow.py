@@ -91,7 +91,7 @@ def test_options_choose_the_layers():
     assert isinstance(network.layer, GradientCheckpointing)
     maps = [m for m in flow.bijector.bijectors if isinstance(m, LULinear)]
     assert len({tuple(m.permutation) for m in maps}) > 1
-    with pytest.raises(ValueError, match='`linear` must be "lu" or None'):
+    with pytest.raises(ValueError, match="`linear` must be one of lu, None"):
         tfnvp.RealNVP(2, 2, (4,), linear="plu")
 
 

@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse
 import tensorflow as tf
 
+from tfnvp.inputs.conditions import ConditionSpec
 from tfnvp.inputs.conversion import KINDS, is_stream, kind_of, to_array, to_numbers
 from tfnvp.inputs.spec import DataSpec
 
@@ -121,7 +122,7 @@ def test_streams_are_those_of_keras():
 
 
 def test_data_conditions_and_weights_go_through_the_table():
-    spec = DataSpec((3,), condition_shape=(3,))
+    spec = DataSpec((3,), conditions=ConditionSpec.of_shape((3,)))
     weights = [decimal.Decimal(1)] * 8
     x, condition, found = spec.check(tf.Variable(X), X.astype(">f8"), weights, training=True)
     assert {type(part) for part in (x, condition, found)} == {np.ndarray}

@@ -15,8 +15,8 @@ CONDITION = RNG.normal(size=(8, 2)).astype("float32")
 PIXELS = RNG.integers(0, 256, (8, 2, 2)).astype("uint8")
 
 plain = DataSpec((3,))
-conditional = DataSpec((3,), condition_shape=(2,))
-one_number = DataSpec((3,), condition_shape=(1,))
+conditional = DataSpec((3,), conditions=ConditionSpec.of_shape((2,)))
+one_number = DataSpec((3,), conditions=ConditionSpec.of_shape((1,)))
 label = ConditionInput("label", (1,), "int32", categories=4)
 several = DataSpec((3,), conditions=ConditionSpec((ConditionInput("angle", (2,)), label)))
 LABELS = np.arange(8) % 4

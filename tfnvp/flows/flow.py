@@ -160,7 +160,6 @@ class Flow(FlowCalls, SavedFlow, MaximumLikelihood):
         """What the flow accepts as data."""
         return DataSpec(
             self.event_shape,
-            self.condition_shape,
             self.levels,
             self.accepts_integers,
             self._support,

@@ -26,45 +26,23 @@ class NICE(VectorFlow):
         each coupling.
       base: "normal", "logistic" (the paper's choice for MNIST), or a `tfd.Distribution` over
         vectors of the event's size.
-      partition: a partition, which alternates with its swap; a sequence with one for each
-        coupling; or "random", for random halves that are always the same. Default: `EvenOdd()`.
+      condition_shape: as for `tfnvp.RealNVP`, like all that follow.
+      partition: a partition, a sequence of them, or "random".
       activation: Keras activation of the hidden layers: a name, a function registered with
         Keras, or a Keras layer, of which each network gets a copy without weights.
       dropout: float, dropout of the hidden layers.
       residual: bool, residual connections between hidden layers of equal width.
-      logit_alpha: float or None; with a number, data in [0, 1] goes through
-        `tfnvp.bijectors.Logit(alpha)` first (log-dets included in the likelihood).
-      standardize: what is next to the data: True for `tfnvp.bijectors.Standardization`, a fixed
-        mean and deviation of every variable, set from the data by `fit` or `adapt`, with which the
-        units of the data do not matter; "robust" for its median and quartiles, which outliers do
-        not move; "trained" for a learned shift and scale (`ActNorm`), as saved flows of tfnvp 0.1.0
-        have them; or False. The rescaling `s` always starts from the data.
-      whiten: bool, next to it `tfnvp.bijectors.Whitening`, fitted to the data by `fit` or `adapt`;
-        its log-det counts. Or a number: the whitening's `epsilon`, which should be no larger than
-        the smallest variances that matter, in the units of the whitening's input: for pixels in
-        [0, 1] without `standardize` about 1e-5.
-      condition_shape: int or tuple, for a conditional flow `p(x | condition)`; with a
-        `condition_network`, the shape or shapes of its inputs, which functional models know.
-      standardize_condition: bool, whether networks get conditions of mean 0 and standard deviation
-        1, computed by `fit` or `adapt` from the data, while entries of only zeros and ones are
-        unchanged; or "robust", for median and quartiles instead; see
-        `tfnvp.conditioners.StandardizedCondition`.
-      conditioner_dtype: Keras dtype policy of the networks, such as "mixed_bfloat16"; default: the
-        global policy. Likelihoods are float32 with any policy.
-      levels: int or None, number of grey levels of quantized data; see `tfnvp.Flow`.
-      gradient_checkpointing: bool, keep no activations of the networks in training, but compute
-        them again for the backward pass: less memory, more time, the same gradients; see
-        `tfnvp.conditioners.GradientCheckpointing`.
-      bounds: bounds of variables, such as `{0: (0, None), 3: (0, 1)}`: a dictionary from indices of
-        variables (of the flattened data point) to `(low, high)`, or a sequence with one such pair,
-        or None, for each variable; None is no bound. Next to the data is then
-        `tfnvp.bijectors.Bounds`: the density is 0 on a bound and beyond it, samples lie strictly
-        between, and `standardize` and all else see the unbounded variables.
+      logit_alpha: float or None, for data in [0, 1] in logit space.
+      standardize: what is next to the data: True, "robust", "trained" or False. The rescaling `s`
+        always starts from the data.
+      levels: int or None, number of grey levels of quantized data.
+      conditioner_dtype: Keras dtype policy of the networks.
+      whiten: bool, or the `epsilon` of `tfnvp.bijectors.Whitening`.
+      gradient_checkpointing: bool, less memory and more time in training.
+      standardize_condition: bool or "robust".
+      bounds: bounds of variables.
       name: name of the model.
-      condition_network: Keras layer or model `c = network(condition)` that all couplings share: it
-        runs once in each call, is trained with the flow, saved and exported with it. It takes
-        several inputs, as a dictionary or tuple, and whole numbers such as labels; its other
-        inputs are standardised as `standardize_condition` says. See `tfnvp.Flow`.
+      condition_network: Keras layer or model that all couplings share.
 
     Raises:
       TypeError, ValueError: for arguments that do not fit, and see `tfnvp.Flow`.

@@ -30,32 +30,24 @@ class DataSpec:
 
     Args:
       event_shape: shape of one data point.
-      condition_shape: shape of one condition, or a dictionary or tuple of the shapes of several
-        arrays; None for flows without.
       levels: number of grey levels of quantized data, or None.
       whole_numbers: whether whole grey levels are accepted, and dequantized with fresh noise.
       support: smallest and largest value of data, or None for all that float32 holds.
       name: what messages call the data.
       data_side: `DataSide`, the bijectors that data must be in the support of, or None.
-      conditions: `ConditionSpec`. Default: floats of `condition_shape`.
+      conditions: `ConditionSpec`, or None for flows without conditions.
 
     >>> DataSpec((2,)).find_fault(np.array([[0.5, float("nan")]]))
     '`x` must be finite. Received: 1 values that are not, the first is x[0, 1]: nan'
     """
 
     event_shape: tuple[int, ...]
-    condition_shape: Any = None
     levels: int | None = None
     whole_numbers: bool = False
     support: tuple[float, float] | None = None
     name: str = "x"
     data_side: DataSide | None = None
     conditions: ConditionSpec | None = None
-
-    def __post_init__(self):
-        if self.conditions is None and self.condition_shape is not None:
-            described = ConditionSpec.of_shape(self.condition_shape)
-            object.__setattr__(self, "conditions", described)
 
     def named(self, name: str) -> "DataSpec":
         """Returns the same specification for data that messages call `name`."""
@@ -91,6 +83,21 @@ class DataSpec:
         if condition is None:
             raise ValueError("`condition` must be given, to a flow that takes one. Received: None")
         return self.conditions.prepare(condition, rows, self.name)
+
+    def conditions_of(self, chosen: Any, rows: int, condition: Any = None) -> Any:
+        """Returns the conditions of some rows, or the one condition that is for all rows.
+
+        Args:
+          chosen: slice, bool array `[rows]`, or indices of rows.
+          rows: int, the number of all rows.
+          condition: as for `prepare`.
+
+        Raises:
+          ValueError: if there are several conditions, but not one for each row.
+        """
+        if condition is None or self.conditions is None:  # A flow without condition refuses it.
+            return condition
+        return self.conditions.take(condition, chosen, rows)
 
     def rows_of_each(self, x: Any, condition: tf.Tensor) -> tuple:
         """Returns data `[C, n, *event_shape]` of `C` conditions as rows of float32, and `n`."""
@@ -290,7 +297,9 @@ class DataSpec:
         """Describes a value that is not finite or outside of the support, or returns None."""
         how = self.support, self.whole_numbers, variable
         fault, side = rules.out_of_range(x, self.name, *how), self.data_side
-        return fault or (side.find_unusable(x, self.name, variable) if side else None)
+        if fault is None and side:
+            fault = side.find_outside(x, self.name, variable, with_cures=True)
+        return fault
 
     # --- Advice ---------------------------------------------------------------------------------
 

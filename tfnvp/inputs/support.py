@@ -138,14 +138,12 @@ class DataSide:
                     found[i] = make(float(low), float(high))
         return found if self._intervals else None
 
-    def find_unusable(
-        self, x: np.ndarray, name: str, variable: Callable[[tuple], str] | None = None
-    ) -> str | None:
-        """Returns what `find_outside` does, with what to do about rows that are trained on."""
-        return self._first_fault(x, name, variable, with_cures=True)
-
     def find_outside(
-        self, x: np.ndarray, name: str, variable: Callable[[tuple], str] | None = None
+        self,
+        x: np.ndarray,
+        name: str,
+        variable: Callable[[tuple], str] | None = None,
+        with_cures: bool = False,
     ) -> str | None:
         """Describes the first variable of an array with finite values outside, or returns None.
 
@@ -153,10 +151,8 @@ class DataSide:
           x: `[n, *event_shape]`.
           name: what messages call the data.
           variable: function from the index of a variable to what messages call it, or None.
+          with_cures: also say what to do about rows that are trained on.
         """
-        return self._first_fault(x, name, variable)
-
-    def _first_fault(self, x, name, variable, with_cures=False):
         found = OutsideOfSupport(
             self,
             f"`{name}`",

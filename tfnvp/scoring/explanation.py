@@ -7,7 +7,6 @@ import numpy as np
 
 from tfnvp import advice
 from tfnvp.arguments import check_int
-from tfnvp.inputs.chunks import conditions_of
 from tfnvp.quantization import EVALUATION_NOISE, dequantize
 from tfnvp.scoring.scores import checked_rows
 
@@ -100,7 +99,7 @@ def replacement_gains(flow: "Flow", rows: Any, condition: Any = None) -> Explana
     rows, whole = checked_rows(flow, rows)
     gains, values = np.full(rows.shape, np.nan, "float32"), np.array(rows)
     if whole.any():
-        given = conditions_of(whole, len(rows), condition, flow.data_spec.conditions)
+        given = flow.data_spec.conditions_of(whole, len(rows), condition)
         gains[whole], values[whole] = _gains_and_values(flow, rows[whole], given)
     return Explanation(gains, values)
 
@@ -118,7 +117,7 @@ def _gains_and_values(flow, rows, condition):
     for first in range(0, len(rows), size):
         piece = np.arange(len(rows))[first : first + size]
         repeated = np.repeat(piece, tries)
-        given = conditions_of(repeated, len(rows), condition, flow.data_spec.conditions)
+        given = flow.data_spec.conditions_of(repeated, len(rows), condition)
         for j in range(own.shape[1]):
             replaced = data[repeated].reshape(len(piece), tries, -1)
             replaced[:, 1:, j] = scale.data(offered[:, j], (piece, j, np.newaxis))
@@ -162,7 +161,7 @@ def _quantiles(flow, condition, rows):
     They are samples, and not means of two, so that each lies in the support.
     """
     chosen = np.arange(_SAMPLES) % rows
-    given = conditions_of(chosen, rows, condition, flow.data_spec.conditions)
+    given = flow.data_spec.conditions_of(chosen, rows, condition)
     drawn = flow.sample(_SAMPLES, seed=_SEED, condition=given).numpy().reshape(_SAMPLES, -1)
     return np.sort(drawn, axis=0)[np.rint(np.multiply(_QUANTILES, _SAMPLES - 1)).astype(int)]
 

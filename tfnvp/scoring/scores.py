@@ -7,7 +7,6 @@ import numpy as np
 
 from tfnvp.advice import warn_of_skipped
 from tfnvp.evaluation import log_probs
-from tfnvp.inputs.chunks import conditions_of
 from tfnvp.inputs.conversion import to_numbers
 from tfnvp.scoring.reference import Reference, quantiles
 
@@ -71,7 +70,7 @@ def make_reference(
         )
     if bad := len(rows) - np.count_nonzero(whole):
         warn_of_skipped(bad, len(rows), f"rows of {source}", f"row {np.argmin(whole) + 1}")
-    condition = conditions_of(whole, len(rows), condition, flow.data_spec.conditions)
+    condition = flow.data_spec.conditions_of(whole, len(rows), condition)
     log_density = np.sort(_log_density(flow, rows[whole], condition))
     if len(log_density) > _MOST:
         log_density = log_density[np.linspace(0, len(log_density) - 1, _MOST).round().astype(int)]
@@ -127,7 +126,7 @@ def score(
     rows, whole = checked_rows(flow, rows)
     log_density = np.full(len(rows), np.nan, "float32")
     if whole.any():
-        given = conditions_of(whole, len(rows), condition, flow.data_spec.conditions)
+        given = flow.data_spec.conditions_of(whole, len(rows), condition)
         log_density[whole] = _log_density(flow, rows[whole], given)
     if reference is None:
         return Scores(log_density, None, None, None)
