@@ -8,17 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfnvp import advice
-from tfnvp.inputs import rules
+from tfnvp.inputs import conversion, rules
 from tfnvp.inputs.columns import advise_on_variables, column_namer, spread_sample
 from tfnvp.inputs.conditions import WHERE, ConditionSpec, check_presence, repeated
-from tfnvp.inputs.conversion import (
-    column_names,
-    is_stream,
-    kind_of,
-    to_array,
-    to_numbers,
-    with_arrays,
-)
 from tfnvp.inputs.support import DataSide, all_of_row, like_rows
 from tfnvp.precision import LARGEST, check_precision
 from tfnvp.quantization import check_levels, dequantize
@@ -85,15 +77,12 @@ class DataSpec:
         return self.conditions.prepare(condition, rows, self.name)
 
     def conditions_of(self, chosen: Any, rows: int, condition: Any = None) -> Any:
-        """Returns the conditions of some rows, or the one condition that is for all rows.
+        """Returns the conditions of some of `rows` data points, or the one that is for all.
 
         Args:
-          chosen: slice, bool array `[rows]`, or indices of rows.
-          rows: int, the number of all rows.
+          chosen: slice, bool array `[rows]`, or indices.
+          rows: int.
           condition: as for `prepare`.
-
-        Raises:
-          ValueError: if there are several conditions, but not one for each row.
         """
         if condition is None or self.conditions is None:  # A flow without condition refuses it.
             return condition
@@ -101,7 +90,7 @@ class DataSpec:
 
     def rows_of_each(self, x: Any, condition: tf.Tensor) -> tuple:
         """Returns data `[C, n, *event_shape]` of `C` conditions as rows of float32, and `n`."""
-        x = to_array(x, self.name)
+        x = conversion.to_array(x, self.name)
         count = condition.shape[0]
         if not tf.TensorShape(x.shape).is_compatible_with([count, None, *self.event_shape]):
             event = "".join(f", {size}" for size in self.event_shape)
@@ -113,7 +102,7 @@ class DataSpec:
 
     def to_floats(self, x: Any, seed: Any = None) -> tf.Tensor:
         """Returns data as float32; whole grey levels, where accepted, get the noise of a seed."""
-        x = to_numbers(x, self.name)
+        x = conversion.to_numbers(x, self.name)
         if rules.check_dtype(x.dtype, self.name, self.whole_numbers):
             return dequantize(x, self.levels, seed)
         return tf.cast(x, tf.float32)
@@ -210,24 +199,24 @@ class DataSpec:
                 raise ValueError(f"`{self.name}` must not be empty. Received: {x}")
             self.check_dataset(x.element_spec)
             return x, condition, sample_weight
-        variable = column_namer(names) if (names := column_names(x)) else None
+        variable = column_namer(names) if (names := conversion.column_names(x)) else None
         rows, conditions = x, condition
         if isinstance(x, dict):
             rows, conditions = rules.split_dictionary(x, condition, self.name)
         rules.refuse_parts(rows, len(self.event_shape), self.name)
-        if is_stream(rows):
-            return with_arrays(x), condition, sample_weight
-        rows = np.asarray(to_array(rows, self.name))
+        if conversion.is_stream(rows):
+            return conversion.with_arrays(x), condition, sample_weight
+        rows = np.asarray(conversion.to_array(rows, self.name))
         self._check_rows(rows, training, variable)
         if conditions is None:
             check_presence(None, self.conditions, WHERE)
         elif self.conditions is None:  # It may stand for no condition, see `unpack_batch`.
-            conditions = np.asarray(to_array(conditions, "condition"))
+            conditions = np.asarray(conversion.to_array(conditions, "condition"))
             rules.check_count(len(conditions), len(rows), f"`{self.name}`", one_for_all=False)
         else:
             conditions = self.conditions.check(conditions, len(rows), self.name, training)
         if sample_weight is not None:
-            sample_weight = np.asarray(to_array(sample_weight, "sample_weight"))
+            sample_weight = np.asarray(conversion.to_array(sample_weight, "sample_weight"))
             rules.check_weights(sample_weight, len(rows))
         if not isinstance(x, dict):
             return rows, conditions, sample_weight
@@ -241,7 +230,7 @@ class DataSpec:
         first, *others = parts
         if isinstance(first, dict):
             first, _ = rules.split_dictionary(first, None, self.name)
-        kind_of(first, self.name)
+        conversion.kind_of(first, self.name)
         if not isinstance(first, tf.TensorSpec):
             return
         rules.check_dtype(first.dtype, self.name, self.whole_numbers)
