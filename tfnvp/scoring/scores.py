@@ -109,7 +109,7 @@ def score(
 
     Raises:
       ValueError: if `rows` have the wrong shape, or `threshold` is below the smallest quantile of
-        the reference.
+        the reference, or given without one.
 
     >>> import numpy as np, tfnvp
     >>> flow = tfnvp.RealNVP(2, couplings=2, hidden_units=(8,))
@@ -123,6 +123,11 @@ def score(
     if reference is not None:
         threshold = reference.default_threshold if threshold is None else threshold
         reference.check_threshold(threshold)
+    elif threshold is not None:
+        raise ValueError(
+            "`threshold` is a quantile of a `reference`, which must be given, too. "
+            f"Received: {threshold!r} and no reference"
+        )
     rows, whole = checked_rows(flow, rows)
     log_density = np.full(len(rows), np.nan, "float32")
     if whole.any():
