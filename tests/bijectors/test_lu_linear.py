@@ -70,5 +70,5 @@ def test_a_real_nvp_with_linear_maps_trains_inverts_and_is_restored(tmp_path):
 
 
 def test_other_names_of_linear_maps_are_refused():
-    with pytest.raises(ValueError, match='`linear` must be "lu" or None'):
+    with pytest.raises(ValueError, match="`linear` must be one of lu, None"):
         tfnvp.RealNVP(4, linear="qr")

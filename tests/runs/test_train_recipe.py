@@ -5,6 +5,7 @@ import errno
 import os
 import pathlib
 import shutil
+import signal
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from tfnvp.fitting.divergence import NonFiniteLossError
 from tfnvp.runs import train_recipe
 from tfnvp.runs.build import make_flow
 from tfnvp.runs.folder import RunFolder
+from tfnvp.runs.interruption import EndBetweenSteps
 from tfnvp.runs.train_recipe import RunOptions, TrainedRun, train
 
 # Dropout, averaged weights, a schedule, and early stopping, at small size.
@@ -143,6 +145,44 @@ def test_a_training_stopped_in_its_first_epoch_has_no_weights_to_keep():
     with pytest.raises(InterruptedError, match="no epoch had ended"):
         run(action=fail(KeyboardInterrupt()), at=0)
     assert not RunFolder("run").model.exists()
+
+
+def test_an_interrupt_that_tensorflow_loses_ends_a_training():
+    ended = []
+
+    def interrupt():
+        # As C code that calls `__len__`, and takes any error for an object without a length.
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        ended.append(True)
+
+    with pytest.raises(InterruptedError, match="interrupted: the best weights"):
+        run(action=interrupt)
+    assert ended == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_interrupt_does_not_wait_for_the_step():
+    def steps():
+        with EndBetweenSteps() as end:
+            end.on_train_batch_end(0)
+            signal.raise_signal(signal.SIGINT)
+            for later in (end.on_train_batch_end, lambda _: signal.raise_signal(signal.SIGINT)):
+                with pytest.raises(KeyboardInterrupt):
+                    later(0)
+
+    with pytest.raises(KeyboardInterrupt):
+        steps()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    with contextlib.ExitStack() as stack:
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        with EndBetweenSteps() as end:
+            signal.raise_signal(signal.SIGTERM)
+            end.on_epoch_end(0)
 
 
 def test_a_training_starts_from_a_trained_flow(whole):

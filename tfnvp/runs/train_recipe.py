@@ -28,6 +28,7 @@ from tfnvp.runs import data_of_run, resuming
 from tfnvp.runs.build import compile_flow, make_flow, start_from, validation_dataset
 from tfnvp.runs.card import read_card
 from tfnvp.runs.folder import RunFolder, require_writable, stem_of, unfinished
+from tfnvp.runs.interruption import EndBetweenSteps
 
 # How many times, at most, a diverged training goes back to good weights.
 _ROLL_BACKS = {"stop": 0, "roll-back": 3}
@@ -254,13 +255,13 @@ class _Training:
         rows = training_dataset(
             splits.train, splits.levels, recipe.batch_size, self.seed, splits.flip, epoch=epoch
         )
-        with damage_named(splits.train):
+        with EndBetweenSteps() as end, damage_named(splits.train):
             self.flow.fit(
                 rows,
                 initial_epoch=begin,
                 epochs=recipe.epochs,
                 validation_data=validation_dataset(splits).cache(),
-                callbacks=callbacks,
+                callbacks=[*callbacks, end],
                 verbose=self.verbose,
             )
 
