@@ -70,11 +70,13 @@ MODELS = {
     "digits": lambda: digits("realnvp-digits"),
     "digits-nice": lambda: digits("nice-digits"),
     "mnist": lambda: mnist(recipes.get("realnvp-mnist-small")),
-    "mnist-modern": lambda: mnist(MODERN.replace(epochs=3, learning_rate=4e-3)),
+    "mnist-modern": lambda: mnist(MODERN.replace(epochs=12, learning_rate=6e-3)),
 }
 
-# Trainings from whose weights those of MODELS start, each with the next seed.
-FIRST = {"mnist-modern": MODERN.replace(epochs=5)}
+# Trainings before those of MODELS: each starts from the weights of the last, with the next seed.
+BEFORE = {
+    "mnist-modern": (MODERN.replace(epochs=5), MODERN.replace(epochs=3, learning_rate=4e-3)),
+}
 
 # Of the others, each with a graph of all networks, the repository has no need.
 SIGNATURES = {
@@ -126,11 +128,11 @@ def train(recipe, splits, folder, seed, start=None):
 def make(name):
     """Trains one model, and writes what `load_pretrained` and a server read."""
     recipe, splits, data, split = MODELS[name]()
-    folder, seed, start, first = pathlib.Path("runs") / name, SEED, None, {}
-    if name in FIRST:
-        start = train(FIRST[name], splits, folder.with_name(f"{name}-first"), seed)
-        first = {"start_from": f"{FIRST[name].epochs} epochs, rate {FIRST[name].learning_rate:g}"}
+    folder, seed, start, before = pathlib.Path("runs") / name, SEED, None, BEFORE.get(name, ())
+    for earlier in before:
+        start = train(earlier, splits, folder.with_name(f"{name}-seed-{seed}"), seed, start)
         seed += 1
+    began = "; ".join(f"{r.epochs} epochs, rate {r.learning_rate:g}" for r in before)
     train(recipe, splits, folder, seed, start)
     flow, metrics = run_folder.load_model(folder), json.loads((folder / "metrics.json").read_text())
     # A copy has the weights, and not the optimizer's state.
@@ -148,7 +150,7 @@ def make(name):
         "Training": {
             **options.pop("options"),
             **options,
-            **first,
+            **({"start_from": began} if began else {}),
             "seed": seed,
             "ran": metrics["epochs"],
         },

@@ -151,6 +151,8 @@ def test_thresholds_and_shapes_are_checked(flow):
         for use in users:
             with pytest.raises(ValueError, match=r"`threshold` must lie between 0\.05, the"):
                 use(threshold)
+    with pytest.raises(ValueError, match="`level` must be a number between 0 and 1"):
+        reference.flagged_share(0.05, level=95)
     with pytest.raises(ValueError, match="`threshold` is a quantile of a `reference`, which must"):
         scoring.score(flow, np.zeros((1, 2)), threshold=0.05)
     with pytest.raises(ValueError, match="`rows` must have the shape"):

@@ -239,7 +239,7 @@ def test_long_texts_in_quotes_are_read(tmp_path):
     assert count == 100
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather", ".xlsx"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather", ".arrow", ".xlsx"])
 def test_truth_gaps_and_an_index_in_every_format(tmp_path, suffix):
     pytest.importorskip("openpyxl")
     file = tmp_path / f"t{suffix}"

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 
-_TABLES = (".csv", ".tsv", ".txt", ".gz", ".bz2", ".zst", ".parquet", ".feather", ".xlsx")
+_TABLES = (".csv", ".tsv", ".txt", ".gz", ".bz2", ".zst", ".parquet", ".feather", ".arrow", ".xlsx")
 _TABLES += (".npy", ".npz")
 
 

@@ -89,7 +89,7 @@ class Source:
         Path | None,
         Option(
             help="A table instead: .csv, .tsv, .txt (also .gz, .bz2, .zst), .parquet, .feather, "
-            ".xlsx, .npy, .npz; or example, a table to try.",
+            ".arrow, .xlsx, .npy, .npz; or example, a table to try.",
             metavar="FILE",
             autocompletion=completion.tables,
         ),

@@ -111,7 +111,7 @@ class Reference(NamedTuple):
           Both ends of the central interval.
 
         Raises:
-          ValueError: as `check_threshold`.
+          ValueError: as `check_threshold`, and unless `level` lies between 0 and 1.
 
         >>> reference = Reference(None, np.arange(29.0))
         >>> low, high = reference.flagged_share(reference.default_threshold)
@@ -122,6 +122,8 @@ class Reference(NamedTuple):
         """
         from scipy import stats
 
+        if not is_number(level) or not 0 < level < 1:
+            raise ValueError(f"`level` must be a number between 0 and 1. Received: {level!r}")
         rank, n = self._rank(threshold), len(self.log_density)
         ends = stats.beta.ppf([(1 - level) / 2, (1 + level) / 2], rank, n + 1 - rank)
         return tuple(ends.tolist())
