@@ -18,7 +18,7 @@ PRETRAINED = {
     "digits": "Real NVP on scikit-learn's 8x8 digits, recipe realnvp-digits",
     "digits-nice": "NICE on scikit-learn's 8x8 digits, recipe nice-digits",
     "mnist": "Real NVP with convolutions on MNIST, recipe realnvp-mnist-small",
-    "mnist-modern": "Real NVP with gated networks on MNIST, recipe realnvp-mnist-modern, 8 epochs",
+    "mnist-modern": "Real NVP with gated networks on MNIST, recipe realnvp-mnist-modern, 20 epochs",
     "two-moons": "Real NVP on two moons in the plane, noise 0.05",
 }
 
