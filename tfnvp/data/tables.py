@@ -38,10 +38,10 @@ def load_table(
     """Reads a table of real numbers.
 
     The format is that of the file's ending, in any letter case: text (`.csv`, `.tsv`, `.txt`, also
-    with `.gz`, `.bz2` or `.zst` after it), `.parquet`, `.feather`, `.arrow`, `.xlsx` (its first sheet;
-    needs openpyxl), `.npy` or `.npz` (of one array). In text, the delimiter, a decimal comma and lines of
-    comments, which begin with #, are found. True and false are 1 and 0. Columns that only number
-    the rows, as pandas writes its index, are left out unless `columns` names them.
+    with `.gz`, `.bz2` or `.zst` after it), `.parquet`, `.feather`, `.arrow`, `.xlsx` (its first
+    sheet; needs openpyxl), `.npy` or `.npz` (of one array). In text, the delimiter, a decimal comma
+    and lines of comments, which begin with #, are found. True and false are 1 and 0. Columns that
+    only number the rows, as pandas writes its index, are left out unless `columns` names them.
 
     An `.npz` with the arrays `train`, `validation` and `test` is divided as it says, everything
     else 80/10/10 by `split_at_random`.
