@@ -19,7 +19,7 @@ from tfnvp.fitting.divergence import NonFiniteLossError
 from tfnvp.runs import train_recipe
 from tfnvp.runs.build import make_flow
 from tfnvp.runs.folder import RunFolder
-from tfnvp.runs.interruption import EndBetweenSteps
+from tfnvp.runs.interruption import ending_between_steps
 from tfnvp.runs.train_recipe import RunOptions, TrainedRun, train
 
 # Dropout, averaged weights, a schedule, and early stopping, at small size.
@@ -164,7 +164,7 @@ def test_an_interrupt_that_tensorflow_loses_ends_a_training():
 
 def test_a_second_interrupt_does_not_wait_for_the_step():
     def steps():
-        with EndBetweenSteps() as end:
+        with ending_between_steps() as end:
             end.on_train_batch_end(0)
             signal.raise_signal(signal.SIGINT)
             for later in (end.on_train_batch_end, lambda _: signal.raise_signal(signal.SIGINT)):
@@ -180,7 +180,7 @@ def test_a_signal_that_is_ignored_stays_ignored():
     with contextlib.ExitStack() as stack:
         before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stack.callback(signal.signal, signal.SIGTERM, before)
-        with EndBetweenSteps() as end:
+        with ending_between_steps() as end:
             signal.raise_signal(signal.SIGTERM)
             end.on_epoch_end(0)
 

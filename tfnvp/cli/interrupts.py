@@ -7,6 +7,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from tfnvp.runs.signals import handling
+
 #: Exit code of a command that Ctrl-C has ended, as in shells.
 INTERRUPTED = 130
 
@@ -15,21 +17,10 @@ INTERRUPTED = 130
 def ending_at_once() -> Iterator[None]:
     """Lets Ctrl-C end the process at once while the block imports modules.
 
-    Nothing is lost yet, and a `KeyboardInterrupt` within an import can become another error. A
-    signal that the process ignores is still ignored.
+    Nothing is lost yet, and a `KeyboardInterrupt` within an import can become another error.
     """
-    handler = signal.default_int_handler
-    stopping = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is handler]
-    if not _in_main_thread():
+    with handling(_end):
         yield
-        return
-    for stop in stopping:
-        signal.signal(stop, _end)
-    try:
-        yield
-    finally:
-        for stop in stopping:
-            signal.signal(stop, handler)
 
 
 def end_training_by_sigterm() -> None:
@@ -37,12 +28,9 @@ def end_training_by_sigterm() -> None:
 
     SIGINT, and a SIGTERM that the process ignores, are left unchanged.
     """
-    if _in_main_thread() and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _in_main_thread():
-    return threading.current_thread() is threading.main_thread()
 
 
 def _end(*_):

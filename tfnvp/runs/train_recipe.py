@@ -28,7 +28,7 @@ from tfnvp.runs import data_of_run, resuming
 from tfnvp.runs.build import compile_flow, make_flow, start_from, validation_dataset
 from tfnvp.runs.card import read_card
 from tfnvp.runs.folder import RunFolder, require_writable, stem_of, unfinished
-from tfnvp.runs.interruption import EndBetweenSteps
+from tfnvp.runs.interruption import ending_between_steps
 
 # How many times, at most, a diverged training goes back to good weights.
 _ROLL_BACKS = {"stop": 0, "roll-back": 3}
@@ -255,7 +255,7 @@ class _Training:
         rows = training_dataset(
             splits.train, splits.levels, recipe.batch_size, self.seed, splits.flip, epoch=epoch
         )
-        with EndBetweenSteps() as end, damage_named(splits.train):
+        with ending_between_steps() as end, damage_named(splits.train):
             self.flow.fit(
                 rows,
                 initial_epoch=begin,
